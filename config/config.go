@@ -1,0 +1,52 @@
+// Package config reads the YAML that declares a Fanjet installation.
+package config
+
+import (
+	"time"
+
+	"fanjet/gateway/match"
+	"fanjet/internal/broker"
+	"fanjet/subscriber"
+)
+
+// Config is a configuration that passed every check.
+type Config struct {
+	NATS          broker.Settings
+	Sources       []Source
+	Admin         Admin
+	DeadLetters   DeadLetters
+	Egress        subscriber.Egress
+	Endpoints     []subscriber.Endpoint // in order of names
+	Subscriptions []match.Subscription  // in order of declaration
+	Warnings      []Problem
+}
+
+// Source is a stream of events.
+type Source struct {
+	Stream     string
+	Subjects   []string
+	Create     bool // false: somebody else owns the stream
+	MaxAge     time.Duration
+	MaxBytes   int64 // 0: none
+	ByPosition bool  // identity: position
+}
+
+// Admin are the settings of the HTTP listener for operators.
+type Admin struct {
+	Listen string // host:port, loopback only; empty is refused
+}
+
+// DeadLetters limits the dead-letter stream; 0 means no limit.
+type DeadLetters struct {
+	MaxAge   time.Duration
+	MaxBytes int64
+}
+
+// Problem is something wrong in a file, at a place (lines and columns count
+// from 1; 0: not known).
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Message string `json:"message"`
+}

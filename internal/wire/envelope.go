@@ -1,0 +1,168 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Internal headers of deliveries, retries and dead letters. NATS looks headers
+// up case-sensitively, so these spellings are exact.
+const (
+	HeaderEventID      = "Fanjet-Event-Id"      // the webhook-id, the same for every endpoint
+	HeaderKey          = "Fanjet-Key"           // identity of the delivery, see Key
+	HeaderEndpoint     = "Fanjet-Endpoint"      // endpoint name
+	HeaderSubject      = "Fanjet-Subject"       // subject that the event was published on
+	HeaderSource       = "Fanjet-Source"        // STREAM/sequence of the event
+	HeaderAccepted     = "Fanjet-Accepted"      // when JetStream stored the event, or when the letter was replayed
+	HeaderAttempt      = "Fanjet-Attempt"       // number of the next attempt, from 1
+	HeaderGeneration   = "Fanjet-Generation"    // 0, one more with every replay
+	HeaderFirstAttempt = "Fanjet-First-Attempt" // when the first attempt of this generation began
+	HeaderLastAttempt  = "Fanjet-Last-Attempt"  // when the latest attempt began
+	HeaderLastStatus   = "Fanjet-Last-Status"   // HTTP status of the latest attempt; absent when there was no response
+	HeaderLastError    = "Fanjet-Last-Error"    // why the latest attempt failed
+)
+
+// Envelope is what the internal headers say about a delivery.
+type Envelope struct {
+	EventID    string
+	Key        string
+	Endpoint   string
+	Subject    string
+	Source     string
+	Accepted   time.Time
+	Attempt    int // number of the next attempt, from 1
+	Generation int
+
+	// What the latest attempt left; zero before the first one.
+	FirstAttempt time.Time
+	LastAttempt  time.Time
+	LastStatus   int
+	LastError    string
+}
+
+// WriteTo sets the internal headers in h. Fields that are zero are left out,
+// except the attempt and the generation.
+func (e *Envelope) WriteTo(h nats.Header) {
+	set := func(k, v string) {
+		if v != "" {
+			h[k] = []string{v}
+		}
+	}
+	set(HeaderEventID, e.EventID)
+	set(HeaderKey, e.Key)
+	set(HeaderEndpoint, e.Endpoint)
+	set(HeaderSubject, e.Subject)
+	set(HeaderSource, e.Source)
+	set(HeaderAccepted, formatTime(e.Accepted))
+	set(HeaderAttempt, strconv.Itoa(e.Attempt))
+	set(HeaderGeneration, strconv.Itoa(e.Generation))
+	set(HeaderFirstAttempt, formatTime(e.FirstAttempt))
+	set(HeaderLastAttempt, formatTime(e.LastAttempt))
+	if e.LastStatus != 0 {
+		set(HeaderLastStatus, strconv.Itoa(e.LastStatus))
+	}
+	set(HeaderLastError, headerValue(e.LastError))
+}
+
+// ErrEnvelope means that a message carries no readable internal headers: it
+// was not written by Fanjet.
+var ErrEnvelope = errors.New("not a delivery of Fanjet")
+
+// ReadEnvelope reads the internal headers. It returns [ErrEnvelope] when one
+// that every delivery carries is missing or cannot be read.
+func ReadEnvelope(h nats.Header) (Envelope, error) {
+	var errs []error
+	need := func(k string) string {
+		v := h.Get(k)
+		if v == "" {
+			errs = append(errs, fmt.Errorf("%w: header %s is missing", ErrEnvelope, k))
+		}
+		return v
+	}
+	number := func(k, v string) int {
+		if v == "" {
+			return 0
+		}
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 0 {
+			errs = append(errs, fmt.Errorf("%w: header %s: %q is not a number", ErrEnvelope, k, v))
+		}
+		return n
+	}
+	moment := func(k, v string) time.Time {
+		if v == "" {
+			return time.Time{}
+		}
+		t, err := time.Parse(time.RFC3339Nano, v)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%w: header %s: %q is not an RFC 3339 time", ErrEnvelope, k, v))
+		}
+		return t
+	}
+	e := Envelope{
+		EventID:      need(HeaderEventID),
+		Key:          need(HeaderKey),
+		Endpoint:     need(HeaderEndpoint),
+		Subject:      need(HeaderSubject),
+		Source:       need(HeaderSource),
+		Accepted:     moment(HeaderAccepted, need(HeaderAccepted)),
+		Attempt:      number(HeaderAttempt, need(HeaderAttempt)),
+		Generation:   number(HeaderGeneration, h.Get(HeaderGeneration)),
+		FirstAttempt: moment(HeaderFirstAttempt, h.Get(HeaderFirstAttempt)),
+		LastAttempt:  moment(HeaderLastAttempt, h.Get(HeaderLastAttempt)),
+		LastStatus:   number(HeaderLastStatus, h.Get(HeaderLastStatus)),
+		LastError:    h.Get(HeaderLastError),
+	}
+	if len(errs) > 0 {
+		return e, errors.Join(errs...)
+	}
+	return e, nil
+}
+
+// EventHeaders returns a copy of h without the headers that steer JetStream
+// (Nats-*) or Fanjet (Fanjet-*), however they are spelt. Every hop calls it: a
+// stored Nats-Expected-Stream or Nats-Schedule-Next would get the message, and
+// the whole batch that it is in, refused for ever; and a producer must not
+// steer a delivery.
+func EventHeaders(h nats.Header) nats.Header {
+	out := make(nats.Header, len(h)+12)
+	for k, v := range h {
+		if hasPrefixFold(k, "Nats-") || hasPrefixFold(k, "Fanjet-") {
+			continue
+		}
+		out[k] = v
+	}
+	return out
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+func formatTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// maxErrorLen bounds Fanjet-Last-Error, in bytes.
+const maxErrorLen = 512
+
+// headerValue makes any text safe as a one-line header value.
+func headerValue(s string) string {
+	if len(s) > maxErrorLen {
+		s = strings.ToValidUTF8(s[:maxErrorLen], "")
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}

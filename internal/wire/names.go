@@ -1,0 +1,79 @@
+// Package wire is what Fanjet's parts say to each other through JetStream: the
+// names of streams, subjects and consumers, the internal headers, and the
+// identity of events, deliveries and moved messages.
+//
+// Everything here is stored in users' streams. A change would make what an
+// older version stored unreadable, or would give it a second identity.
+package wire
+
+import "strings"
+
+// DefaultPrefix is the prefix of every name unless the configuration sets
+// another one.
+const DefaultPrefix = "fanjet"
+
+// Names are the names that one installation uses in its NATS account. Two
+// installations with different prefixes share nothing.
+type Names struct {
+	prefix, upper string
+}
+
+// NewNames returns the names under prefix; an empty prefix means
+// [DefaultPrefix]. The prefix must be one NATS subject token of lower-case
+// letters, digits and dashes; the configuration checks that.
+func NewNames(prefix string) Names {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return Names{prefix: prefix, upper: strings.ToUpper(prefix)}
+}
+
+// Prefix is the prefix itself.
+func (n Names) Prefix() string { return n.prefix }
+
+// Streams. Each holds one stage of a delivery's life.
+
+// DeliveriesStream is the log of deliveries that wait for their first attempt.
+func (n Names) DeliveriesStream() string { return n.upper + "_DELIVERIES" }
+
+// RetriesStream holds the schedules of the next attempts, and those that fired.
+func (n Names) RetriesStream() string { return n.upper + "_RETRIES" }
+
+// DeadLettersStream holds the dead letters.
+func (n Names) DeadLettersStream() string { return n.upper + "_DLQ" }
+
+// StateBucket is the key-value bucket of cursors and other small state.
+func (n Names) StateBucket() string { return n.prefix + "-state" }
+
+// Consumers.
+
+// MatchConsumer is the durable consumer of every source stream.
+func (n Names) MatchConsumer() string { return n.prefix + "-match" }
+
+// DeliverConsumer is the durable consumer of [Names.DeliveriesStream].
+func (n Names) DeliverConsumer() string { return n.prefix + "-deliver" }
+
+// DueConsumer is the durable consumer of the schedules that fired.
+func (n Names) DueConsumer() string { return n.prefix + "-due" }
+
+// Subjects. The endpoint is always the third token.
+
+// DeliverSubject is where an endpoint's deliveries are published.
+func (n Names) DeliverSubject(endpoint string) string { return n.prefix + ".deliver." + endpoint }
+
+// RetrySubject is where the schedule of a delivery's next attempt is
+// published. JetStream keeps one schedule a subject, so the delivery's key is
+// part of it.
+func (n Names) RetrySubject(endpoint, key string) string {
+	return n.prefix + ".retry." + endpoint + "." + key
+}
+
+// DueSubject is where a schedule fires to.
+func (n Names) DueSubject(endpoint string) string { return n.prefix + ".due." + endpoint }
+
+// DeadLetterSubject is where an endpoint's dead letters are published.
+func (n Names) DeadLetterSubject(endpoint string) string { return n.prefix + ".dlq." + endpoint }
+
+// AllSubjects covers every subject of the installation; sources must not
+// overlap it.
+func (n Names) AllSubjects() string { return n.prefix + ".>" }

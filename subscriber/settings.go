@@ -1,0 +1,64 @@
+package subscriber
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"fanjet/internal/secret"
+)
+
+// Endpoint is one receiver of webhooks and how it wants them.
+type Endpoint struct {
+	Name         string         // [a-z0-9-]{1,63}
+	URL          *url.URL       // http or https, no user, no fragment
+	Secrets      []secret.Value // whsec_… or whsk_…; all sign, the first is the newest
+	Headers      http.Header    // added to every request
+	Timeout      time.Duration  // of a whole attempt
+	MaxInFlight  int            // attempts at once, a gateway replica
+	Retry        Retry
+	DeadLetterOn []int // statuses that are final at once
+}
+
+// Retry says when a failed delivery is tried again.
+type Retry struct {
+	// Schedule holds the waits after the first, second, … failed attempt. A
+	// delivery gets 1 + len(Schedule) attempts.
+	Schedule []time.Duration
+	// Jitter spreads each wait evenly over ± this share of it, 0 to 1.
+	Jitter float64
+	// MaxAge, counted from acceptance (anew from a replay), is when a failing
+	// delivery is given up.
+	MaxAge time.Duration
+}
+
+// DefaultEndpoint holds the default of every setting that has one.
+func DefaultEndpoint() Endpoint {
+	return Endpoint{
+		Timeout:     15 * time.Second,
+		MaxInFlight: 32,
+		Retry: Retry{
+			Schedule: []time.Duration{
+				5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute,
+				time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour,
+			},
+			Jitter: 0.2,
+			MaxAge: 72 * time.Hour,
+		},
+		DeadLetterOn: []int{http.StatusGone},
+	}
+}
+
+// Egress says which addresses attempts may reach.
+type Egress struct {
+	AllowHTTP  bool         // allow http:// besides https://
+	AllowCIDRs []AllowedNet // special-purpose ranges that are allowed nevertheless
+	Ports      []uint16     // ports that are allowed outside AllowCIDRs
+}
+
+// AllowedNet is a range that attempts may reach although it is not public.
+type AllowedNet struct {
+	Prefix netip.Prefix
+	Port   uint16 // 0: any port
+}
