@@ -1,0 +1,322 @@
+// Package intake receives messages from a durable pull consumer into a bounded
+// window, keeps them from being redelivered while they are worked on, and
+// settles them.
+//
+// Guarantees:
+//   - No more than the window, in messages and in bytes, is held at once: only
+//     what fits is asked for, so nothing waits unseen in a client buffer.
+//   - From receipt to settlement the server is told that a message is in
+//     progress. A message that is held already, or was acked a moment ago, is
+//     not handed out a second time when the server sends it again.
+//   - Handle is called in the order of receipt, from one goroutine.
+package intake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// fetchWait is how long one pull request waits for messages. It bounds how
+// long a stop takes, and keeps a pinned client pinned.
+const fetchWait = 500 * time.Millisecond
+
+// Options configure an [Intake].
+type Options struct {
+	Conn *nats.Conn // the connection that Open's consumer uses; required
+	// Open finds the consumer. It is called again, after a pause, whenever
+	// receiving failed. Required.
+	Open func(ctx context.Context) (jetstream.Consumer, error)
+	// Handle takes a message. It must not block; the message is held until it
+	// is settled. Required.
+	Handle func(*Message)
+	// State, if set, hears why nothing can be received, and nil when it can
+	// again.
+	State func(error)
+
+	Group       string        // priority group of the consumer, if it has one
+	Window      int           // messages held at once; default 4,096
+	WindowBytes int           // bytes held at once; default 64 MiB, at least twice the server's max_payload
+	Beat        time.Duration // how often a held message is reported in progress; required, well below the consumer's AckWait
+}
+
+// Intake receives from one consumer. Its methods may be called concurrently.
+type Intake struct {
+	opts     Options
+	minBytes int // ask for no less, or a large message would never fit
+
+	mu      sync.Mutex
+	changed sync.Cond // the window got emptier, or closing
+	held    map[uint64]*Message
+	bytes   int
+	beats   list // held messages, the one whose beat is due first in front
+	settled recent
+	lastAck string // reply subject of the latest ack
+}
+
+// New returns an intake that receives once [Intake.Run] is called.
+func New(o Options) *Intake {
+	maxPayload := int(o.Conn.MaxPayload())
+	o.Window = cmp.Or(o.Window, 4096)
+	o.WindowBytes = max(cmp.Or(o.WindowBytes, 64<<20), 2*maxPayload+128<<10)
+	in := &Intake{
+		opts:     o,
+		minBytes: maxPayload + 64<<10,
+		held:     make(map[uint64]*Message),
+	}
+	in.changed.L = &in.mu
+	in.beats.init()
+	return in
+}
+
+// Run receives until ctx ends, then stops asking for messages and returns.
+// What is held stays held: settle it, then call [Intake.Flush].
+func (in *Intake) Run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		in.mu.Lock()
+		in.changed.Broadcast()
+		in.mu.Unlock()
+	})
+	defer stop()
+
+	const minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
+	pause := minPause
+	for ctx.Err() == nil {
+		consumer, err := in.opts.Open(ctx)
+		if err == nil {
+			var received bool
+			received, err = in.receive(ctx, consumer)
+			if received {
+				pause = minPause
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		in.state(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+func (in *Intake) state(err error) {
+	if in.opts.State != nil {
+		in.opts.State(err)
+	}
+}
+
+// receive pulls until ctx ends or the consumer fails. It reports whether any
+// pull request was answered.
+func (in *Intake) receive(ctx context.Context, consumer jetstream.Consumer) (received bool, err error) {
+	for {
+		count, size := in.credit(ctx)
+		if ctx.Err() != nil {
+			return received, nil
+		}
+		if !in.opts.Conn.IsConnected() {
+			return received, nats.ErrDisconnected
+		}
+		opts := []jetstream.FetchOpt{jetstream.FetchMaxWait(fetchWait), jetstream.FetchMaxBytes(size)}
+		if in.opts.Group != "" {
+			opts = append(opts, jetstream.FetchPriorityGroup(in.opts.Group))
+		}
+		batch, err := consumer.Fetch(count, opts...)
+		if err != nil {
+			return received, fmt.Errorf("cannot pull: %w", err)
+		}
+		for msg := range batch.Messages() {
+			in.admit(msg)
+		}
+		switch err := batch.Error(); {
+		case err == nil, errors.Is(err, jetstream.ErrPinIDMismatch):
+			if !received {
+				received = true
+				in.state(nil)
+			}
+		default:
+			return received, err
+		}
+	}
+}
+
+// Bounds of one pull request. The client allocates for all of maxFetch; less
+// than minFetch is not worth a round trip, unless nothing more gets free.
+const (
+	minFetch = 128
+	maxFetch = 512
+)
+
+// credit waits until there is room, and returns how many messages and bytes to
+// ask for.
+func (in *Intake) credit(ctx context.Context) (count, size int) {
+	if count, size = in.room(ctx); count >= minFetch || in.opts.Window-count < minFetch {
+		return count, size
+	}
+	select { // the window is nearly full: let some more of it empty
+	case <-time.After(2 * time.Millisecond):
+	case <-ctx.Done():
+	}
+	return in.room(ctx)
+}
+
+// room waits until there is any room.
+func (in *Intake) room(ctx context.Context) (count, size int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for ctx.Err() == nil {
+		count = in.opts.Window - len(in.held)
+		size = in.opts.WindowBytes - in.bytes
+		if count > 0 && size >= in.minBytes {
+			return min(count, maxFetch), size
+		}
+		in.changed.Wait()
+	}
+	return 0, 0
+}
+
+// admit takes a message that the server sent.
+func (in *Intake) admit(msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return // not a JetStream message: nobody waits for its ack
+	}
+	seq, stored := meta.Sequence.Stream, meta.Timestamp
+	size := sizeOf(msg)
+
+	in.mu.Lock()
+	if in.settled.has(seq, stored) {
+		// Its ack was lost. It was settled; say so again.
+		in.mu.Unlock()
+		_ = msg.Ack()
+		return
+	}
+	if old := in.held[seq]; old != nil && old.Stored.Equal(stored) {
+		in.mu.Unlock()
+		return // still being worked on
+	}
+	m := &Message{Msg: msg, Stream: meta.Stream, Sequence: seq, Stored: stored, in: in, size: size, beaten: time.Now()}
+	in.held[seq] = m
+	in.bytes += size
+	in.beats.pushBack(m)
+	in.mu.Unlock()
+
+	in.opts.Handle(m)
+}
+
+// sizeOf is roughly what a held message takes in memory.
+func sizeOf(msg jetstream.Msg) int {
+	size := len(msg.Data()) + 512
+	for key, values := range msg.Headers() {
+		size += len(key) + 32
+		for _, v := range values {
+			size += len(v)
+		}
+	}
+	return size
+}
+
+// release forgets a held message; acked says that it is settled for good.
+func (in *Intake) release(m *Message, acked bool) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if m.released {
+		return false
+	}
+	m.released = true
+	wasFull := len(in.held) >= in.opts.Window || in.opts.WindowBytes-in.bytes < in.minBytes
+	if in.held[m.Sequence] == m {
+		delete(in.held, m.Sequence)
+	}
+	in.bytes -= m.size
+	in.beats.remove(m)
+	if acked {
+		in.settled.add(m.Sequence, m.Stored)
+		in.lastAck = m.Msg.Reply()
+	}
+	if wasFull || len(in.held) == 0 {
+		in.changed.Broadcast()
+	}
+	return true
+}
+
+// Held returns how many messages are held.
+func (in *Intake) Held() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.held)
+}
+
+// Beat reports held messages in progress until ctx ends. It must run as long
+// as anything is held, so beyond the end of [Intake.Run].
+func (in *Intake) Beat(ctx context.Context) {
+	tick := time.NewTicker(in.opts.Beat / 4)
+	defer tick.Stop()
+	var due []*Message
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			due = in.due(due[:0], now)
+			for _, m := range due {
+				_ = m.Msg.InProgress() // lost: the next one comes soon
+			}
+			clear(due)
+		}
+	}
+}
+
+// due returns the messages whose beat is due, and counts them as beaten.
+func (in *Intake) due(due []*Message, now time.Time) []*Message {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for m := in.beats.front(); m != nil && now.Sub(m.beaten) >= in.opts.Beat; m = in.beats.front() {
+		m.beaten = now
+		in.beats.remove(m)
+		in.beats.pushBack(m)
+		due = append(due, m)
+	}
+	return due
+}
+
+// Wait waits until nothing is held, or ctx ends.
+func (in *Intake) Wait(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		in.mu.Lock()
+		in.changed.Broadcast()
+		in.mu.Unlock()
+	})
+	defer stop()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for len(in.held) > 0 && ctx.Err() == nil {
+		in.changed.Wait()
+	}
+	return ctx.Err()
+}
+
+// Flush waits until the server has processed every ack so far: an ack that is
+// still on its way when the process exits is lost. The server handles the acks
+// of a connection in order, so it asks for an answer to a repetition of the
+// latest one.
+func (in *Intake) Flush(ctx context.Context) error {
+	in.mu.Lock()
+	last := in.lastAck
+	in.mu.Unlock()
+	if last == "" {
+		return in.opts.Conn.FlushWithContext(ctx)
+	}
+	if _, err := in.opts.Conn.RequestWithContext(ctx, last, []byte("+ACK")); err != nil {
+		return fmt.Errorf("cannot make sure that the last acks arrived: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package intake
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Message is a received message that waits to be settled by [Message.Ack] or
+// [Message.Nak]; the first of them counts.
+type Message struct {
+	Msg      jetstream.Msg
+	Stream   string
+	Sequence uint64    // in the stream
+	Stored   time.Time // when the stream stored it
+
+	in         *Intake
+	size       int
+	released   bool
+	beaten     time.Time // last reported in progress
+	prev, next *Message  // in Intake.beats
+}
+
+// Ack settles the message for good.
+func (m *Message) Ack() {
+	if m.in.release(m, true) {
+		// A lost ack is repeated when the server sends the message again.
+		_ = m.Msg.Ack()
+	}
+}
+
+// Nak gives the message back: the server sends it again at once, to anybody.
+func (m *Message) Nak() {
+	if m.in.release(m, false) {
+		_ = m.Msg.Nak() // lost: it comes again after the consumer's AckWait
+	}
+}
+
+// list is a doubly linked list of messages, so that each moves in O(1).
+type list struct{ root Message }
+
+func (l *list) init() { l.root.next, l.root.prev = &l.root, &l.root }
+
+func (l *list) front() *Message {
+	if l.root.next == &l.root {
+		return nil
+	}
+	return l.root.next
+}
+
+func (l *list) pushBack(m *Message) {
+	m.prev, m.next = l.root.prev, &l.root
+	m.prev.next, m.next.prev = m, m
+}
+
+func (l *list) remove(m *Message) {
+	m.prev.next, m.next.prev = m.next, m.prev
+	m.prev, m.next = nil, nil
+}
+
+// recent remembers the latest settled messages. Acks that get lost belong to
+// the last moments before a connection broke, so a bounded memory will do; a
+// consumer's sequences are dense, so it is indexed by them.
+type recent struct {
+	seq    [recentSize]uint64
+	stored [recentSize]int64
+}
+
+const recentSize = 1 << 14
+
+func (r *recent) add(seq uint64, stored time.Time) {
+	i := seq % recentSize
+	r.seq[i], r.stored[i] = seq, stored.UnixNano()
+}
+
+func (r *recent) has(seq uint64, stored time.Time) bool {
+	i := seq % recentSize
+	return r.seq[i] == seq && r.stored[i] == stored.UnixNano() && seq != 0
+}

@@ -1,0 +1,250 @@
+// Package publish moves messages into JetStream streams: the one batching
+// publisher that every hop of a delivery uses.
+//
+// Batches form by themselves. While one commit is in flight the next batch
+// fills; a message that is alone goes out at once. A batch is an atomic one
+// (nats-server 2.12 and newer): one write to the disk for all of it, and all
+// or nothing is stored. One commit is in flight at a time, so what is enqueued
+// in order is stored in order.
+//
+// Guarantees:
+//   - The completion of a message is called exactly once: with nil only after
+//     JetStream acknowledged it, or that it holds the message already (same
+//     Nats-Msg-Id).
+//   - A fault that will pass (no answer, no leader, connection lost, stream
+//     full) holds the messages and tries again, with the same ids. [Options]
+//     can say that a full stream is an answer instead.
+//   - A message that JetStream refuses for what it is does not take the rest of
+//     its batch with it: the batch is bisected until the culprit stands alone.
+package publish
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+)
+
+// Options configure a [Publisher].
+type Options struct {
+	Conn   *nats.Conn // required
+	Stream string     // the stream that takes every message; required
+	Log    *zap.Logger
+
+	// FailWhenFull gives [ErrFull] to the messages that a full stream refuses,
+	// instead of holding them until there is room.
+	FailWhenFull bool
+
+	MaxBatch      int           // messages in a batch; default 500, at most 1,000
+	MaxBatchBytes int           // bytes in a batch; default 8 MiB
+	MaxQueue      int           // messages waiting; Enqueue blocks beyond it; default 4,096
+	MaxQueueBytes int           // bytes waiting; default 64 MiB
+	AckTimeout    time.Duration // for one commit; default 10 s
+}
+
+func (o *Options) setDefaults() {
+	o.MaxBatch = min(cmp.Or(o.MaxBatch, 500), 1000)
+	o.MaxBatchBytes = cmp.Or(o.MaxBatchBytes, 8<<20)
+	o.MaxQueue = cmp.Or(o.MaxQueue, 4096)
+	o.MaxQueueBytes = cmp.Or(o.MaxQueueBytes, 64<<20)
+	o.AckTimeout = cmp.Or(o.AckTimeout, 10*time.Second)
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+}
+
+// Completion hears what became of a message.
+type Completion interface {
+	// Published is called once, from the publisher's goroutine: it must not
+	// block.
+	Published(error)
+}
+
+// ErrClosed is given to messages that were still waiting when the publisher
+// was closed. Whether JetStream holds them is not known.
+var ErrClosed = errors.New("publisher is closed")
+
+type item struct {
+	msg  *nats.Msg
+	size int
+	done Completion
+}
+
+// Publisher publishes to one stream. Its methods may be called concurrently.
+type Publisher struct {
+	opts  Options
+	log   *zap.Logger
+	reset *resetWatch
+
+	mu     sync.Mutex
+	room   sync.Cond // signalled when the queue got shorter or closed
+	queue  []item
+	bytes  int
+	closed bool
+	held   error // why messages are held at the moment
+
+	wake     chan struct{} // has room for one: the queue may not be empty
+	ctx      context.Context
+	cancel   context.CancelFunc
+	finished chan struct{}
+
+	batchPrefix string
+	batchSeq    uint64
+}
+
+// New starts a publisher; Close ends it.
+func New(o Options) *Publisher {
+	o.setDefaults()
+	p := &Publisher{
+		opts:        o,
+		log:         o.Log.With(zap.String("stream", o.Stream)),
+		reset:       watchResets(o.Conn),
+		wake:        make(chan struct{}, 1),
+		finished:    make(chan struct{}),
+		batchPrefix: nats.NewInbox()[len(nats.InboxPrefix):] + "-",
+	}
+	p.room.L = &p.mu
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	go p.run()
+	return p
+}
+
+// Close stops the publisher. What still waits, or is in flight, completes with
+// [ErrClosed]. Close returns when every completion was called.
+func (p *Publisher) Close() {
+	p.cancel()
+	<-p.finished
+}
+
+// Held returns why messages are being held back at the moment, or nil.
+func (p *Publisher) Held() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
+}
+
+// Enqueue hands a message over; done hears its outcome. It blocks while the
+// queue is full. An error means that the message was not taken.
+// The publisher owns msg and its header from then on.
+func (p *Publisher) Enqueue(ctx context.Context, msg *nats.Msg, done Completion) error {
+	it := item{msg: msg, size: msg.Size(), done: done}
+	p.mu.Lock()
+	if p.full(it) && !p.closed {
+		stop := context.AfterFunc(ctx, func() {
+			p.mu.Lock()
+			p.room.Broadcast()
+			p.mu.Unlock()
+		})
+		for p.full(it) && !p.closed && ctx.Err() == nil {
+			p.room.Wait()
+		}
+		stop()
+	}
+	if p.closed {
+		p.mu.Unlock()
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	p.queue = append(p.queue, it)
+	p.bytes += it.size
+	p.mu.Unlock()
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (p *Publisher) full(it item) bool {
+	return len(p.queue) > 0 && (len(p.queue) >= p.opts.MaxQueue || p.bytes+it.size > p.opts.MaxQueueBytes)
+}
+
+// Publish hands a message over and waits for its outcome. When ctx ends first,
+// the outcome is not known.
+func (p *Publisher) Publish(ctx context.Context, msg *nats.Msg) error {
+	done := make(waiter, 1)
+	if err := p.Enqueue(ctx, msg, done); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+type waiter chan error
+
+func (w waiter) Published(err error) { w <- err }
+
+func (p *Publisher) run() {
+	defer close(p.finished)
+	defer p.reset.stop()
+	var batch []item
+	for {
+		select {
+		case <-p.wake:
+		case <-p.ctx.Done():
+			p.drain()
+			return
+		}
+		for {
+			batch = p.take(batch[:0])
+			if len(batch) == 0 {
+				break
+			}
+			p.send(batch)
+			clear(batch)
+		}
+	}
+}
+
+// take moves the next batch out of the queue.
+func (p *Publisher) take(batch []item) []item {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, size := 0, 0
+	for n < len(p.queue) && n < p.opts.MaxBatch && (n == 0 || size+p.queue[n].size <= p.opts.MaxBatchBytes) {
+		size += p.queue[n].size
+		n++
+	}
+	batch = append(batch, p.queue[:n]...)
+	rest := copy(p.queue, p.queue[n:])
+	clear(p.queue[rest:])
+	p.queue = p.queue[:rest]
+	p.bytes -= size
+	if n > 0 {
+		p.room.Broadcast()
+	}
+	return batch
+}
+
+func (p *Publisher) drain() {
+	p.mu.Lock()
+	p.closed = true
+	left := p.queue
+	p.queue, p.bytes = nil, 0
+	p.room.Broadcast()
+	p.mu.Unlock()
+	complete(left, ErrClosed)
+}
+
+func complete(items []item, err error) {
+	for i := range items {
+		items[i].done.Published(err)
+	}
+}
+
+func (p *Publisher) setHeld(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = err
+}
