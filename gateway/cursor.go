@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// position is a place in a source stream up to which every event was fanned
+// out. A sequence alone would not do: a stream that was created again, or that
+// lost its tail, uses it for another event.
+type position struct {
+	Created  time.Time `json:"created"`  // of the stream
+	Sequence uint64    `json:"sequence"` // of the event
+	Stored   time.Time `json:"stored"`   // of the event
+}
+
+// covers reports whether an event of the stream created then was fanned out.
+func (p *position) covers(created time.Time, seq uint64, stored time.Time) bool {
+	return p != nil && p.Created.Equal(created) && seq <= p.Sequence && !stored.After(p.Stored)
+}
+
+// cursor keeps a copy of a source consumer's ack floor in the state bucket. The
+// server does not sync the consumer's own state, so that a power cut can set it
+// back to the beginning of a stream that keeps a week.
+type cursor struct {
+	js     jetstream.JetStream
+	state  jetstream.KeyValue
+	stream string
+	name   string // of the consumer
+
+	at atomic.Pointer[position]
+
+	mu       sync.Mutex
+	revision uint64 // of the state's entry; 0: none
+}
+
+const (
+	cursorPrefix = "cursor."
+	cursorEvery  = time.Second
+)
+
+// load reads the cursor. It must be called before the first event is handled.
+func (c *cursor) load(ctx context.Context) error {
+	entry, err := c.state.Get(ctx, cursorPrefix+c.stream)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		c.revision = 0
+		c.at.Store(nil)
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot read the cursor of %s: %w", c.stream, err)
+	}
+	var p position
+	if err := json.Unmarshal(entry.Value(), &p); err != nil {
+		return fmt.Errorf("the cursor of %s is unreadable: %w", c.stream, err)
+	}
+	c.revision = entry.Revision()
+	c.at.Store(&p)
+	return nil
+}
+
+// advance copies the ack floor that the server reports. It goes only forward:
+// never our own count, for after a restart newer events may come first.
+func (c *cursor) advance(ctx context.Context, created time.Time) error {
+	consumer, err := c.js.Consumer(ctx, c.stream, c.name)
+	if err != nil {
+		return fmt.Errorf("cannot read the ack floor of %s: %w", c.stream, err)
+	}
+	floor := consumer.CachedInfo().AckFloor.Stream
+	if at := c.at.Load(); floor == 0 || at != nil && at.Created.Equal(created) && at.Sequence >= floor {
+		return nil
+	}
+	stream, err := c.js.Stream(ctx, c.stream)
+	if err != nil {
+		return fmt.Errorf("cannot read the cursor's event: %w", err)
+	}
+	if !stream.CachedInfo().Created.Equal(created) {
+		return nil // created again meanwhile; the matcher will notice
+	}
+	msg, err := stream.GetMsg(ctx, floor)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil // gone, or not kept once acked: nothing would be fanned out again
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the cursor's event: %w", err)
+	}
+	return c.store(ctx, position{Created: created, Sequence: floor, Stored: msg.Time})
+}
+
+func (c *cursor) store(ctx context.Context, p position) error {
+	value, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	revision := c.revision
+	c.mu.Unlock()
+	// Update with revision 0 creates the entry.
+	revision, err = c.state.Update(ctx, cursorPrefix+c.stream, value, revision)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return c.load(ctx) // another replica was faster; the next round compares anew
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the cursor of %s: %w", c.stream, err)
+	}
+	c.mu.Lock()
+	c.revision = revision
+	c.mu.Unlock()
+	c.at.Store(&p)
+	return nil
+}

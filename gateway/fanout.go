@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/internal/intake"
+	"fanjet/internal/publish"
+	"fanjet/internal/wire"
+)
+
+// handle matches one event and enqueues its deliveries.
+func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
+	m.metrics.received.WithLabelValues(m.source.Stream).Inc()
+	created := *m.created.Load()
+	if m.cursor.at.Load().covers(created, msg.Sequence, msg.Stored) {
+		m.metrics.skipped.WithLabelValues(m.source.Stream).Inc()
+		msg.Ack()
+		return
+	}
+
+	header, data, subject := msg.Msg.Headers(), msg.Msg.Data(), msg.Msg.Subject()
+	pos := wire.Position{Stream: m.source.Stream, Created: created, Sequence: msg.Sequence, Stored: msg.Stored}
+	id := wire.EventID(header, data, pos, m.source.ByPosition)
+	event := match.Event{ID: id, Subject: subject, Header: header, Data: data, Time: msg.Stored}
+	endpoints := m.match.Match(&event, nil, func(subscription string, err error) {
+		m.metrics.filterErrors.Inc()
+		m.sampled.Warn("a filter cannot be evaluated; the event does not match it",
+			zap.String("subscription", subscription), zap.String("source_event", pos.Source()), zap.Error(err))
+	})
+	m.moved.Store(true)
+	if len(endpoints) == 0 {
+		m.metrics.unmatched.WithLabelValues(m.source.Stream).Inc()
+		msg.Ack()
+		return
+	}
+	m.metrics.matches.Add(float64(len(endpoints)))
+
+	f := &fanout{matcher: m, ctx: ctx, msg: msg, pos: pos}
+	f.pending.Store(int32(len(endpoints)))
+	deliveries := make([]fanoutDelivery, len(endpoints))
+	for i, endpoint := range endpoints {
+		d := &deliveries[i]
+		d.fanout = f
+		d.envelope = wire.Envelope{
+			EventID: id, Key: wire.Key(wire.KindEvent, pos, endpoint), Endpoint: endpoint,
+			Subject: subject, Source: pos.Source(), Accepted: msg.Stored, Attempt: 1,
+		}
+		h := wire.EventHeaders(header)
+		d.envelope.WriteTo(h)
+		h[nats.MsgIdHdr] = []string{pos.FanoutID(endpoint)}
+		err := m.deliveries.Enqueue(ctx, &nats.Msg{Subject: m.names.DeliverSubject(endpoint), Header: h, Data: data}, d)
+		if err != nil {
+			d.Published(err)
+		}
+	}
+}
+
+// fanout is an event whose deliveries are being published.
+type fanout struct {
+	matcher *matcher
+	ctx     context.Context // ends when the matcher gives up
+	msg     *intake.Message
+	pos     wire.Position
+	pending atomic.Int32 // deliveries without an answer
+	failed  atomic.Bool
+}
+
+// done counts an answer; the last one settles the event.
+func (f *fanout) done(ok bool) {
+	if !ok {
+		f.failed.Store(true)
+	}
+	if f.pending.Add(-1) > 0 {
+		return
+	}
+	if f.failed.Load() {
+		f.msg.Nak() // fanned out again, with the same ids
+		return
+	}
+	f.msg.Ack()
+}
+
+// fanoutDelivery is one of them. It implements [publish.Completion].
+type fanoutDelivery struct {
+	fanout   *fanout
+	envelope wire.Envelope
+}
+
+func (d *fanoutDelivery) Published(err error) {
+	m := d.fanout.matcher
+	if !publish.IsRefused(err) {
+		d.fanout.done(err == nil)
+		return
+	}
+	m.letting.Go(func() { d.fanout.done(d.deadLetter(err)) })
+}
+
+// deadLetter writes the letter of a delivery that NATS refused, and holds the
+// event until that succeeds or the matcher gives up.
+func (d *fanoutDelivery) deadLetter(refusal error) bool {
+	m, msg := d.fanout.matcher, d.fanout.msg
+	reason := dlq.ReasonUnpublishable
+	if publish.IsTooLarge(refusal) {
+		reason = dlq.ReasonTooLarge
+	}
+	d.envelope.LastError = "NATS refused the delivery: " + refusal.Error()
+	m.log.Error("a delivery cannot be published and is dead-lettered", zap.String("endpoint", d.envelope.Endpoint),
+		zap.String("source_event", d.envelope.Source), zap.String("reason", string(reason)), zap.Error(refusal))
+	for {
+		err := m.letters.Write(d.fanout.ctx, d.envelope, reason, 0, msg.Msg.Headers(), msg.Msg.Data(), d.fanout.pos.FanoutID(d.envelope.Endpoint))
+		switch {
+		case err == nil:
+			m.metrics.unpublished.WithLabelValues(string(reason)).Inc()
+			return true
+		case !errors.Is(err, publish.ErrFull):
+			return false
+		}
+		m.log.Error("the dead-letter stream is full; the event waits", zap.Error(err))
+		select {
+		case <-time.After(5 * time.Second):
+		case <-d.fanout.ctx.Done():
+			return false
+		}
+	}
+}

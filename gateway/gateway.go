@@ -1,0 +1,311 @@
+// Package gateway is the running whole: it connects to NATS, keeps the streams
+// and consumers in shape, matches events to endpoints, and has the subscriber
+// package deliver them.
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"fanjet/admin"
+	"fanjet/config"
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/internal/broker"
+	"fanjet/internal/publish"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+)
+
+// Options configure a [Gateway].
+type Options struct {
+	Config   *config.Config // required
+	Version  string         // for the User-Agent and build_info
+	Log      *zap.Logger    // default: none
+	Registry *prometheus.Registry
+	// Grace is how long attempts in flight may go on after a stop; default
+	// 30 s.
+	Grace time.Duration
+}
+
+// Gateway is one replica.
+type Gateway struct {
+	opts    Options
+	config  *config.Config
+	names   wire.Names
+	log     *zap.Logger
+	health  *health
+	metrics *metrics
+	match   *match.Matcher
+	admin   *admin.Server
+	clock   clock
+
+	server  *broker.Server // nil: an external NATS
+	started chan struct{}  // closed when it takes events
+}
+
+// New checks what can be checked without NATS and binds the admin listener.
+func New(o Options) (*Gateway, error) {
+	if o.Config == nil {
+		return nil, errors.New("gateway: Options.Config is missing")
+	}
+	o.Version = cmp.Or(o.Version, "dev")
+	o.Grace = cmp.Or(o.Grace, 30*time.Second)
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	matcher, err := match.New(o.Config.Subscriptions)
+	if err != nil {
+		return nil, err
+	}
+	sources := make([]string, len(o.Config.Sources))
+	for i, s := range o.Config.Sources {
+		sources[i] = s.Stream
+	}
+	g := &Gateway{
+		opts:    o,
+		config:  o.Config,
+		names:   wire.NewNames(o.Config.NATS.Prefix),
+		log:     o.Log,
+		health:  &health{log: o.Log},
+		metrics: newMetrics(o.Registry, sources),
+		match:   matcher,
+		started: make(chan struct{}),
+	}
+	g.health.set("gateway", errors.New("starting"))
+	g.admin, err = admin.New(admin.Options{
+		Listen: o.Config.Admin.Listen, Log: o.Log, Gatherer: o.Registry, Ready: g.health.err,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// Ready returns nil when the gateway can make progress, else every reason why
+// it cannot.
+func (g *Gateway) Ready() error { return g.health.err() }
+
+// Started is closed when the gateway takes events for the first time.
+func (g *Gateway) Started() <-chan struct{} { return g.started }
+
+// AdminAddr is where the admin listener is bound.
+func (g *Gateway) AdminAddr() string { return g.admin.Addr() }
+
+// NATSURL is where clients reach the NATS server; of the embedded one it is
+// known once [Gateway.Started] is closed.
+func (g *Gateway) NATSURL() string {
+	if g.server != nil {
+		return g.server.URL()
+	}
+	return g.config.NATS.URL
+}
+
+// Run works until ctx ends, then stops: it takes no more, lets attempts in
+// flight end, and returns when every acknowledgement has reached the server. An
+// error means that it could not start, or could not stop cleanly.
+func (g *Gateway) Run(ctx context.Context) error {
+	adminCtx, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
+	adminDone := make(chan error, 1)
+	go func() { adminDone <- g.admin.Run(adminCtx) }()
+	err := g.run(ctx)
+	stopAdmin()
+	return errors.Join(err, <-adminDone)
+}
+
+func (g *Gateway) run(ctx context.Context) error {
+	if g.config.NATS.URL == "" {
+		server, err := broker.StartEmbedded(g.config.NATS.Embedded, g.log)
+		if err != nil {
+			return err
+		}
+		defer server.Shutdown()
+		g.server = server
+	}
+	nc, err := broker.Connect(ctx, g.config.NATS, broker.ConnectOptions{Name: "fanjet gateway", Server: g.server, Log: g.log})
+	if err != nil {
+		return ignoreStop(ctx, err)
+	}
+	defer nc.Close()
+	if err := broker.CheckServer(nc); err != nil {
+		return err
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
+	if err != nil {
+		return err
+	}
+	if err := g.prepare(ctx, js); err != nil {
+		return ignoreStop(ctx, err)
+	}
+	state, err := js.KeyValue(ctx, g.names.StateBucket())
+	if err != nil {
+		return ignoreStop(ctx, fmt.Errorf("cannot open the state bucket: %w", err))
+	}
+	return g.work(ctx, nc, js, state)
+}
+
+// prepare creates and checks streams and consumers. What will pass is tried
+// again; what somebody must mend ends the start.
+func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := ensureTopology(ctx, js, g.names, g.config)
+		if err == nil || isRefusal(err) || ctx.Err() != nil {
+			return err
+		}
+		g.health.set("gateway", fmt.Errorf("starting: %w", err))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// work runs the parts: publishers, matchers, the dispatcher, and what watches
+// over them.
+func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, state jetstream.KeyValue) error {
+	publisher := func(stream string, failWhenFull bool) *publish.Publisher {
+		return publish.New(publish.Options{Conn: nc, Stream: stream, Log: g.log.Named("publish"), FailWhenFull: failWhenFull})
+	}
+	deliveries := publisher(g.names.DeliveriesStream(), false)
+	defer deliveries.Close()
+	retries := publisher(g.names.RetriesStream(), false)
+	defer retries.Close()
+	dead := publisher(g.names.DeadLettersStream(), true)
+	defer dead.Close()
+	letters := &dlq.Writer{Names: g.names, Publisher: dead}
+
+	deliverConfig, dueConfig := deliverConsumerConfig(g.names, g.config), dueConsumerConfig(g.names, g.config)
+	dispatcher, err := subscriber.New(subscriber.Options{
+		Conn: nc, Names: g.names, State: state,
+		Endpoints: g.config.Endpoints, Egress: g.config.Egress, Refuse: g.listeners(), Version: g.opts.Version,
+		OpenDeliver: opener(js, g.names.DeliveriesStream(), deliverConfig),
+		OpenDue:     opener(js, g.names.RetriesStream(), dueConfig),
+		Retries:     retries, Letters: letters, ServerTime: g.clock.now,
+		OnState: func(consumer string, err error) { g.health.set("consumer "+consumer, err) },
+		Log:     g.log, Registerer: g.opts.Registry,
+	})
+	if err != nil {
+		return err
+	}
+
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	var watch errgroup.Group
+	defer func() { stopBackground(); _ = watch.Wait() }()
+	truncator := &truncator{js: js, names: g.names, want: deliverConfig, clock: &g.clock, health: g.health, metrics: g.metrics}
+	watch.Go(func() error { truncator.run(background); return nil })
+	watch.Go(func() error {
+		g.monitor(background, nc, js, map[string]*publish.Publisher{
+			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.DeadLettersStream(): dead,
+		})
+		return nil
+	})
+
+	var parts errgroup.Group
+	parts.Go(func() error { return dispatcher.Run(ctx, g.opts.Grace) })
+	for _, source := range g.config.Sources {
+		m := &matcher{
+			source: source, names: g.names, js: js, nc: nc, want: matchConsumerConfig(g.names, g.config, source), match: g.match,
+			deliveries: deliveries, letters: letters, health: g.health, metrics: g.metrics, log: g.log,
+			cursor: &cursor{js: js, state: state, stream: source.Stream, name: g.names.MatchConsumer()},
+		}
+		m.init()
+		parts.Go(func() error { return m.run(ctx, g.opts.Grace) })
+	}
+	g.health.set("gateway", nil)
+	close(g.started)
+	g.log.Info("ready", zap.String("nats", g.NATSURL()), zap.String("durability", g.durability()), zap.String("admin", "http://"+g.AdminAddr()),
+		zap.Int("endpoints", len(g.config.Endpoints)), zap.Int("subscriptions", len(g.config.Subscriptions)))
+
+	<-ctx.Done()
+	g.health.set("gateway", errors.New("draining"))
+	g.log.Info("stopping", zap.Int("held", dispatcher.Held()))
+	return parts.Wait()
+}
+
+// durability names the tier in force.
+func (g *Gateway) durability() string {
+	switch {
+	case g.server == nil:
+		return "of the external server"
+	case g.config.NATS.Embedded.SyncInterval == 0:
+		return "fsync"
+	default:
+		return g.config.NATS.Embedded.SyncInterval.String()
+	}
+}
+
+// listeners are our own, which no endpoint may reach.
+func (g *Gateway) listeners() []netip.AddrPort {
+	addrs := []string{g.admin.Addr()}
+	if g.server != nil {
+		addrs = append(addrs, g.server.Addr())
+	}
+	var out []netip.AddrPort
+	for _, a := range addrs {
+		if ap, err := netip.ParseAddrPort(a); err == nil {
+			out = append(out, ap)
+		}
+	}
+	return out
+}
+
+// monitor watches the connection, the publishers and the streams.
+func (g *Gateway) monitor(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, publishers map[string]*publish.Publisher) {
+	const every, lookEvery = 500 * time.Millisecond, 10
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for round := 1; ; round++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var disconnected error
+		if !nc.IsConnected() {
+			disconnected = errors.New("not connected")
+		}
+		g.health.set("nats", disconnected)
+		for stream, p := range publishers {
+			g.health.set("publishing to "+stream, p.Held())
+		}
+		if disconnected == nil && round%lookEvery == 0 {
+			err := checkTopology(ctx, js, g.names, g.config)
+			if ctx.Err() == nil {
+				g.health.set("streams", err)
+			}
+		}
+	}
+}
+
+// opener returns a function that finds or creates a consumer.
+func opener(js jetstream.JetStream, stream string, want jetstream.ConsumerConfig) func(context.Context) (jetstream.Consumer, error) {
+	return func(ctx context.Context) (jetstream.Consumer, error) {
+		s, err := js.Stream(ctx, stream)
+		if err != nil {
+			return nil, fmt.Errorf("cannot open the stream %s: %w", stream, err)
+		}
+		return openConsumer(ctx, s, want)
+	}
+}
+
+// ignoreStop hides an error that only says that the start was called off.
+func ignoreStop(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

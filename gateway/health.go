@@ -1,0 +1,50 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"go.uber.org/zap"
+)
+
+// health collects why the gateway cannot do its work at the moment. The zero
+// value knows of no part.
+type health struct {
+	log *zap.Logger
+
+	mu     sync.Mutex
+	faults map[string]error // by part; nil: the part works
+}
+
+// set says how a part does. A change is logged.
+func (h *health) set(part string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.faults == nil {
+		h.faults = make(map[string]error)
+	}
+	before := h.faults[part]
+	h.faults[part] = err
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		h.log.Warn("not ready", zap.String("part", part), zap.Error(err))
+	case err == nil && before != nil:
+		h.log.Info("ready again", zap.String("part", part))
+	}
+}
+
+// err returns every fault, in order of the parts' names.
+func (h *health) err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var errs []error
+	for _, part := range slices.Sorted(maps.Keys(h.faults)) {
+		if err := h.faults[part]; err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", part, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"fanjet/config"
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/internal/intake"
+	"fanjet/internal/publish"
+	"fanjet/internal/wire"
+)
+
+// matchWindow is how many events of a source are in memory at once.
+const matchWindow = 4096
+
+// matcher takes the events of one source, in order, and publishes a delivery
+// for every endpoint that wants them. An event is acknowledged when JetStream
+// has acknowledged all of its deliveries.
+//
+// Among all replicas one matcher of a source is active at a time (its consumer
+// pins a client). Two that overlap for a moment do no harm: what both publish
+// has the same ids.
+type matcher struct {
+	source     config.Source
+	names      wire.Names
+	js         jetstream.JetStream
+	nc         *nats.Conn
+	want       jetstream.ConsumerConfig
+	match      *match.Matcher
+	deliveries *publish.Publisher
+	letters    *dlq.Writer
+	cursor     *cursor
+	health     *health
+	metrics    *metrics
+	log        *zap.Logger
+	sampled    *zap.Logger // for what may happen with every event
+
+	in      *intake.Intake
+	queue   chan *intake.Message
+	created atomic.Pointer[time.Time] // of the source stream
+	moved   atomic.Bool               // events were acknowledged since the cursor was written
+	letting sync.WaitGroup            // dead letters being written
+}
+
+func (m *matcher) init() {
+	m.log = m.log.Named("match").With(zap.String("source", m.source.Stream))
+	m.sampled = m.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, time.Second, 5, 0)
+	}))
+	m.queue = make(chan *intake.Message, matchWindow)
+	m.in = intake.New(intake.Options{
+		Conn:   m.nc,
+		Open:   m.open,
+		Handle: func(msg *intake.Message) { m.queue <- msg }, // as long as the window: never blocks
+		State:  func(err error) { m.health.set("source "+m.source.Stream, err) },
+		Group:  matchGroup,
+		Window: matchWindow,
+		Beat:   matchAckWait / 3,
+	})
+}
+
+// open finds or creates the consumer of the source.
+func (m *matcher) open(ctx context.Context) (jetstream.Consumer, error) {
+	stream, err := m.js.Stream(ctx, m.source.Stream)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the stream %s: %w", m.source.Stream, err)
+	}
+	created := stream.CachedInfo().Created
+	if err := m.cursor.load(ctx); err != nil {
+		return nil, err
+	}
+	consumer, err := openConsumer(ctx, stream, m.want)
+	if err != nil {
+		return nil, err
+	}
+	m.created.Store(&created)
+	// Events that a matcher took before it died come again after the ack wait;
+	// newer ones would come first. Waiting keeps the order.
+	if consumer.CachedInfo().NumAckPending > 0 {
+		select {
+		case <-time.After(matchAckWait + 100*time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return consumer, nil
+}
+
+// run matches until ctx ends, then waits for what is being published, at most
+// for the given time.
+func (m *matcher) run(ctx context.Context, grace time.Duration) error {
+	beats, stopBeats := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBeats()
+	// Enqueue must end with the grace time, or it would wait for ever for a NATS
+	// that is away.
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+
+	var background, worker sync.WaitGroup
+	background.Go(func() { m.in.Beat(beats) })
+	background.Go(func() { m.keepCursor(ctx) })
+	worker.Go(func() {
+		for msg := range m.queue {
+			if ctx.Err() != nil {
+				msg.Nak()
+				continue
+			}
+			m.handle(work, msg)
+		}
+	})
+	m.in.Run(ctx)
+	close(m.queue)
+
+	timer := time.AfterFunc(grace, stopWork)
+	defer timer.Stop()
+	worker.Wait()
+	settled := m.in.Wait(work)
+	stopWork()
+	m.letting.Wait()
+
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	err := m.in.Flush(flush)
+	if created := m.created.Load(); err == nil && settled == nil && created != nil {
+		err = m.cursor.advance(flush, *created)
+	}
+	stopBeats()
+	background.Wait()
+	return err
+}
+
+func (m *matcher) keepCursor(ctx context.Context) {
+	tick := time.NewTicker(cursorEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		created := m.created.Load()
+		if created == nil || !m.moved.Swap(false) {
+			continue
+		}
+		timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := m.cursor.advance(timed, *created)
+		cancel()
+		if err != nil {
+			m.moved.Store(true)
+			if ctx.Err() == nil {
+				m.log.Warn("the cursor stays behind", zap.Error(err))
+			}
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package gateway
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// metrics are the instruments of matching and of what keeps the streams in
+// shape.
+type metrics struct {
+	received     *prometheus.CounterVec // source
+	unmatched    *prometheus.CounterVec // source
+	skipped      *prometheus.CounterVec // source
+	matches      prometheus.Counter
+	filterErrors prometheus.Counter
+	unpublished  *prometheus.CounterVec // reason
+	truncated    prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
+	f := promauto.With(reg)
+	m := &metrics{
+		received: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_events_received_total", Help: "Events taken from a source stream.",
+		}, []string{"source"}),
+		unmatched: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_events_unmatched_total", Help: "Events that no subscription wanted.",
+		}, []string{"source"}),
+		skipped: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_events_skipped_total", Help: "Events that came again although the cursor says that they were fanned out.",
+		}, []string{"source"}),
+		matches: f.NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_matches_total", Help: "Pairs of an event and an endpoint that gets it.",
+		}),
+		filterErrors: f.NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_filter_errors_total", Help: "Filters that could not be evaluated for an event; it did not match.",
+		}),
+		unpublished: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_fanout_dead_letters_total", Help: "Deliveries that NATS refused at fan-out and that were dead-lettered, by reason.",
+		}, []string{"reason"}),
+		truncated: f.NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_deliveries_truncated_total", Help: "Settled deliveries that were removed from the delivery log.",
+		}),
+	}
+	for _, s := range sources {
+		m.received.WithLabelValues(s)
+		m.unmatched.WithLabelValues(s)
+		m.skipped.WithLabelValues(s)
+	}
+	return m
+}

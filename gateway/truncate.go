@@ -1,0 +1,89 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/wire"
+)
+
+const (
+	truncateEvery = 250 * time.Millisecond
+	// truncateStep bounds one purge, so that none holds the stream for long.
+	truncateStep = 50_000
+)
+
+// truncator removes settled deliveries from the front of the delivery log: all
+// below the ack floor of its one consumer. Any number of replicas may do so.
+type truncator struct {
+	js      jetstream.JetStream
+	names   wire.Names
+	want    jetstream.ConsumerConfig
+	clock   *clock
+	health  *health
+	metrics *metrics
+
+	purged uint64 // every sequence up to it is gone
+}
+
+func (t *truncator) run(ctx context.Context) {
+	tick := time.NewTicker(truncateEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			err := t.truncate(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			t.health.set("delivery log", err)
+		}
+	}
+}
+
+// truncate purges once. It trusts the consumer's floor only after a look at the
+// consumer: one that was created by hand to deliver new messages only reports a
+// floor at the end of the log, and below it deliveries wait.
+func (t *truncator) truncate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	stream := t.names.DeliveriesStream()
+	asked := time.Now()
+	consumer, err := t.js.Consumer(ctx, stream, t.names.DeliverConsumer())
+	if err != nil {
+		return fmt.Errorf("cannot look at the consumer %s of the stream %s: %w", t.names.DeliverConsumer(), stream, err)
+	}
+	info := consumer.CachedInfo() // of just now: the lookup asks the server
+	t.clock.observe(info.TimeStamp, asked, time.Now())
+	if err := checkConsumer(info, t.want); err != nil {
+		return err
+	}
+	floor := info.AckFloor.Stream
+	if floor < t.purged {
+		// The server went back to an older state after a crash: what lies between
+		// is gone already.
+		t.purged = floor
+	}
+	for t.purged < floor {
+		upTo := min(floor, t.purged+truncateStep)
+		s, err := t.js.Stream(ctx, stream)
+		if err != nil {
+			return fmt.Errorf("cannot truncate the stream %s: %w", stream, err)
+		}
+		if first := s.CachedInfo().State.FirstSeq; first > t.purged+1 {
+			t.purged = min(first-1, floor)
+			continue
+		}
+		if err := s.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
+			return fmt.Errorf("cannot truncate the stream %s: %w", stream, err)
+		}
+		t.metrics.truncated.Add(float64(upTo - t.purged))
+		t.purged = upTo
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package subscriber
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"fanjet/dlq"
+)
+
+// metrics are the instruments of delivery. No label carries an id or a URL.
+type metrics struct {
+	attempts    *prometheus.CounterVec // endpoint, class
+	retries     *prometheus.CounterVec // endpoint
+	dead        *prometheus.CounterVec // endpoint, reason
+	duration    prometheus.Histogram
+	endToEnd    prometheus.Histogram
+	inFlight    prometheus.Gauge
+	undelivered prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	return &metrics{
+		attempts: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_delivery_attempts_total",
+			Help: "Attempts to deliver, by endpoint and class of outcome; class 2xx is delivered.",
+		}, []string{"endpoint", "class"}),
+		retries: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_retries_scheduled_total",
+			Help: "Failed attempts after which another one was scheduled, by endpoint.",
+		}, []string{"endpoint"}),
+		dead: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_dead_letters_total",
+			Help: "Deliveries that were given up, by endpoint and reason.",
+		}, []string{"endpoint", "reason"}),
+		duration: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "fanjet_attempt_duration_seconds",
+			Help:    "Time from the start of an attempt to the response headers or the failure.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30, 60},
+		}),
+		endToEnd: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "fanjet_end_to_end_seconds",
+			Help:    "Time from the acceptance of an event, or its replay, to the 2xx of an endpoint.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 15, 60, 300, 1800, 7200, 28800, 86400},
+		}),
+		inFlight: f.NewGauge(prometheus.GaugeOpts{
+			Name: "fanjet_attempts_in_flight",
+			Help: "Attempts that are being made now.",
+		}),
+		undelivered: f.NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_foreign_messages_total",
+			Help: "Messages on Fanjet's own subjects that Fanjet did not write; they are dead-lettered.",
+		}),
+	}
+}
+
+// endpointMetrics are the counters of one endpoint, looked up once.
+type endpointMetrics struct {
+	attempts map[Class]prometheus.Counter
+	retries  prometheus.Counter
+}
+
+// forEndpoint also creates the endpoint's series at zero.
+func (m *metrics) forEndpoint(name string) endpointMetrics {
+	em := endpointMetrics{
+		attempts: make(map[Class]prometheus.Counter, len(classes)),
+		retries:  m.retries.WithLabelValues(name),
+	}
+	for _, class := range classes {
+		em.attempts[class] = m.attempts.WithLabelValues(name, string(class))
+	}
+	m.dead.WithLabelValues(name, string(dlq.ReasonExhausted))
+	return em
+}

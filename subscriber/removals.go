@@ -1,0 +1,95 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// removals remembers in the state bucket since when an endpoint is missing from
+// the configuration. A replica that meets a delivery to an unknown endpoint
+// writes the entry; one that knows the endpoint deletes it. So replicas may run
+// different configurations for a while, and a restart starts no clock anew.
+type removals struct {
+	state     jetstream.KeyValue
+	endpoints map[string]*endpoint
+	log       *zap.Logger
+}
+
+const removedPrefix = "removed."
+
+func newRemovals(state jetstream.KeyValue, endpoints map[string]*endpoint, log *zap.Logger) *removals {
+	return &removals{state: state, endpoints: endpoints, log: log}
+}
+
+// since returns when the endpoint was first missed: now, unless an entry exists.
+func (r *removals) since(ctx context.Context, endpoint string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	key, now := removedPrefix+endpoint, time.Now()
+	for {
+		entry, err := r.state.Get(ctx, key)
+		if err == nil {
+			at, err := time.Parse(time.RFC3339Nano, string(entry.Value()))
+			if err != nil {
+				return now, fmt.Errorf("state %s is unreadable: %w", key, err)
+			}
+			return at, nil
+		}
+		if !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return now, fmt.Errorf("cannot read state %s: %w", key, err)
+		}
+		_, err = r.state.Create(ctx, key, []byte(now.UTC().Format(time.RFC3339Nano)))
+		switch {
+		case err == nil:
+			r.log.Warn("deliveries wait for an endpoint that is not in the configuration", zap.String("endpoint", endpoint))
+			return now, nil
+		case !errors.Is(err, jetstream.ErrKeyExists):
+			return now, fmt.Errorf("cannot write state %s: %w", key, err)
+		}
+	}
+}
+
+// run deletes the entries of endpoints that are known here, until ctx ends.
+func (r *removals) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := r.watch(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("cannot watch for removed endpoints; trying again", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+func (r *removals) watch(ctx context.Context) error {
+	watcher, err := r.state.Watch(ctx, removedPrefix+">", jetstream.IgnoreDeletes())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = watcher.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, ok := <-watcher.Updates():
+			if !ok {
+				return errors.New("watch ended")
+			}
+			if entry == nil {
+				continue // end of what was there before
+			}
+			if _, known := r.endpoints[strings.TrimPrefix(entry.Key(), removedPrefix)]; known {
+				if err := r.state.Delete(ctx, entry.Key()); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package subscriber
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+// Bounds on what an endpoint may make us read.
+const (
+	maxResponseHeader = 64 << 10
+	maxResponseBody   = 64 << 10
+)
+
+// newClient returns the client of one endpoint. Each endpoint has connections
+// of its own, so that none waits for another's.
+//
+// It follows no redirect, asks for no compression, uses no proxy and keeps no
+// cookies. Every address is checked when it is dialled, after DNS. The only
+// retry is an immediate one when a connection that was kept alive turns out to
+// be dead before any byte of the response; everything longer is a schedule.
+func newClient(slots int, egress Egress, refuse []netip.AddrPort) *retryablehttp.Client {
+	dialer := &net.Dialer{
+		Timeout:   10 * time.Second,
+		KeepAlive: 30 * time.Second,
+		Control:   egress.Control(refuse...),
+	}
+	transport := &http.Transport{
+		Proxy:                  nil,
+		DialContext:            dialer.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    10 * time.Second,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxIdleConns:           slots,
+		MaxIdleConnsPerHost:    slots,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: maxResponseHeader,
+		WriteBufferSize:        8 << 10,
+	}
+	return &retryablehttp.Client{
+		HTTPClient: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		RetryMax:     1,
+		CheckRetry:   retryDeadConnection,
+		Backoff:      func(time.Duration, time.Duration, int, *http.Response) time.Duration { return 0 },
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}
+}
+
+// connection is what a try learned about the connection that it used.
+type connection struct {
+	reused   atomic.Bool // it was kept alive from an earlier request
+	answered atomic.Bool // a byte of the response came
+}
+
+type connectionKey struct{}
+
+// retryDeadConnection is the client's retry policy.
+func retryDeadConnection(ctx context.Context, _ *http.Response, err error) (bool, error) {
+	if err == nil || ctx.Err() != nil {
+		return false, nil
+	}
+	conn, _ := ctx.Value(connectionKey{}).(*connection)
+	return conn != nil && conn.reused.Load() && !conn.answered.Load(), nil
+}
