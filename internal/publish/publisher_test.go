@@ -1,0 +1,346 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"fanjet/internal/natstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// collector gathers outcomes in the order in which they come.
+type collector struct {
+	mu   sync.Mutex
+	errs []error
+	all  sync.WaitGroup
+}
+
+func (c *collector) expect(n int) { c.all.Add(n) }
+
+func (c *collector) Published(err error) {
+	c.mu.Lock()
+	c.errs = append(c.errs, err)
+	c.mu.Unlock()
+	c.all.Done()
+}
+
+func (c *collector) wait() []error {
+	c.all.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.errs
+}
+
+func setup(t *testing.T, cfg jetstream.StreamConfig) (*natstest.Server, jetstream.Stream) {
+	t.Helper()
+	s := natstest.Start(t, natstest.Options{})
+	cfg.Name, cfg.Subjects = "S", []string{"s.*"}
+	cfg.AllowAtomicPublish, cfg.Discard = true, jetstream.DiscardNew
+	stream, err := s.JetStream().CreateStream(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, stream
+}
+
+func start(t *testing.T, s *natstest.Server, o Options) *Publisher {
+	t.Helper()
+	o.Conn, o.Stream = s.Conn(), "S"
+	p := New(o)
+	t.Cleanup(p.Close)
+	return p
+}
+
+func message(i int, id string) *nats.Msg {
+	m := &nats.Msg{Subject: "s.a", Data: fmt.Appendf(nil, "%d", i), Header: nats.Header{}}
+	if id != "" {
+		m.Header.Set(nats.MsgIdHdr, id)
+	}
+	return m
+}
+
+func enqueue(t *testing.T, p *Publisher, c Completion, msgs ...*nats.Msg) {
+	t.Helper()
+	for _, m := range msgs {
+		if err := p.Enqueue(t.Context(), m, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// bodies returns what the stream holds, in order.
+func bodies(t *testing.T, stream jetstream.Stream) []string {
+	t.Helper()
+	info, err := stream.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && info.State.Msgs > 0; seq++ {
+		m, err := stream.GetMsg(t.Context(), seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(m.Data))
+	}
+	return out
+}
+
+func TestStoresInOrderInFewCommits(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{})
+	p := start(t, s, Options{})
+	const n = 2500
+	var c collector
+	c.expect(n)
+	var want []string
+	for i := range n {
+		enqueue(t, p, &c, message(i, fmt.Sprint("id-", i)))
+		want = append(want, fmt.Sprint(i))
+	}
+	for i, err := range c.wait() {
+		if err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+	if got := bodies(t, stream); strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("stored %d messages, not the %d that were published, in order", len(got), n)
+	}
+	if p.batchSeq == 0 || p.batchSeq > n/10 {
+		t.Errorf("%d atomic batches for %d messages", p.batchSeq, n)
+	}
+}
+
+func TestPublishWaitsForTheAck(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{})
+	p := start(t, s, Options{})
+	if err := p.Publish(t.Context(), message(1, "")); err != nil {
+		t.Fatal(err)
+	}
+	if got := bodies(t, stream); len(got) != 1 {
+		t.Errorf("stored %v", got)
+	}
+}
+
+// A batch that is answered 10201, for one of its ids is known, stores what is
+// new and counts what is known as stored.
+func TestKnownIDsAreNoFailure(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{})
+	p := start(t, s, Options{})
+	if err := p.Publish(t.Context(), message(2, "two")); err != nil {
+		t.Fatal(err)
+	}
+	items := make([]item, 5)
+	var c collector
+	c.expect(len(items))
+	for i := range items {
+		id := fmt.Sprint("new-", i)
+		if i == 2 {
+			id = "two"
+		}
+		items[i] = item{msg: message(i, id), done: &c}
+	}
+	if err := p.try(items); verdict(err) != duplicates {
+		t.Fatalf("the server answered %v, not that an id is known", err)
+	}
+	p.send(items)
+	for i, err := range c.wait() {
+		if err != nil {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	if got := strings.Join(bodies(t, stream), " "); got != "2 0 1 3 4" {
+		t.Errorf("stored %s", got)
+	}
+}
+
+// A batch that is refused for another reason loses only the culprit.
+func TestCulpritIsBisectedOut(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{MaxMsgSize: 1000})
+	for _, tt := range []struct {
+		name    string
+		culprit func(*nats.Msg)
+		large   bool
+	}{
+		{"too large for the stream", func(m *nats.Msg) { m.Data = make([]byte, 2000) }, true},
+		{"too large for the server", func(m *nats.Msg) { m.Data = make([]byte, 2<<20) }, true},
+		{"expects another stream", func(m *nats.Msg) { m.Header.Set("Nats-Expected-Stream", "OTHER") }, false},
+		{"expects another sequence", func(m *nats.Msg) { m.Header.Set("Nats-Expected-Last-Sequence", "9999") }, false},
+		{"is a schedule", func(m *nats.Msg) { m.Header.Set("Nats-Schedule", "@at nonsense") }, false},
+		{"header that cannot be written", func(m *nats.Msg) { m.Header["a b:"] = []string{"x"} }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := stream.Purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			p := start(t, s, Options{})
+			items := make([]item, 7)
+			outcomes := make([]waiter, len(items))
+			for i := range items {
+				outcomes[i] = make(waiter, 1)
+				items[i] = item{msg: message(i, tt.name+fmt.Sprint(i)), done: outcomes[i]}
+			}
+			tt.culprit(items[3].msg)
+			p.send(items)
+			for i, o := range outcomes {
+				err := <-o
+				if i == 3 && (!IsRefused(err) || IsTooLarge(err) != tt.large) {
+					t.Errorf("the culprit got %v", err)
+				}
+				if i != 3 && err != nil {
+					t.Errorf("message %d got %v", i, err)
+				}
+			}
+			if got := strings.Join(bodies(t, stream), " "); got != "0 1 2 4 5 6" {
+				t.Errorf("stored %s", got)
+			}
+		})
+	}
+}
+
+func TestFullStreamHoldsUntilThereIsRoom(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{MaxMsgs: 3})
+	p := start(t, s, Options{})
+	var c collector
+	c.expect(5)
+	for i := range 3 {
+		enqueue(t, p, &c, message(i, ""))
+	}
+	waitFor(t, func() bool { return len(bodies(t, stream)) == 3 })
+	enqueue(t, p, &c, message(3, ""), message(4, ""))
+	waitFor(t, func() bool { return p.Held() != nil })
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, err := range c.wait() {
+		if err != nil {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	if got := strings.Join(bodies(t, stream), " "); got != "3 4" {
+		t.Errorf("stored %s", got)
+	}
+	if err := p.Held(); err != nil {
+		t.Errorf("still held: %v", err)
+	}
+}
+
+func TestFullStreamIsAnAnswerWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	s, _ := setup(t, jetstream.StreamConfig{MaxMsgs: 1})
+	p := start(t, s, Options{FailWhenFull: true})
+	if err := p.Publish(t.Context(), message(0, "")); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Publish(t.Context(), message(1, "")); !errors.Is(err, ErrFull) || IsRefused(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An answer that never comes, because the server went away in between, is no
+// failure: what was stored counts, what was not is published again.
+func TestServerRestartLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{})
+	p := start(t, s, Options{})
+	const n = 3000
+	var c collector
+	c.expect(n)
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for i := range n {
+			if err := p.Enqueue(t.Context(), message(i, fmt.Sprint(i)), &c); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	waitFor(t, func() bool { return len(bodies(t, stream)) > 0 })
+	s.Restart()
+	sender.Wait()
+	for i, err := range c.wait() {
+		if err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+	got := bodies(t, stream)
+	if len(got) != n {
+		t.Fatalf("stored %d of %d", len(got), n)
+	}
+	for i, body := range got {
+		if body != fmt.Sprint(i) {
+			t.Fatalf("at place %d: %s", i, body)
+		}
+	}
+}
+
+func TestMissingStreamHolds(t *testing.T) {
+	t.Parallel()
+	s, _ := setup(t, jetstream.StreamConfig{})
+	if err := s.JetStream().DeleteStream(t.Context(), "S"); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, s, Options{})
+	done := make(waiter, 1)
+	enqueue(t, p, done, message(0, ""))
+	waitFor(t, func() bool { return p.Held() != nil })
+	p.Close()
+	if err := <-done; !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+	if err := p.Enqueue(t.Context(), message(1, ""), done); !errors.Is(err, ErrClosed) {
+		t.Errorf("a closed publisher answers %v", err)
+	}
+}
+
+func TestEnqueueBlocksWhileTheQueueIsFull(t *testing.T) {
+	t.Parallel()
+	s, _ := setup(t, jetstream.StreamConfig{})
+	if err := s.JetStream().DeleteStream(t.Context(), "S"); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, s, Options{MaxQueue: 2})
+	var c collector
+	c.expect(3)
+	enqueue(t, p, &c, message(0, ""))
+	waitFor(t, func() bool { return p.Held() != nil }) // 0 is in flight
+	enqueue(t, p, &c, message(1, ""), message(2, ""))
+	ctx, cancel := context.WithCancel(t.Context())
+	blocked := make(chan error)
+	go func() { blocked <- p.Enqueue(ctx, message(3, ""), &c) }()
+	cancel()
+	if err := <-blocked; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	p.Close()
+	c.wait()
+}
+
+// waitFor polls until the condition holds.
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatal("waited too long")
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
