@@ -1,0 +1,61 @@
+# Every target with a "##" comment shows in `make help`.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-builtin-rules
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 10s
+BENCH    ?= .
+ARGS     ?=
+
+# The linter has a module file of its own, so that its two hundred
+# dependencies never meet those of the program.
+LINT := $(GO) tool -modfile=tools/go.mod golangci-lint
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/fanjet
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/fanjet ./cmd/fanjet
+
+.PHONY: run
+run: build ## Build, then show the whole tour (ARGS=--once: end when it is over)
+	bin/fanjet demo $(ARGS)
+
+.PHONY: test
+test: ## Run all tests with the race detector
+	@$(GO) test -race -json ./... | $(GO) run ./internal/testsummary
+
+.PHONY: lint
+lint: ## Check formatting, imports, go.mod and the rules of .golangci.yml
+	$(GO) mod tidy -diff
+	$(LINT) run ./...
+
+.PHONY: fmt
+fmt: ## Format the code as lint wants it
+	$(LINT) fmt ./...
+
+# go test fuzzes one target at a time, so they are listed first.
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (10s)
+	@$(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r package; do \
+		$(GO) test -list '^Fuzz' "$$package" | { grep '^Fuzz' || true; } | while read -r target; do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCH=regexp picks some)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	rm -rf bin

@@ -1,0 +1,122 @@
+// Package fanjet_test checks the module as a whole.
+package fanjet_test
+
+import (
+	"errors"
+	"go/build"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed says which of our packages each of our packages may import, tests
+// apart. "internal/..." stands for everything below internal, "..." for all.
+//
+// The direction is what keeps the parts apart: only gateway and subscriber know
+// both NATS and HTTP; who uses a setting owns it, and config composes; webhook
+// can be used by receivers that know nothing of Fanjet.
+var allowed = map[string][]string{
+	"bench":         {"..."},
+	"cmd/fanjet":    {"..."},
+	"examples/...":  {"..."},
+	"gateway":       {"admin", "config", "subscriber", "dlq", "gateway/match", "internal/..."},
+	"gateway/match": {},
+	"config":        {"subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/wire"},
+	"subscriber":    {"webhook", "dlq", "internal/..."},
+	"dlq":           {"internal/wire", "internal/publish"},
+	"webhook":       {},
+	"admin":         {"internal/..."},
+	"internal/...":  {"internal/..."},
+}
+
+func TestImportDirection(t *testing.T) {
+	t.Parallel()
+	for _, pkg := range packages(t) {
+		may, ok := rule(pkg.ImportPath)
+		if !ok {
+			t.Errorf("%s: no rule says what it may import; add one", pkg.ImportPath)
+			continue
+		}
+		for _, path := range pkg.Imports {
+			if path, ours := strings.CutPrefix(path, "fanjet/"); ours && !slices.ContainsFunc(may, covers(path)) {
+				t.Errorf("%s imports %s, against the direction of imports", pkg.ImportPath, path)
+			}
+		}
+	}
+}
+
+func TestWebhookNeedsOnlyTheStandardLibrary(t *testing.T) {
+	t.Parallel()
+	for _, pkg := range packages(t) {
+		if pkg.ImportPath != "webhook" {
+			continue
+		}
+		for _, path := range pkg.Imports {
+			if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") || first == "fanjet" {
+				t.Errorf("webhook imports %s, which is not of the standard library", path)
+			}
+		}
+		return
+	}
+	t.Error("there is no package webhook")
+}
+
+// rule finds the entry of allowed for one of our packages; an exact name wins
+// over a pattern.
+func rule(path string) (may []string, ok bool) {
+	if may, ok = allowed[path]; ok {
+		return may, true
+	}
+	for pattern, may := range allowed {
+		if covers(path)(pattern) {
+			return may, true
+		}
+	}
+	return nil, false
+}
+
+// covers returns whether a pattern stands for path.
+func covers(path string) func(pattern string) bool {
+	return func(pattern string) bool {
+		prefix, wild := strings.CutSuffix(pattern, "...")
+		return pattern == path || wild && strings.HasPrefix(path, prefix)
+	}
+}
+
+// packages lists our packages that have production code, without the module's
+// name. It reads the sources itself rather than asking `go list`: go test then
+// knows what the result depends on, and does not answer from its cache when an
+// import was added.
+func packages(t *testing.T) []*build.Package {
+	t.Helper()
+	var found []*build.Package
+	err := filepath.WalkDir(".", func(dir string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() || dir == "." {
+			return err
+		}
+		if name := entry.Name(); name == "testdata" || name == "tools" || strings.HasPrefix(name, ".") {
+			return filepath.SkipDir
+		}
+		pkg, err := build.ImportDir(dir, 0)
+		if _, none := errors.AsType[*build.NoGoError](err); none {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(pkg.GoFiles) > 0 {
+			pkg.ImportPath = filepath.ToSlash(dir)
+			found = append(found, pkg)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("reading our packages: %v", err)
+	}
+	if len(found) < 5 {
+		t.Fatalf("found only %d packages", len(found))
+	}
+	return found
+}
