@@ -81,10 +81,17 @@ type Letter struct {
 	Reason       Reason    `json:"reason"`
 	DeadLettered time.Time `json:"dead_lettered"` // when JetStream stored the letter
 	Size         int       `json:"size"`          // bytes of the body in the letter
-	ByReference  bool      `json:"by_reference,omitempty"`
+
+	// ByReference means that the body and the event's headers are in the source
+	// stream only, see [Queue.Resolve].
+	ByReference bool `json:"by_reference,omitempty"`
+
+	// Problem says why the message is no letter of Fanjet and cannot be
+	// replayed: somebody else published it. Empty for every letter.
+	Problem string `json:"problem,omitempty"`
 
 	// Headers are the event's own, and Data is its body. Encoded, Data is
-	// base64, so that every body survives.
-	Headers nats.Header `json:"headers,omitempty"`
-	Data    []byte      `json:"data,omitempty"`
+	// base64, so that every body survives; nil ones are left out.
+	Headers nats.Header `json:"headers,omitzero"`
+	Data    []byte      `json:"data,omitzero"`
 }

@@ -1,0 +1,71 @@
+package dlq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	removers = 16 // removals at once; each is one write of the server
+
+	// A removal that fails is tried again for removePatience: the stream's
+	// leader may be changing.
+	removePatience = 30 * time.Second
+	removeWait     = 250 * time.Millisecond
+)
+
+// removal is a letter that is to be removed; after hears the outcome.
+type removal struct {
+	seq   uint64
+	after func(gone bool, err error)
+}
+
+// startRemovers removes the letters that are sent to the returned channel,
+// which holds so many. finish closes it and waits for the last one. Removals
+// that are still to be made when ctx ends fail.
+func (q *Queue) startRemovers(ctx context.Context, room int) (removals chan<- removal, finish func()) {
+	work := make(chan removal, room)
+	var wg sync.WaitGroup
+	for range removers {
+		wg.Go(func() {
+			for r := range work {
+				r.after(q.removePatiently(ctx, r.seq))
+			}
+		})
+	}
+	return work, func() {
+		close(work)
+		wg.Wait()
+	}
+}
+
+func (q *Queue) removePatiently(ctx context.Context, seq uint64) (gone bool, err error) {
+	give := time.Now().Add(removePatience)
+	for {
+		gone, err = q.remove(ctx, seq)
+		if err == nil || ctx.Err() != nil || time.Now().After(give) {
+			return gone, err
+		}
+		select {
+		case <-time.After(removeWait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// deleteLetter is [Queue.remove].
+func (q *Queue) deleteLetter(ctx context.Context, seq uint64) (gone bool, err error) {
+	err = q.stream.DeleteMsg(ctx, seq)
+	if err == nil {
+		return false, nil
+	}
+	// The error for a message that is not there differs between servers alone
+	// and in clusters.
+	if _, getErr := q.Get(ctx, seq); errors.Is(getErr, ErrNotFound) {
+		return true, nil
+	}
+	return false, fmt.Errorf("removing the letter %d: %w", seq, err)
+}

@@ -1,0 +1,146 @@
+package dlq
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"fanjet/internal/publish"
+)
+
+const (
+	defaultInFlight = 1000
+	// queueBytes bounds the bodies that wait to be published.
+	queueBytes = 16 << 20
+	// settleGrace is how long a replay that has to stop goes on removing the
+	// letters that it has published.
+	settleGrace = 10 * time.Second
+)
+
+var (
+	errInterrupted = errors.New("interrupted before NATS acknowledged the delivery; replay it again within ten minutes, and it is delivered once")
+	errNotRemoved  = errors.New("it was replayed, but the letter could not be removed; replay it again within ten minutes, and it is removed without a second delivery")
+	errDoesNotFit  = errors.New("it does not fit into a NATS message together with Fanjet's headers; raise max_payload of the NATS server")
+)
+
+// run is a replay in progress: letters go through the publisher, then through
+// the removers.
+type run struct {
+	tally
+	publisher *publish.Publisher
+	inFlight  chan struct{}  // a slot a letter, from publish to removal
+	removals  chan<- removal // has room for all that are in flight
+	stopped   atomic.Pointer[error]
+
+	finishRemovals func()
+	stopRemovals   context.CancelFunc
+	stopReport     func()
+}
+
+func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
+	n := cmp.Or(o.InFlight, defaultInFlight)
+	r := &run{
+		publisher: publish.New(publish.Options{
+			Conn:          q.js.Conn(),
+			Stream:        q.names.DeliveriesStream(),
+			FailWhenFull:  true,
+			MaxQueueBytes: queueBytes,
+		}),
+		inFlight: make(chan struct{}, n),
+	}
+	// What was published is to be removed even when ctx has ended.
+	removing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r.stopRemovals = stop
+	r.removals, r.finishRemovals = q.startRemovers(removing, n)
+	r.stopReport = r.report(o.Progress, r.publisher.Held)
+	return r
+}
+
+// publish hands the delivery of a letter over. It blocks while too many are in
+// flight; an error stops the replay.
+func (r *run) publish(ctx context.Context, l *Letter, m *nats.Msg) error {
+	select {
+	case r.inFlight <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := r.stopped.Load(); err != nil {
+		<-r.inFlight
+		return *err
+	}
+	err := r.publisher.Enqueue(ctx, m, &delivered{run: r, seq: l.Seq, endpoint: l.Endpoint})
+	if err != nil {
+		<-r.inFlight
+	}
+	return err
+}
+
+// delivered is the completion of one letter's delivery.
+type delivered struct {
+	run      *run
+	seq      uint64
+	endpoint string
+}
+
+// Published implements [publish.Completion]. A delivery that JetStream had
+// already is as good as a new one: a replay before this one made it.
+func (d *delivered) Published(err error) {
+	if err == nil {
+		d.run.removals <- removal{seq: d.seq, after: d.removed}
+		return
+	}
+	switch {
+	case errors.Is(err, publish.ErrClosed):
+		err = errInterrupted
+	case publish.IsTooLarge(err):
+		err = fmt.Errorf("%w (%w)", errDoesNotFit, err)
+	case errors.Is(err, publish.ErrFull):
+		stop := fmt.Errorf("NATS has no room for more deliveries: %w", err)
+		d.run.stopped.Store(&stop)
+	}
+	d.run.failed(d.seq, d.endpoint, err)
+	<-d.run.inFlight
+}
+
+func (d *delivered) removed(gone bool, err error) {
+	switch {
+	case err != nil:
+		d.run.failed(d.seq, d.endpoint, fmt.Errorf("%w (%w)", errNotRemoved, err))
+	case gone:
+		d.run.skipped()
+	default:
+		d.run.done()
+	}
+	<-d.run.inFlight
+}
+
+// finish waits for the letters in flight. Once ctx has ended, or when the
+// replay is to stop, it waits no longer than settleGrace.
+func (r *run) finish(ctx context.Context, stop bool) {
+	settled := 0
+	wait := func(ctx context.Context) {
+		for settled < cap(r.inFlight) {
+			select {
+			case r.inFlight <- struct{}{}:
+				settled++
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	if !stop {
+		wait(ctx)
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleGrace)
+	defer cancel()
+	wait(grace)
+	r.publisher.Close()
+	r.stopRemovals()
+	r.finishRemovals()
+	r.stopReport()
+}
