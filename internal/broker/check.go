@@ -1,0 +1,68 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// minVersion is the oldest NATS server that Fanjet runs on. Atomic batches and
+// message schedules came with 2.12.0, Nats-Msg-Id inside an atomic batch with
+// 2.12.1.
+var minVersion = [3]int{2, 12, 1}
+
+// CheckServer returns an error that says what is missing when the server
+// cannot carry Fanjet: it is too old, or JetStream is not there for this
+// account. Errors that pass by themselves are [Transient].
+func CheckServer(ctx context.Context, nc *nats.Conn) error {
+	version := nc.ConnectedServerVersion()
+	if version == "" {
+		return nats.ErrDisconnected
+	}
+	if tooOld(version) {
+		return fmt.Errorf("the NATS server %s is too old: version %s, at least %d.%d.%d is needed, for atomic batch publishing "+
+			"with deduplication (deliveries are stored in batches) and for message schedules (retries wait in the server): upgrade the server",
+			nc.ConnectedServerName(), version, minVersion[0], minVersion[1], minVersion[2])
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	_, err = js.AccountInfo(ctx)
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("JetStream is not enabled for this account of the NATS server %s, and Fanjet keeps everything in it: "+
+			"enable it for the account, or use credentials of one that has it: %w", nc.ConnectedServerName(), err)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return fmt.Errorf("the NATS server %s runs without JetStream, and Fanjet keeps everything in it: "+
+			"start it with -js, or with a jetstream block in its configuration: %w", nc.ConnectedServerName(), err)
+	case err != nil:
+		return fmt.Errorf("ask the NATS server %s for its JetStream limits: %w", nc.ConnectedServerName(), err)
+	}
+	return nil
+}
+
+// tooOld compares major, minor and patch of a version such as
+// "2.14.0-RC.1"; one that cannot be read is taken for new.
+func tooOld(version string) bool {
+	version, _, _ = strings.Cut(strings.TrimPrefix(version, "v"), "-")
+	parts := strings.Split(version, ".")
+	for i, least := range minVersion {
+		if i >= len(parts) {
+			return false
+		}
+		n, err := strconv.Atoi(parts[i])
+		if err != nil || n > least {
+			return false
+		}
+		if n < least {
+			return true
+		}
+	}
+	return false
+}

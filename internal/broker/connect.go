@@ -1,0 +1,266 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+
+	// A lost server is replaced at once by another one of the list; only after
+	// a round through all of them does the client wait.
+	reconnectWait   = 500 * time.Millisecond
+	reconnectJitter = 500 * time.Millisecond
+
+	// A peer that vanished without a word is noticed after 20 to 30 s. Less
+	// would take a busy machine for a dead one.
+	pingInterval = 10 * time.Second
+	maxPingsOut  = 2
+
+	// While the connection is lost, what is published is kept up to this size
+	// and sent on reconnect. It is there for acks, a hundred bytes each, of
+	// deliveries that end meanwhile; publishers get an error beyond it and try
+	// again by themselves.
+	reconnectBuffer = 8 << 20
+)
+
+// Options say how to connect.
+type Options struct {
+	Name   string  // of the connection, in the listings of NATS
+	Server *Server // the server of this process, if that is the one; nil: connect to the settings' URL
+	Log    *zap.Logger
+
+	// NoWait returns the error of the first attempt. Without it an unreachable
+	// NATS is waited for.
+	NoWait bool
+
+	// OnState, if set, hears every change of the connection after it was made,
+	// one after the other, from a goroutine of the client: it must not block.
+	OnState func(connected bool)
+}
+
+// Connect connects to the server in the process if there is one in opts, else
+// to the settings' URL: a list, separated by commas, of servers of one
+// cluster. With neither it looks for the embedded server of another process of
+// this machine, where settings say that it listens.
+//
+// An unreachable NATS is waited for, and the wait is logged; when ctx ends its
+// error is returned. What waiting cannot heal (credentials, certificates, a
+// peer that is no NATS server) is an error at once, which says what to do.
+//
+// The connection reconnects for ever, with a little jitter. Close it after
+// use.
+func Connect(ctx context.Context, settings Settings, opts Options) (*nats.Conn, error) {
+	if opts.Log == nil {
+		opts.Log = zap.NewNop()
+	}
+	servers, err := settings.servers(opts.Server)
+	if err != nil {
+		return nil, err
+	}
+	natsOpts := connectionOptions(opts)
+	if opts.Server == nil {
+		auth, err := settings.authOptions()
+		if err != nil {
+			return nil, err
+		}
+		natsOpts = append(natsOpts, auth...)
+	}
+
+	var nc *nats.Conn
+	where := describeServers(servers)
+	attempt := func(ctx context.Context) error {
+		var err error
+		nc, err = dial(ctx, strings.Join(servers, ","), natsOpts)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return err
+		case Transient(err) && !opts.NoWait:
+			return err
+		}
+		return explain(err, where, settings)
+	}
+	if opts.NoWait {
+		err = attempt(ctx)
+	} else {
+		err = Wait(ctx, opts.Log, "NATS at "+where, Transient, attempt)
+	}
+	if err != nil {
+		return nil, err
+	}
+	opts.Log.Info("connected to NATS",
+		zap.String("server", nc.ConnectedServerName()),
+		zap.String("version", nc.ConnectedServerVersion()))
+	return nc, nil
+}
+
+// dial makes one attempt. When ctx ends first, the attempt ends by itself
+// within its timeout.
+func dial(ctx context.Context, servers string, opts []nats.Option) (*nats.Conn, error) {
+	type result struct {
+		nc  *nats.Conn
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		nc, err := nats.Connect(servers, opts...)
+		done <- result{nc, err}
+	}()
+	select {
+	case r := <-done:
+		return r.nc, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-done; r.nc != nil {
+				r.nc.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}
+
+func connectionOptions(opts Options) []nats.Option {
+	log := opts.Log
+	state := func(connected bool) {
+		if opts.OnState != nil {
+			opts.OnState(connected)
+		}
+	}
+	// The callbacks run one at a time.
+	unreachable, reported := newFaultLog(log), newFaultLog(log)
+	natsOpts := []nats.Option{
+		nats.Name(opts.Name),
+		nats.Timeout(dialTimeout),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectJitter, 2*reconnectJitter),
+		nats.ReconnectBufSize(reconnectBuffer),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(maxPingsOut),
+		// Credentials may be renewed while the gateway waits; the file is read
+		// again at every attempt.
+		nats.IgnoreAuthErrorAbort(),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if nc.IsClosed() || nc.IsDraining() {
+				return // on purpose; ClosedHandler follows
+			}
+			log.Warn("lost the connection to NATS, reconnecting", zap.Error(err))
+			state(false)
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			unreachable.report("waiting for NATS", err)
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			unreachable.clear()
+			log.Info("reconnected to NATS", zap.String("server", nc.ConnectedServerName()))
+			state(true)
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { state(false) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if sub != nil {
+				err = fmt.Errorf("%w, on subject %s", err, sub.Subject)
+			}
+			reported.report("NATS reported an error", err)
+		}),
+	}
+	if opts.Server != nil {
+		natsOpts = append(natsOpts, nats.InProcessServer(opts.Server))
+	}
+	return natsOpts
+}
+
+// servers lists the addresses to connect to; the server of this process has
+// none.
+func (s Settings) servers(own *Server) ([]string, error) {
+	if own != nil {
+		return nil, nil
+	}
+	if s.URL == "" {
+		host, port, err := loopback(s.Embedded.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("nats.url is empty, and the embedded server of another process cannot be found: %w", err)
+		}
+		return []string{(&url.URL{Scheme: "nats", Host: net.JoinHostPort(host, strconv.Itoa(port))}).String()}, nil
+	}
+	var list []string
+	for part := range strings.SplitSeq(s.URL, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		if !strings.Contains(part, "://") {
+			part = "nats://" + part
+		}
+		u, err := url.Parse(part)
+		if err != nil || u.Hostname() == "" {
+			// The text may hold a password and stays out of the message.
+			return nil, errors.New("nats.url: not a list of servers such as nats://nats-1:4222,nats://nats-2:4222")
+		}
+		switch u.Scheme {
+		case "nats", "tls", "ws", "wss":
+		default:
+			return nil, fmt.Errorf("nats.url: scheme %q of %s is not one of nats, tls, ws, wss", u.Scheme, u.Host)
+		}
+		list = append(list, part)
+	}
+	if len(list) == 0 {
+		return nil, errors.New("nats.url: names no server")
+	}
+	return list, nil
+}
+
+// describeServers names the servers without the credentials that their URLs
+// may hold.
+func describeServers(servers []string) string {
+	if len(servers) == 0 {
+		return "this process"
+	}
+	hosts := make([]string, len(servers))
+	for i, server := range servers {
+		if u, err := url.Parse(server); err == nil {
+			hosts[i] = u.Host
+		}
+	}
+	return strings.Join(hosts, ", ")
+}
+
+// authOptions reads the files of the settings once, so that one that is
+// missing or broken is an error and not a server that never answers.
+func (s Settings) authOptions() ([]nats.Option, error) {
+	var opts []nats.Option
+	if s.Credentials != "" {
+		if _, err := os.ReadFile(s.Credentials); err != nil {
+			return nil, fmt.Errorf("nats.credentials: %w", err)
+		}
+		opts = append(opts, nats.UserCredentials(s.Credentials))
+	}
+	if s.TLS.CA != "" {
+		if _, err := os.ReadFile(s.TLS.CA); err != nil {
+			return nil, fmt.Errorf("nats.tls.ca: %w", err)
+		}
+		opts = append(opts, nats.RootCAs(s.TLS.CA))
+	}
+	switch {
+	case s.TLS.Cert == "" && s.TLS.Key == "":
+	case s.TLS.Cert == "" || s.TLS.Key == "":
+		return nil, errors.New("nats.tls: cert and key belong together; one of them is not set")
+	default:
+		if _, err := tls.LoadX509KeyPair(s.TLS.Cert, s.TLS.Key); err != nil {
+			return nil, fmt.Errorf("nats.tls.cert and nats.tls.key: %w", err)
+		}
+		opts = append(opts, nats.ClientCert(s.TLS.Cert, s.TLS.Key))
+	}
+	return opts, nil
+}

@@ -1,0 +1,89 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Transient reports whether an error of a connection or of the JetStream API
+// is one that passes by itself: a server that is away, starting, full of
+// connections, or electing a leader. Errors of credentials, certificates and
+// configuration are not.
+func Transient(err error) bool {
+	if err == nil {
+		return false
+	}
+	if errors.Is(err, nats.ErrTLS) {
+		// A handshake that was cut off, not one that was refused.
+		return timedOut(err) || errors.Is(err, syscall.ECONNRESET)
+	}
+	for _, passing := range []error{
+		nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrStaleConnection,
+		nats.ErrConnectionReconnecting, nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded,
+		context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+	} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		switch api.ErrorCode {
+		case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
+			return false
+		}
+		return api.Code == 503 // no leader, or not ready yet
+	}
+	_, network := errors.AsType[net.Error](err) // includes a name that does not resolve yet
+	return network
+}
+
+func timedOut(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
+}
+
+// explain says what a failed connection to the servers at where means and what
+// to do about it.
+func explain(err error, where string, settings Settings) error {
+	say := func(problem string) error { return fmt.Errorf("NATS at %s %s: %w", where, problem, err) }
+
+	_, unknownCA := errors.AsType[x509.UnknownAuthorityError](err)
+	_, wrongName := errors.AsType[x509.HostnameError](err)
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case errors.Is(err, nats.ErrAuthorization) && settings.Credentials == "":
+		return say("asks for credentials: set nats.credentials to a .creds file, or write user:password@ into nats.url")
+	case errors.Is(err, nats.ErrAuthorization):
+		return say("refused the user in nats.credentials (" + settings.Credentials + "): use a .creds file of a user that this server knows")
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+		return say("no longer accepts these credentials: issue new ones and put them where nats.credentials points")
+	case errors.Is(err, nats.ErrNkeysNotSupported):
+		return say("does not know .creds files: leave nats.credentials empty")
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return say("has no TLS: use nats:// in nats.url and leave nats.tls empty, or switch TLS on in the server")
+	case unknownCA:
+		return say("has a certificate that no known authority signed: set nats.tls.ca to the PEM file of its authority")
+	case wrongName:
+		return say("has a certificate for another name: use a name of the certificate in nats.url")
+	case notTLS:
+		return say("does not speak TLS: use nats:// in nats.url")
+	case errors.Is(err, nats.ErrTLS) && settings.TLS.Cert == "":
+		return say("ended the TLS handshake; if it asks for a client certificate, set nats.tls.cert and nats.tls.key")
+	case errors.Is(err, nats.ErrTLS):
+		return say("cannot be reached over TLS")
+	case Transient(err) && settings.URL == "":
+		return say("does not answer: start the gateway (fanjet serve), or set nats.url")
+	case Transient(err):
+		return say("does not answer: check nats.url, and that the server runs")
+	}
+	return say("cannot be used")
+}
