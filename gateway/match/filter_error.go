@@ -98,7 +98,13 @@ func readable(message string, at rune) string {
 	if m := noFields.FindStringSubmatch(message); m != nil {
 		return fmt.Sprintf("a value of type %s has no fields", m[1])
 	}
-	return strings.TrimPrefix(message, "Syntax error: ")
+	switch message = strings.TrimPrefix(message, "Syntax error: "); message {
+	case "invalid timestamp argument":
+		return "wrong timestamp; write one like '2026-01-31T12:00:00Z'"
+	case "invalid duration argument":
+		return "wrong duration; write one like '1h30m'"
+	}
+	return message
 }
 
 // unexpected describes input that the grammar has no place for, with a hint
