@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -196,7 +197,7 @@ func TestControl(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dialer := net.Dialer{Control: tt.policy.Control(tt.refuse...)}
 			for _, host := range []string{"127.0.0.1", "localhost"} {
-				conn, err := dialer.DialContext(t.Context(), "tcp4", net.JoinHostPort(host, portOf(own)))
+				conn, err := dialer.DialContext(t.Context(), "tcp4", net.JoinHostPort(host, strconv.Itoa(int(port))))
 				switch {
 				case tt.want == "" && err != nil:
 					t.Errorf("dial %s: %v", host, err)
@@ -235,9 +236,4 @@ func TestControlRefusesOwnListeners(t *testing.T) {
 	if err := control("udp", "127.0.0.1:9000", nil); !errors.Is(err, ErrBlocked) {
 		t.Errorf("control over udp = %v, want ErrBlocked", err)
 	}
-}
-
-func portOf(addr netip.AddrPort) string {
-	_, port, _ := net.SplitHostPort(addr.String())
-	return port
 }

@@ -1,0 +1,120 @@
+package subscriber
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxURL bounds the URL of an endpoint, in bytes.
+const maxURL = 4096
+
+// ParseURL reads the URL of an endpoint and refuses what can never be delivered
+// to under policy. Host names are judged when they are dialled; an address in
+// the URL, and localhost, are judged here. The errors say what to do and never
+// repeat the URL, which may hold a password or a token.
+func ParseURL(text string, policy Egress) (*url.URL, error) {
+	if len(text) > maxURL {
+		return nil, fmt.Errorf("is longer than %d bytes", maxURL)
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return nil, errors.New("contains a space or a control character: write the space as %20")
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("is not a valid URL: write it as https://host/path, with a port from 1 to 65535 if it has one")
+	}
+	switch {
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, errors.New("must begin with https:// or http://")
+	case u.User != nil:
+		return nil, errors.New("must not contain a user or password: receivers verify the signature; set a header if they need more")
+	case u.Hostname() == "":
+		return nil, errors.New("has no host: write it as https://host/path")
+	case strings.Contains(text, "#"):
+		return nil, errors.New("must not have a fragment (#…): it would never be sent")
+	case u.Scheme == "http" && !policy.AllowHTTP:
+		return nil, errors.New("uses plain http, which is not allowed: use https, or set egress.allow_http to true")
+	}
+	port, err := portOf(u)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkHost(u.Hostname(), port, u.Scheme == "https", policy); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// portOf is the port that a URL leads to.
+func portOf(u *url.URL) (uint16, error) {
+	text := u.Port()
+	switch {
+	case strings.HasSuffix(u.Host, ":"):
+		return 0, errors.New("has a colon but no port behind its host: remove it, or write the port")
+	case text == "" && u.Scheme == "https":
+		return 443, nil
+	case text == "":
+		return 80, nil
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, errors.New("has a port that is not from 1 to 65535")
+	}
+	return uint16(port), nil
+}
+
+func checkHost(host string, port uint16, https bool, policy Egress) error {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if addr.Zone() != "" {
+			return errors.New("has an IPv6 address with a zone (%…): zones mean something on one machine only")
+		}
+		return policy.Check(netip.AddrPortFrom(addr, port), https)
+	}
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	if err := checkHostName(name); err != nil {
+		return err
+	}
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761, section 6.3
+		err := policy.Check(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port), https)
+		if err != nil && policy.Check(netip.AddrPortFrom(netip.IPv6Loopback(), port), https) != nil {
+			return err
+		}
+		return nil
+	}
+	if !slices.Contains(policy.Ports, port) && !slices.ContainsFunc(policy.AllowCIDRs, func(allowed AllowedNet) bool {
+		return allowed.Port == 0 || allowed.Port == port
+	}) {
+		return fmt.Errorf("%w: port %d is not in egress.ports, and no range of egress.allow_cidrs is open on it", ErrBlocked, port)
+	}
+	return nil
+}
+
+// checkHostName refuses what no DNS name can be, and the numbers that some
+// resolvers take for an address: 2130706433, 0x7f.1 and the like.
+func checkHostName(name string) error {
+	if len(name) > 253 {
+		return errors.New("has a host name of more than 253 characters")
+	}
+	var last string
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 {
+			return errors.New("has a host name with a part that is empty or longer than 63 characters")
+		}
+		for _, r := range label {
+			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' {
+				return fmt.Errorf("has a host name with %q in it: write international names in their ASCII form (xn--…)", r)
+			}
+		}
+		last = label
+	}
+	digits := strings.TrimPrefix(last, "0x")
+	if strings.Trim(digits, "0123456789") == "" || digits != last && strings.Trim(digits, "0123456789abcdef") == "" {
+		return errors.New("has a number for a host: write an IPv4 address as four decimal numbers, such as 192.0.2.1")
+	}
+	return nil
+}

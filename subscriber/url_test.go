@@ -1,0 +1,160 @@
+package subscriber
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseURL(t *testing.T) {
+	t.Parallel()
+	strict := Egress{Ports: []uint16{443}}
+	lax := Egress{Ports: []uint16{443}, AllowHTTP: true, AllowCIDRs: allow(t, "127.0.0.0/8:9000", "[::1]:9001", "10.0.0.0/8:80")}
+	tests := []struct {
+		name   string
+		url    string
+		policy Egress
+		want   string // in the error; empty: accepted
+	}{
+		{"plain", "https://example.com/hooks", strict, ""},
+		{"query", "https://example.com/hooks?tenant=7&x=%20", strict, ""},
+		{"upper case", "HTTPS://Example.COM", strict, ""},
+		{"port in the list", "https://example.com:443/", strict, ""},
+		{"underscore and trailing dot", "https://my_host.example.com./", strict, ""},
+		{"international name in ASCII", "https://xn--bcher-kva.example/", strict, ""},
+		{"public address", "https://1.1.1.1/", strict, ""},
+		{"public v6 address", "https://[2606:4700::1111]/", strict, ""},
+		{"listed loopback", "http://127.0.0.1:9000/", lax, ""},
+		{"localhost over v4", "http://localhost:9000/", lax, ""},
+		{"localhost over v6", "http://localhost:9001/", lax, ""},
+		{"name on a port of a range", "http://receiver.internal/", lax, ""},
+
+		{"empty", "", strict, "must begin with https://"},
+		{"no scheme", "example.com/hooks", strict, "must begin with https://"},
+		{"host and port only", "localhost:9000", strict, "must begin with https://"},
+		{"other scheme", "ftp://example.com/", strict, "must begin with https://"},
+		{"opaque", "https:example.com", strict, "has no host"},
+		{"no host", "https:///path", strict, "has no host"},
+		{"port only", "https://:443/", strict, "has no host"},
+		{"user", "https://bob@example.com/", strict, "user or password"},
+		{"user and password", "https://bob:hunter2@example.com/", strict, "user or password"},
+		{"slash in the password", "https://bob:hun/ter2@example.com/", strict, "not a valid URL"},
+		{"fragment", "https://example.com/#top", strict, "fragment"},
+		{"empty fragment", "https://example.com/#", strict, "fragment"},
+		{"space", "https://example.com/a b", strict, "space"},
+		{"line break", "https://example.com/\n", strict, "control character"},
+		{"bad escape", "https://example.com/%zz", strict, "not a valid URL"},
+		{"too long", "https://example.com/" + strings.Repeat("a", maxURL), strict, "longer than"},
+		{"http", "http://example.com/", strict, "egress.allow_http"},
+		{"port 0", "https://example.com:0/", strict, "not from 1 to 65535"},
+		{"port too large", "https://example.com:65536/", strict, "not from 1 to 65535"},
+		{"port with a sign", "https://example.com:-1/", strict, "not a valid URL"},
+		{"no port behind the colon", "https://example.com:/", strict, "no port behind"},
+		{"port not in the list", "https://example.com:8443/", strict, "port 8443 is not in egress.ports"},
+		{"port open for another family only", "http://example.com:9002/", lax, "port 9002"},
+		{"zone", "https://[fe80::1%25eth0]/", strict, "zone"},
+		{"not an address", "https://[::zz]/", strict, "not a valid URL"},
+		{"loopback", "https://127.0.0.1/", strict, "not a public address"},
+		{"loopback on another port", "http://127.0.0.1:9001/", lax, "not a public address"},
+		{"mapped loopback", "https://[::ffff:127.0.0.1]/", strict, "127.0.0.1 is not a public address"},
+		{"metadata", "https://169.254.169.254/latest/", strict, "not a public address"},
+		{"private v6", "https://[fd00::1]/", strict, "not a public address"},
+		{"localhost", "https://localhost/", strict, "not a public address"},
+		{"below localhost", "https://a.localhost./", strict, "not a public address"},
+		{"number", "https://2130706433/", strict, "a number for a host"},
+		{"hexadecimal", "https://0x7f000001/", strict, "a number for a host"},
+		{"short address", "https://127.1/", strict, "a number for a host"},
+		{"octal address", "https://0177.0.0.01/", strict, "a number for a host"},
+		{"hexadecimal part", "https://127.0.0.0x1/", strict, "a number for a host"},
+		{"international name", "https://bücher.example/", strict, "xn--"},
+		{"empty label", "https://a..example/", strict, "part that is empty"},
+		{"only a dot", "https://./", strict, "part that is empty"},
+		{"long label", "https://" + strings.Repeat("a", 64) + ".example/", strict, "longer than 63"},
+		{"long name", "https://" + strings.Repeat("a.", 130) + "example/", strict, "more than 253"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			u, err := ParseURL(tt.url, tt.policy)
+			if tt.want == "" {
+				if err != nil || u == nil {
+					t.Errorf("ParseURL(%q) = %v, %v, want the URL", tt.url, u, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("ParseURL(%q): error %v, want one with %q", tt.url, err, tt.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "hun/ter2") {
+				t.Errorf("the error repeats the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestCheckHeader(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string]string{
+		"X-Team": "payments", "Authorization": "Bearer abc", "x_odd": "a\tb", "X-Empty": "", "X-Name": "bücher",
+	} {
+		if err := CheckHeader(name, value); err != nil {
+			t.Errorf("CheckHeader(%q, %q) = %v, want nil", name, value, err)
+		}
+	}
+	const private = "hunter2"
+	for name, value := range map[string]string{
+		"":                  private,
+		"X Team":            private,
+		"X-Team:":           private,
+		"X-Té":              private,
+		"Host":              private,
+		"content-type":      private,
+		"Content-Length":    private,
+		"Transfer-Encoding": private,
+		"CONNECTION":        private,
+		"User-Agent":        private,
+		"Traceparent":       private,
+		"Webhook-Id":        private,
+		"webhook-extra":     private,
+		"Ce-Id":             private,
+		"Fanjet-Subject":    private,
+		"X-Line":            private + "\r\nX-Other: 1",
+		"X-Null":            private + "\x00",
+		"X-Space":           private + " ",
+		"X-Long":            strings.Repeat(private, 2000),
+	} {
+		err := CheckHeader(name, value)
+		if err == nil {
+			t.Errorf("CheckHeader(%q, %q) = nil, want an error", name, value)
+		} else if strings.Contains(err.Error(), private) {
+			t.Errorf("CheckHeader(%q) repeats the value: %v", name, err)
+		}
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		"billing": true, "b": true, "a-1": true, strings.Repeat("a", 63): true,
+		"": false, "Billing": false, "a.b": false, "a_b": false, "a b": false, "é": false, strings.Repeat("a", 64): false, "a\n": false,
+	} {
+		if got := CheckName(name) == nil; got != want {
+			t.Errorf("CheckName(%q) accepts: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestCheckSecret(t *testing.T) {
+	t.Parallel()
+	const body = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	if err := CheckSecret("whsec_" + body); err != nil {
+		t.Errorf("a good secret: %v", err)
+	}
+	for _, text := range []string{"", body, "whsec_", "whsec_c2hvcnQ=", "whsec_" + body + "!", "whsk_" + body, "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="} {
+		err := CheckSecret(text)
+		if err == nil {
+			t.Errorf("CheckSecret(%q) = nil, want an error", text)
+		} else if len(text) > 10 && strings.Contains(err.Error(), text[len(text)-8:]) {
+			t.Errorf("CheckSecret repeats the secret: %v", err)
+		}
+	}
+}
