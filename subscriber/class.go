@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 )
@@ -63,7 +64,7 @@ func classOf(err error) Class {
 		return ClassDNS
 	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):
 		return ClassTimeout
-	case errors.As(err, &record), errors.As(err, &alert), errors.As(err, &cert), errors.As(err, &authority):
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record), errors.As(err, &alert), errors.As(err, &cert), errors.As(err, &authority):
 		return ClassTLS
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return ClassTimeout

@@ -1,0 +1,324 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"fanjet/internal/natstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a stream with a consumer, and an intake on it.
+type bench struct {
+	*testing.T
+	server   *natstest.Server
+	js       jetstream.JetStream
+	consumer jetstream.Consumer
+	in       *Intake
+	got      chan *Message
+	stop     func()
+}
+
+const ackWait = 400 * time.Millisecond
+
+func setup(t *testing.T, change ...func(*Options)) *bench {
+	t.Helper()
+	b := &bench{T: t, server: natstest.Start(t, natstest.Options{}), got: make(chan *Message, 10_000)}
+	b.js = b.server.JetStream()
+	stream, err := b.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.consumer, err = stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{
+		Conn:   b.server.Conn(),
+		Open:   func(ctx context.Context) (jetstream.Consumer, error) { return b.js.Consumer(ctx, "S", "c") },
+		Handle: func(m *Message) { b.got <- m },
+		Beat:   ackWait / 4,
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	b.in = New(o)
+	b.run()
+	t.Cleanup(func() { b.stop() })
+	return b
+}
+
+func (b *bench) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	beats, stopBeats := context.WithCancel(context.Background())
+	var wg, beating sync.WaitGroup
+	wg.Go(func() { b.in.Run(ctx) })
+	beating.Go(func() { b.in.Beat(beats) })
+	b.stop = sync.OnceFunc(func() { cancel(); wg.Wait(); stopBeats(); beating.Wait() })
+}
+
+func (b *bench) publish(n int) {
+	b.Helper()
+	for i := range n {
+		if _, err := b.js.Publish(b.Context(), "s", fmt.Appendf(nil, "%d", i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func (b *bench) receive(n int) []*Message {
+	b.Helper()
+	var out []*Message
+	for range n {
+		select {
+		case m := <-b.got:
+			out = append(out, m)
+		case <-time.After(30 * time.Second):
+			b.Fatalf("received %d of %d", len(out), n)
+		}
+	}
+	return out
+}
+
+func (b *bench) info() *jetstream.ConsumerInfo {
+	b.Helper()
+	info, err := b.consumer.Info(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return info
+}
+
+func (b *bench) waitFor(what string, ok func() bool) {
+	b.Helper()
+	deadline := time.After(30 * time.Second)
+	for !ok() {
+		select {
+		case <-deadline:
+			b.Fatalf("waited too long until %s", what)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func TestReceivesInOrder(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.publish(1500)
+	for i, m := range b.receive(1500) {
+		if m.Sequence != uint64(i+1) || string(m.Msg.Data()) != fmt.Sprint(i) || m.Stream != "S" || m.Stored.IsZero() {
+			t.Fatalf("message %d: %+v", i, m)
+		}
+		m.Ack()
+	}
+	b.waitFor("all are acked", func() bool { return b.info().AckFloor.Stream == 1500 })
+}
+
+func TestHoldsNoMoreThanTheWindow(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *Options) { o.Window = 5 })
+	b.publish(20)
+	first := b.receive(5)
+	b.waitFor("the server has sent the window", func() bool { return b.info().NumAckPending == 5 })
+	if n := b.in.Held(); n != 5 {
+		t.Errorf("%d held", n)
+	}
+	for _, m := range first {
+		m.Ack()
+	}
+	for range 15 {
+		b.receive(1)[0].Ack()
+		if n := b.in.Held(); n > 5 {
+			t.Fatalf("%d held", n)
+		}
+	}
+}
+
+// A message that is held longer than the ack wait is not handed out twice, nor
+// sent again by the server.
+func TestHeldMessagesStayOurs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.publish(3)
+	held := b.receive(3)
+	b.publish(1)
+	other := b.receive(1)[0]
+	b.waitFor("several ack waits have passed", func() bool { return time.Since(other.Stored) > 4*ackWait })
+	if n := b.info().NumRedelivered; n != 0 {
+		t.Errorf("%d redelivered", n)
+	}
+	for _, m := range append(held, other) {
+		m.Ack()
+	}
+	if n := len(b.got); n != 0 {
+		t.Errorf("%d handed out twice", n)
+	}
+}
+
+// Without beats the server sends held messages again; the intake knows them.
+func TestRedeliveriesOfHeldAndAckedMessagesAreKnown(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *Options) { o.Beat = time.Hour })
+	b.publish(2)
+	two := b.receive(2)
+	b.waitFor("the server sent them again", func() bool { return b.info().NumRedelivered == 2 })
+	two[0].Ack()
+	// The ack of the second one gets lost.
+	b.in.release(two[1], true)
+	b.waitFor("the lost ack was repeated", func() bool { return b.info().NumAckPending == 0 })
+	if n := len(b.got); n != 0 {
+		t.Errorf("%d handed out twice", n)
+	}
+}
+
+func TestNakComesAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.publish(1)
+	m := b.receive(1)[0]
+	m.Nak()
+	again := b.receive(1)[0]
+	if again.Sequence != m.Sequence || again == m {
+		t.Errorf("got %+v", again)
+	}
+	m.Ack() // no longer ours: nothing happens
+	if n := b.info().NumAckPending; n != 1 {
+		t.Errorf("%d ack pending", n)
+	}
+	again.Ack()
+}
+
+// Stopping leaves nothing behind that only a timeout would bring back.
+func TestStopAndFlush(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.publish(100)
+	for i, m := range b.receive(100) {
+		if i%2 == 0 {
+			m.Ack()
+		} else {
+			m.Nak()
+		}
+	}
+	b.stop()
+	for len(b.got) > 0 {
+		(<-b.got).Nak()
+	}
+	if err := b.in.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.in.Held(); n != 0 {
+		t.Errorf("%d held", n)
+	}
+	msgs, err := b.consumer.Fetch(50, jetstream.FetchMaxWait(30*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for m := range msgs.Messages() {
+		n++
+		_ = m.DoubleAck(t.Context())
+	}
+	if info := b.info(); n != 50 || info.NumAckPending != 0 || info.AckFloor.Stream != 100 {
+		t.Errorf("%d came again; %+v", n, info)
+	}
+}
+
+func TestFlushWaitsForTheServer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.publish(500)
+	for _, m := range b.receive(500) {
+		m.Ack()
+	}
+	if err := b.in.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if info := b.info(); info.NumAckPending != 0 {
+		t.Errorf("%d acks had not arrived", info.NumAckPending)
+	}
+}
+
+// The consumer or the server going away is reported, and overcome once it is
+// back.
+func TestRecovers(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var state error
+	get := func() error { mu.Lock(); defer mu.Unlock(); return state }
+	b := setup(t, func(o *Options) {
+		o.State = func(err error) { mu.Lock(); defer mu.Unlock(); state = err }
+	})
+	b.publish(1)
+	b.receive(1)[0].Ack()
+	config := b.info().Config
+	if err := b.js.DeleteConsumer(t.Context(), "S", "c"); err != nil {
+		t.Fatal(err)
+	}
+	b.waitFor("the loss is reported", func() bool { return get() != nil })
+	if _, err := b.js.CreateConsumer(t.Context(), "S", config); err != nil {
+		t.Fatal(err)
+	}
+	b.waitFor("it works again", func() bool { return get() == nil })
+	// The new consumer knows of no ack, but we do.
+	b.waitFor("the ack was repeated", func() bool { return b.info().AckFloor.Stream == 1 })
+	b.server.Stop()
+	b.waitFor("the outage is reported", func() bool { return get() != nil })
+	b.server.Resume()
+	b.waitFor("it works again", func() bool { return get() == nil })
+	b.publish(1)
+	b.receive(1)[0].Ack()
+}
+
+func TestLargeMessagesBoundTheWindowInBytes(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *Options) { o.WindowBytes = 4 << 20 })
+	for range 12 {
+		if _, err := b.js.PublishMsg(t.Context(), &nats.Msg{Subject: "s", Data: make([]byte, 1<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 12 {
+		m := b.receive(1)[0]
+		if n := b.in.Held(); n > 4 {
+			t.Fatalf("%d MiB held", n)
+		}
+		m.Ack()
+	}
+}
+
+// A message with the sequence of a held one is another message when the stream
+// was created again.
+func TestSameSequenceInANewStreamIsANewMessage(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.publish(1)
+	old := b.receive(1)[0]
+	if err := b.js.DeleteStream(t.Context(), "S"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.js.CreateConsumer(t.Context(), "S", jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait}); err != nil {
+		t.Fatal(err)
+	}
+	b.publish(1)
+	fresh := b.receive(1)[0]
+	if fresh.Sequence != old.Sequence || fresh == old {
+		t.Errorf("got %+v", fresh)
+	}
+	old.Ack()
+	fresh.Ack()
+	if n := b.in.Held(); n != 0 {
+		t.Errorf("%d held", n)
+	}
+}

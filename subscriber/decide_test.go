@@ -1,0 +1,98 @@
+package subscriber
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"fanjet/dlq"
+	"fanjet/internal/wire"
+)
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	ep := &Endpoint{
+		Retry:        Retry{Schedule: []time.Duration{10 * time.Second, time.Minute}, Jitter: 0.2, MaxAge: time.Hour},
+		DeadLetterOn: []int{http.StatusGone, http.StatusTeapot},
+	}
+	status := func(code int) Result { return Result{Status: code, Class: statusClass(code)} }
+	failure := func(class Class) Result { return Result{Err: errors.New("x"), Class: class} }
+	again := func(wait time.Duration) decision { return decision{verb: reschedule, at: now.Add(wait)} }
+	dead := func(reason dlq.Reason) decision { return decision{verb: deadLetter, reason: reason} }
+
+	for _, tt := range []struct {
+		name    string
+		result  Result
+		attempt int
+		age     time.Duration
+		random  float64
+		want    decision
+	}{
+		{"delivered", status(200), 1, 0, 0.5, decision{verb: ack}},
+		{"delivered at the last moment", status(204), 9, 100 * time.Hour, 0.5, decision{verb: ack}},
+		{"interrupted", failure(ClassInterrupted), 3, 100 * time.Hour, 0.5, decision{verb: giveBack}},
+		{"blocked", failure(ClassBlocked), 1, 0, 0.5, dead(dlq.ReasonBlockedDestination)},
+		{"final status", status(410), 1, 0, 0.5, dead(dlq.ReasonRejected)},
+		{"final status that was configured", status(418), 1, 0, 0.5, dead(dlq.ReasonRejected)},
+		{"redirect", status(302), 1, 0, 0.5, again(10 * time.Second)},
+		{"client error", status(400), 1, 0, 0.5, again(10 * time.Second)},
+		{"too many requests", status(429), 1, 0, 0.5, again(10 * time.Second)},
+		{"server error", status(500), 2, 0, 0.5, again(time.Minute)},
+		{"status of no RFC", status(999), 1, 0, 0.5, again(10 * time.Second)},
+		{"timeout", failure(ClassTimeout), 1, 0, 0.5, again(10 * time.Second)},
+		{"least jitter", status(500), 1, 0, 0, again(8 * time.Second)},
+		{"most jitter", status(500), 1, 0, 1, again(12 * time.Second)},
+		{"asked for more", Result{Status: 503, Class: Class5xx, RetryAfter: 5 * time.Minute}, 1, 0, 0.5, again(5 * time.Minute)},
+		{"asked for less", Result{Status: 503, Class: Class5xx, RetryAfter: time.Second}, 1, 0, 0.5, again(10 * time.Second)},
+		{"last attempt", status(500), 3, 0, 0.5, dead(dlq.ReasonExhausted)},
+		{"schedule was shortened meanwhile", status(500), 7, 0, 0.5, dead(dlq.ReasonExhausted)},
+		{"too old", status(500), 1, time.Hour, 0.5, dead(dlq.ReasonExpired)},
+		{"would be too old", status(500), 2, time.Hour - 30*time.Second, 0.5, dead(dlq.ReasonExpired)},
+		{"just young enough", status(500), 2, time.Hour - time.Minute, 0.5, again(time.Minute)},
+		{"asked for more than is left", Result{Status: 503, Class: Class5xx, RetryAfter: time.Hour}, 1, time.Minute, 0.5, dead(dlq.ReasonExpired)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			env := &wire.Envelope{Attempt: tt.attempt, Accepted: now.Add(-tt.age)}
+			if got := decide(tt.result, env, ep, now, tt.random); got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// Every status has an outcome, and only 2xx is success.
+func TestDecideKnowsEveryStatus(t *testing.T) {
+	t.Parallel()
+	ep := DefaultEndpoint()
+	env := &wire.Envelope{Attempt: 1, Accepted: time.Now()}
+	for code := 100; code <= 999; code++ {
+		d := decide(Result{Status: code, Class: statusClass(code)}, env, &ep, time.Now(), 0.5)
+		want := reschedule
+		switch {
+		case code >= 200 && code <= 299:
+			want = ack
+		case code == http.StatusGone:
+			want = deadLetter
+		}
+		if d.verb != want {
+			t.Errorf("%d: %v, want %v", code, d.verb, want)
+		}
+	}
+}
+
+// The default schedule, in numbers.
+func TestDefaultSchedule(t *testing.T) {
+	t.Parallel()
+	r := DefaultEndpoint().Retry
+	var total time.Duration
+	for attempt := range r.Schedule {
+		total += r.wait(attempt+1, 0.5)
+	}
+	if got := fmt.Sprint(1+len(r.Schedule), " attempts over ", total); got != "10 attempts over 22h42m35s" {
+		t.Error(got)
+	}
+}
