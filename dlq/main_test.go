@@ -70,7 +70,6 @@ type spec struct {
 	reason   Reason
 	subject  string
 	id       string
-	hop      string
 	headers  nats.Header
 	data     string
 	env      func(*wire.Envelope)
@@ -97,8 +96,7 @@ func (s spec) message(names wire.Names) *nats.Msg {
 	if s.env != nil {
 		s.env(&env)
 	}
-	hop := cmp.Or(s.hop, fmt.Sprintf("FANJET_RETRIES/%d/1", n))
-	return NewMessage(names, env, cmp.Or(s.reason, ReasonExhausted), 10, s.headers, []byte(cmp.Or(s.data, `{"amount":1}`)), hop)
+	return NewMessage(names, env, cmp.Or(s.reason, ReasonExhausted), 10, s.headers, []byte(cmp.Or(s.data, `{"amount":1}`)), fmt.Sprintf("FANJET_RETRIES/%d/1", n))
 }
 
 // put stores letters, in order.
@@ -184,7 +182,3 @@ func (f *fixture) stored(stream string) []*jetstream.RawStreamMsg {
 	}
 	return all
 }
-
-const childURL = "x"
-
-func replayAndHang(string) int { return 0 }

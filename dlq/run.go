@@ -36,6 +36,7 @@ type run struct {
 	inFlight  chan struct{}  // a slot a letter, from publish to removal
 	removals  chan<- removal // has room for all that are in flight
 	stopped   atomic.Pointer[error]
+	grace     time.Duration
 
 	finishRemovals func()
 	stopRemovals   context.CancelFunc
@@ -52,6 +53,7 @@ func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
 			MaxQueueBytes: queueBytes,
 		}),
 		inFlight: make(chan struct{}, n),
+		grace:    q.grace,
 	}
 	// What was published is to be removed even when ctx has ended.
 	removing, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -120,7 +122,7 @@ func (d *delivered) removed(gone bool, err error) {
 }
 
 // finish waits for the letters in flight. Once ctx has ended, or when the
-// replay is to stop, it waits no longer than settleGrace.
+// replay is to stop, it waits no longer than the grace.
 func (r *run) finish(ctx context.Context, stop bool) {
 	settled := 0
 	wait := func(ctx context.Context) {
@@ -136,7 +138,7 @@ func (r *run) finish(ctx context.Context, stop bool) {
 	if !stop {
 		wait(ctx)
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleGrace)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.grace)
 	defer cancel()
 	wait(grace)
 	r.publisher.Close()
