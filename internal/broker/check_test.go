@@ -39,14 +39,14 @@ func TestCheckServer(t *testing.T) {
 	t.Parallel()
 	t.Run("old", func(t *testing.T) {
 		t.Parallel()
-		nc := connect(t, Settings{URL: "nats://" + fakeServer(t, "2.11.9")}, Options{})
+		nc := connect(t, Settings{URL: "nats://" + fakeServer(t, "2.11.9")}, ConnectOptions{})
 		err := CheckServer(t.Context(), nc)
 		wantError(t, err, "2.11.9", "2.12.1", "batch", "schedules", "upgrade")
 	})
 	t.Run("without JetStream", func(t *testing.T) {
 		t.Parallel()
 		s := natstest.Start(t, natstest.Options{Listen: true, Adjust: func(o *server.Options) { o.JetStream = false }})
-		nc := connect(t, Settings{URL: s.URL()}, Options{})
+		nc := connect(t, Settings{URL: s.URL()}, ConnectOptions{})
 		wantError(t, CheckServer(t.Context(), nc), "without JetStream", "-js")
 	})
 	t.Run("account without JetStream", func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestCheckServer(t *testing.T) {
 			o.Accounts = []*server.Account{account}
 			o.Users = []*server.User{{Username: "u", Password: "p", Account: account}}
 		}})
-		nc := connect(t, Settings{URL: strings.Replace(s.URL(), "nats://", "nats://u:p@", 1)}, Options{})
+		nc := connect(t, Settings{URL: strings.Replace(s.URL(), "nats://", "nats://u:p@", 1)}, ConnectOptions{})
 		wantError(t, CheckServer(t.Context(), nc), "not enabled for this account", "credentials")
 	})
 	t.Run("away", func(t *testing.T) {

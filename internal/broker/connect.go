@@ -36,8 +36,8 @@ const (
 	reconnectBuffer = 8 << 20
 )
 
-// Options say how to connect.
-type Options struct {
+// ConnectOptions say how to connect.
+type ConnectOptions struct {
 	Name   string  // of the connection, in the listings of NATS
 	Server *Server // the server of this process, if that is the one; nil: connect to the settings' URL
 	Log    *zap.Logger
@@ -62,7 +62,7 @@ type Options struct {
 //
 // The connection reconnects for ever, with a little jitter. Close it after
 // use.
-func Connect(ctx context.Context, settings Settings, opts Options) (*nats.Conn, error) {
+func Connect(ctx context.Context, settings Settings, opts ConnectOptions) (*nats.Conn, error) {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
@@ -131,7 +131,7 @@ func dial(ctx context.Context, servers string, opts []nats.Option) (*nats.Conn, 
 	}
 }
 
-func connectionOptions(opts Options) []nats.Option {
+func connectionOptions(opts ConnectOptions) []nats.Option {
 	log := opts.Log
 	state := func(connected bool) {
 		if opts.OnState != nil {

@@ -24,7 +24,7 @@ func TestConnectInProcess(t *testing.T) {
 	if s.URL() != "" {
 		t.Errorf("a server without an address listens on %s", s.URL())
 	}
-	nc := connect(t, Settings{}, Options{Server: s, Name: "test"})
+	nc := connect(t, Settings{}, ConnectOptions{Server: s, Name: "test"})
 	if err := CheckServer(t.Context(), nc); err != nil {
 		t.Error(err)
 	}
@@ -35,9 +35,9 @@ func TestConnectToTheEmbeddedServerOfAnotherProcess(t *testing.T) {
 	t.Parallel()
 	s := startEmbedded(t, Embedded{Listen: "127.0.0.1:-1"})
 	settings := Settings{Embedded: Embedded{Listen: strings.TrimPrefix(s.URL(), "nats://")}}
-	connect(t, settings, Options{NoWait: true})
+	connect(t, settings, ConnectOptions{NoWait: true})
 	s.Shutdown()
-	_, err := Connect(t.Context(), settings, Options{NoWait: true})
+	_, err := Connect(t.Context(), settings, ConnectOptions{NoWait: true})
 	if err == nil || !strings.Contains(err.Error(), "start the gateway") || !errors.Is(err, nats.ErrNoServers) {
 		t.Errorf("error %v does not say what to do", err)
 	}
@@ -49,7 +49,7 @@ func TestConnectWaitsForNATS(t *testing.T) {
 	s.Stop()
 	core, logs := observer.New(zapcore.InfoLevel)
 	log := zap.New(&onceHook{Core: core, hook: s.Resume})
-	nc := connect(t, Settings{URL: s.URL()}, Options{Log: log})
+	nc := connect(t, Settings{URL: s.URL()}, ConnectOptions{Log: log})
 	if !nc.IsConnected() {
 		t.Error("not connected")
 	}
@@ -89,7 +89,7 @@ func TestConnectEndsWithItsContext(t *testing.T) {
 			cancel()
 		}
 	}()
-	_, err = Connect(ctx, Settings{URL: "nats://" + l.Addr().String()}, Options{})
+	_, err = Connect(ctx, Settings{URL: "nats://" + l.Addr().String()}, ConnectOptions{})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
@@ -131,7 +131,7 @@ func TestConnectFailsAtOnce(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Connect(t.Context(), test.settings, Options{})
+			_, err := Connect(t.Context(), test.settings, ConnectOptions{})
 			if err == nil {
 				t.Fatal("connected")
 			}
@@ -155,14 +155,14 @@ func TestConnectTriesEveryServer(t *testing.T) {
 	gone := natstest.Start(t, natstest.Options{Listen: true})
 	gone.Stop()
 	url := gone.URL() + ", " + strings.TrimPrefix(s.URL(), "nats://")
-	connect(t, Settings{URL: url}, Options{NoWait: true})
+	connect(t, Settings{URL: url}, ConnectOptions{NoWait: true})
 }
 
 func TestConnectionSurvivesAnOutage(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t, natstest.Options{Listen: true})
 	states := make(chan bool, 8)
-	nc := connect(t, Settings{URL: s.URL()}, Options{OnState: func(connected bool) { states <- connected }})
+	nc := connect(t, Settings{URL: s.URL()}, ConnectOptions{OnState: func(connected bool) { states <- connected }})
 	s.Stop()
 	if <-states {
 		t.Fatal("the outage was not reported")

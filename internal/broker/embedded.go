@@ -15,12 +15,9 @@ import (
 )
 
 const (
-	// maxEvent is the largest event, with its producer's headers, that the
-	// embedded server is meant for.
-	maxEvent = 1 << 20
-	// Headroom is what the streams that Fanjet moves events to must take on
-	// top of the largest event: the internal headers, and the producer's.
-	Headroom = 64 << 10
+	// The embedded server takes events of 1 MiB. On top there is room for their
+	// producers' headers, and for ours when an event is moved.
+	maxPayload = 1<<20 + 64<<10
 
 	readyTimeout = 10 * time.Second
 )
@@ -89,7 +86,7 @@ func serverOptions(settings Embedded) (*server.Options, error) {
 		ServerName: "fanjet",
 		JetStream:  true,
 		StoreDir:   settings.StoreDir,
-		MaxPayload: maxEvent + Headroom,
+		MaxPayload: maxPayload,
 		NoSigs:     true,
 		SyncAlways: settings.SyncInterval <= 0,
 	}
@@ -158,14 +155,22 @@ func start(opts *server.Options, settings Embedded, log *zap.Logger) (*server.Se
 // option of [nats.InProcessServer].
 func (s *Server) InProcessConn() (net.Conn, error) { return s.srv.InProcessConn() }
 
-// URL is where other NATS clients on this machine reach the server; empty when
-// it does not listen.
-func (s *Server) URL() string {
+// Addr is the host:port that the server listens on; empty when it does not.
+func (s *Server) Addr() string {
 	addr, ok := s.srv.Addr().(*net.TCPAddr)
 	if !ok {
 		return ""
 	}
-	return "nats://" + addr.String()
+	return addr.String()
+}
+
+// URL is where other NATS clients on this machine reach the server; empty when
+// it does not listen.
+func (s *Server) URL() string {
+	if s.Addr() == "" {
+		return ""
+	}
+	return "nats://" + s.Addr()
 }
 
 // Shutdown stops the server, waits until everything is written, and releases

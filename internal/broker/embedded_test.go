@@ -29,7 +29,7 @@ func startEmbedded(t *testing.T, settings Embedded) *Server {
 	return s
 }
 
-func connect(t *testing.T, settings Settings, opts Options) *nats.Conn {
+func connect(t *testing.T, settings Settings, opts ConnectOptions) *nats.Conn {
 	t.Helper()
 	nc, err := Connect(t.Context(), settings, opts)
 	if err != nil {
@@ -187,7 +187,7 @@ func TestShutdownKeepsMessages(t *testing.T) {
 	dir := t.TempDir()
 	for run := range 2 {
 		s := startEmbedded(t, Embedded{StoreDir: dir, SyncInterval: time.Second})
-		nc := connect(t, Settings{}, Options{Server: s})
+		nc := connect(t, Settings{}, ConnectOptions{Server: s})
 		js, err := jetstream.New(nc)
 		if err != nil {
 			t.Fatal(err)

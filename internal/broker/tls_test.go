@@ -41,7 +41,7 @@ func TestConnectTLS(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			nc, err := Connect(t.Context(), test.settings, Options{})
+			nc, err := Connect(t.Context(), test.settings, ConnectOptions{})
 			if err == nil {
 				nc.Close()
 			}
