@@ -24,14 +24,17 @@ func (e *evaluationError) Error() string {
 	if cancelled, ok := errors.AsType[interpreter.EvalCancelledError](e.cause); ok && cancelled.Cause == interpreter.CostLimitExceeded {
 		return fmt.Sprintf("it takes more than %d steps for this event; loop over less", costLimit)
 	}
-	where := e.where()
-	if where == "" {
-		where = oneLine(e.filter.text)
+	where, text := oneLine(e.filter.text), e.cause.Error()
+	part := e.part()
+	if part != nil {
+		where = e.filter.quote(part)
 	}
-	text := e.cause.Error()
-	if function, ok := strings.CutPrefix(text, "no such overload"); ok {
-		function, _, _ = strings.Cut(strings.TrimPrefix(function, ": "), "(")
-		return fmt.Sprintf("%s does not take values of these types: %s", displayName(function), where)
+	if strings.HasPrefix(text, "no such overload") {
+		function := "an operator or function"
+		if part != nil && part.Kind() == ast.CallKind {
+			function = displayName(part.AsCall().FunctionName())
+		}
+		text = function + " does not take values of these types"
 	}
 	return fmt.Sprintf("%s: %s", text, where)
 }
@@ -44,28 +47,24 @@ func (e *evaluationError) missing() string {
 	if none, ok := errors.AsType[*noDataError](e.cause); ok {
 		return fmt.Sprintf("filter needs data, but %v", none)
 	}
-	if where := e.where(); where != "" {
-		return fmt.Sprintf("filter needs %s, which the event does not have", where)
+	part := e.part()
+	if part == nil {
+		return fmt.Sprintf("filter needs something that the event does not have (%v)", e.cause)
 	}
-	return fmt.Sprintf("filter needs something that the event does not have (%v)", e.cause)
+	if part.Kind() == ast.SelectKind && part.AsSelect().IsTestOnly() {
+		part = part.AsSelect().Operand() // has(data.a.b) fails for want of data.a
+	}
+	return fmt.Sprintf("filter needs %s, which the event does not have", e.filter.quote(part))
 }
 
-// where returns the part of the filter that has no value, "" if that is not
+// part returns the part of the filter that has no value, nil if that is not
 // known.
-func (e *evaluationError) where() string {
+func (e *evaluationError) part() ast.Expr {
 	failure, ok := errors.AsType[*types.Err](e.cause)
 	if !ok {
-		return ""
+		return nil
 	}
-	part := e.filter.part(failure.NodeID())
-	if part == nil {
-		return ""
-	}
-	// has(data.a.b) fails for want of data.a.
-	if part.Kind() == ast.SelectKind && part.AsSelect().IsTestOnly() {
-		part = part.AsSelect().Operand()
-	}
-	return e.filter.quote(part)
+	return e.filter.part(failure.NodeID())
 }
 
 // part finds a node of the filter by its number, nil if there is none.
@@ -77,12 +76,12 @@ func (f *filter) part(id int64) ast.Expr {
 	return found[0]
 }
 
-// quote returns a part of the filter as text, "" for a part that only exists
-// in the expansion of a macro.
+// quote returns a part of the filter as text. For one that only exists in the
+// expansion of a macro that is the whole filter.
 func (f *filter) quote(part ast.Expr) string {
 	text, err := cel.ExprToString(part, f.checked.NativeRep().SourceInfo())
 	if err != nil {
-		return ""
+		text = f.text
 	}
 	return oneLine(text)
 }
@@ -91,9 +90,6 @@ func (f *filter) quote(part ast.Expr) string {
 func displayName(function string) string {
 	if symbol, ok := operators.FindReverse(function); ok && symbol != "" {
 		return "operator " + symbol
-	}
-	if function == "" || strings.Contains(function, "_") {
-		return "an operator or function"
 	}
 	return function
 }
