@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/config"
+	"fanjet/internal/wire"
+)
+
+const (
+	// duplicatesWindow is how long JetStream remembers the Nats-Msg-Id of a hop.
+	// A hop is repeated within seconds of a crash, so this is ample.
+	duplicatesWindow = 10 * time.Minute
+
+	// hopHeadroom is what an event grows by, at most, when it is moved: the
+	// internal headers, of which the subject (4 KiB) and the last error (512
+	// bytes) are the longest, and those of a batch or a schedule. A source that
+	// we create takes no event that could not be moved.
+	hopHeadroom = 32 << 10
+
+	// One matcher of a source is active, the others wait. A client that asked
+	// for nothing in matchPinnedTTL loses its place. The ack wait is shorter, so
+	// that the events that a dead matcher held come before newer ones.
+	matchGroup     = "match"
+	matchPinnedTTL = 3 * time.Second
+	matchAckWait   = 2 * time.Second
+
+	// A killed gateway's deliveries come again after deliverAckWait.
+	deliverAckWait = 10 * time.Second
+	// deliverMaxAckPending bounds what all replicas hold together.
+	deliverMaxAckPending = 65_536
+)
+
+// sourceConfig is the stream of events that we create. It refuses events when
+// it is full and drops none before its maximum age.
+func sourceConfig(source config.Source, replicas int, maxPayload int64) jetstream.StreamConfig {
+	window := duplicatesWindow
+	if source.MaxAge > 0 {
+		window = min(window, source.MaxAge) // JetStream takes no longer one
+	}
+	return jetstream.StreamConfig{
+		Name:               source.Stream,
+		Description:        "Events for Fanjet",
+		Subjects:           source.Subjects,
+		Retention:          jetstream.LimitsPolicy,
+		MaxAge:             source.MaxAge,
+		MaxBytes:           unlimited(source.MaxBytes),
+		MaxMsgSize:         int32(maxPayload - min(hopHeadroom, maxPayload/2)),
+		Discard:            jetstream.DiscardNew,
+		Storage:            jetstream.FileStorage,
+		Replicas:           replicas,
+		Duplicates:         window,
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+	}
+}
+
+// deliveriesConfig is the log of deliveries that wait for their first attempt.
+// It is truncated below the ack floor of its consumer, and nothing else may
+// remove a delivery.
+func deliveriesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:               names.DeliveriesStream(),
+		Description:        "Fanjet: deliveries that wait for their first attempt",
+		Subjects:           []string{names.DeliverSubject("*")},
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardNew,
+		Storage:            jetstream.FileStorage,
+		Replicas:           replicas,
+		Duplicates:         duplicatesWindow,
+		AllowAtomicPublish: true,
+	}
+}
+
+// retriesConfig holds the schedules of the next attempts and those that fired.
+// JetStream allows no DiscardNew together with schedules; without limits there
+// is nothing to discard. A schedule that fires is rolled up, hence AllowRollup.
+func retriesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:               names.RetriesStream(),
+		Description:        "Fanjet: attempts that wait for their time",
+		Subjects:           []string{names.RetrySubject("*", "*"), names.DueSubject("*")},
+		Retention:          jetstream.WorkQueuePolicy,
+		Discard:            jetstream.DiscardOld,
+		Storage:            jetstream.FileStorage,
+		Replicas:           replicas,
+		Duplicates:         duplicatesWindow,
+		AllowRollup:        true,
+		AllowAtomicPublish: true,
+		AllowMsgSchedules:  true,
+	}
+}
+
+// deadLettersConfig keeps dead letters until somebody replays or purges them,
+// or until the limits that the configuration sets.
+func deadLettersConfig(names wire.Names, limits config.DeadLetters, replicas int) jetstream.StreamConfig {
+	window := duplicatesWindow
+	if limits.MaxAge > 0 {
+		window = min(window, limits.MaxAge)
+	}
+	return jetstream.StreamConfig{
+		Name:               names.DeadLettersStream(),
+		Description:        "Fanjet: dead letters",
+		Subjects:           []string{names.DeadLetterSubject("*")},
+		Retention:          jetstream.LimitsPolicy,
+		MaxAge:             limits.MaxAge,
+		MaxBytes:           unlimited(limits.MaxBytes),
+		Discard:            jetstream.DiscardNew,
+		Storage:            jetstream.FileStorage,
+		Replicas:           replicas,
+		Duplicates:         window,
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+	}
+}
+
+// stateConfig is the bucket of cursors.
+func stateConfig(names wire.Names, replicas int) jetstream.KeyValueConfig {
+	return jetstream.KeyValueConfig{
+		Bucket:      names.StateBucket(),
+		Description: "Fanjet: cursors and other small state",
+		History:     1,
+		Storage:     jetstream.FileStorage,
+		Replicas:    replicas,
+	}
+}
+
+// stateStreamConfig is what the stream below the bucket must be like; the
+// client library creates it.
+func stateStreamConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              "KV_" + names.StateBucket(),
+		Subjects:          []string{"$KV." + names.StateBucket() + ".>"},
+		Retention:         jetstream.LimitsPolicy,
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardNew,
+		Storage:           jetstream.FileStorage,
+		Replicas:          replicas,
+		AllowRollup:       true,
+		AllowDirect:       true,
+	}
+}
+
+// matchConsumerConfig hands the events of a source to one matcher at a time.
+func matchConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
+	c := consumerConfig(names.MatchConsumer(), "Fanjet: events to match", "")
+	c.AckWait = matchAckWait
+	c.MaxAckPending = matchWindow
+	c.PriorityPolicy = jetstream.PriorityPolicyPinned
+	c.PriorityGroups = []string{matchGroup}
+	c.PinnedTTL = matchPinnedTTL
+	return c
+}
+
+// deliverConsumerConfig hands first attempts to the replicas.
+func deliverConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
+	c := consumerConfig(names.DeliverConsumer(), "Fanjet: first attempts", names.DeliverSubject("*"))
+	c.AckWait = deliverAckWait
+	c.MaxAckPending = deliverMaxAckPending
+	return c
+}
+
+// dueConsumerConfig hands attempts whose time has come to the replicas. Its
+// filter must not cover the schedules themselves.
+func dueConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
+	c := consumerConfig(names.DueConsumer(), "Fanjet: attempts that are due", names.DueSubject("*"))
+	c.AckWait = deliverAckWait
+	c.MaxAckPending = deliverMaxAckPending
+	return c
+}
+
+// consumerConfig is what our consumers have in common. MaxDeliver would park a
+// message in silence; attempts are counted in a header instead.
+func consumerConfig(name, description, filter string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       name,
+		Description:   description,
+		FilterSubject: filter,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		MaxDeliver:    -1,
+		ReplayPolicy:  jetstream.ReplayInstantPolicy,
+	}
+}
+
+// unlimited spells "no limit" as JetStream does.
+func unlimited(limit int64) int64 {
+	if limit <= 0 {
+		return -1
+	}
+	return limit
+}

@@ -1,0 +1,144 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// openConsumer returns a durable consumer, made or set right first if need be.
+// It refuses one that may have passed over messages.
+func openConsumer(ctx context.Context, stream jetstream.Stream, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	name := stream.CachedInfo().Config.Name
+	consumer, err := stream.Consumer(ctx, want.Durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		// Another replica may make it at the same moment; the same twice is once.
+		consumer, err = stream.CreateConsumer(ctx, want)
+	}
+	if err != nil {
+		return nil, explainConsumer(name, want, err)
+	}
+	info := consumer.CachedInfo() // of just now
+	if err := reviewConsumer(info, want); err != nil {
+		return nil, err
+	}
+	next := adjusted(info.Config, want)
+	if next == nil {
+		return consumer, nil
+	}
+	consumer, err = stream.UpdateConsumer(ctx, *next)
+	if err != nil {
+		return nil, explainConsumer(name, want, err)
+	}
+	return consumer, nil
+}
+
+// checkConsumer reports why the ack floor of a consumer cannot be trusted: what
+// is below it might never have been handed to anybody. Truncation asks before
+// every purge.
+func checkConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) error {
+	have := info.Config
+	r := consumerReview{stream: info.Stream, name: info.Name}
+	if have.DeliverPolicy != want.DeliverPolicy {
+		r.refuse("deliver_policy", deliverPolicy(have.DeliverPolicy), deliverPolicy(want.DeliverPolicy))
+	}
+	if have.AckPolicy != want.AckPolicy {
+		r.refuse("ack_policy", have.AckPolicy.String(), want.AckPolicy.String())
+	}
+	if filters := filtersOf(have); !slices.Equal(filters, filtersOf(want)) {
+		r.refuse("filter", fmt.Sprint(filters), fmt.Sprint(filtersOf(want)))
+	}
+	return errors.Join(r.problems...)
+}
+
+// reviewConsumer is [checkConsumer] and what else cannot be changed in a
+// consumer that exists.
+func reviewConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) error {
+	have := info.Config
+	r := consumerReview{stream: info.Stream, name: info.Name}
+	if have.DeliverSubject != "" {
+		r.refuse("deliver_subject", have.DeliverSubject, "empty (a pull consumer)")
+	}
+	if have.ReplayPolicy != want.ReplayPolicy {
+		r.refuse("replay_policy", have.ReplayPolicy.String(), want.ReplayPolicy.String())
+	}
+	if have.MemoryStorage {
+		r.refuse("mem_storage", "true", "false")
+	}
+	return errors.Join(append([]error{checkConsumer(info, want)}, r.problems...)...)
+}
+
+type consumerReview struct {
+	stream, name string
+	problems     []error
+}
+
+func (r *consumerReview) refuse(field, have, want string) {
+	r.problems = append(r.problems, &refusal{
+		object: consumerObject(r.stream, r.name),
+		what:   fmt.Sprintf("%s is %s, not %s", field, have, want),
+		why:    "it may pass over messages, and its state says nothing about what was delivered",
+		fix:    removeConsumer(r.stream, r.name),
+	})
+}
+
+// adjusted is have with what may be changed at any time as in want; nil when
+// nothing differs. The pause that an operator set, metadata and the like stay.
+func adjusted(have, want jetstream.ConsumerConfig) *jetstream.ConsumerConfig {
+	next := have
+	next.AckWait = want.AckWait
+	next.MaxDeliver = want.MaxDeliver
+	next.MaxAckPending = want.MaxAckPending
+	next.PriorityPolicy = want.PriorityPolicy
+	next.PinnedTTL = want.PinnedTTL
+	next.HeadersOnly = false
+	next.InactiveThreshold = 0
+	next.RateLimit = 0
+	next.MaxRequestExpires = 0
+	next.MaxRequestMaxBytes = 0
+	changed := next.AckWait != have.AckWait || next.MaxDeliver != have.MaxDeliver || next.MaxAckPending != have.MaxAckPending ||
+		next.PriorityPolicy != have.PriorityPolicy || next.PinnedTTL != have.PinnedTTL ||
+		have.HeadersOnly || have.InactiveThreshold != 0 || have.RateLimit != 0 || have.MaxRequestExpires != 0 || have.MaxRequestMaxBytes != 0
+	if len(have.BackOff) > 0 {
+		next.BackOff, changed = nil, true
+	}
+	if !slices.Equal(have.PriorityGroups, want.PriorityGroups) {
+		next.PriorityGroups, changed = want.PriorityGroups, true
+	}
+	if !changed {
+		return nil
+	}
+	return &next
+}
+
+// checkPaused reports that an operator halted a consumer.
+func checkPaused(info *jetstream.ConsumerInfo) error {
+	if !info.Paused {
+		return nil
+	}
+	return &refusal{
+		object: consumerObject(info.Stream, info.Name),
+		what:   "it is paused for another " + period(info.PauseRemaining.Round(time.Second)),
+		fix:    "nats consumer resume " + info.Stream + " " + info.Name,
+	}
+}
+
+// filtersOf lists the subjects that a consumer is limited to; none: all.
+func filtersOf(c jetstream.ConsumerConfig) []string {
+	if c.FilterSubject != "" {
+		return []string{c.FilterSubject}
+	}
+	return slices.Sorted(slices.Values(c.FilterSubjects))
+}
+
+func deliverPolicy(p jetstream.DeliverPolicy) string {
+	text, err := p.MarshalJSON()
+	if err != nil {
+		return "unknown"
+	}
+	return string(text)
+}
