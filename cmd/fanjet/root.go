@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"fanjet/config"
 )
 
 // Exit codes.
@@ -23,30 +27,28 @@ type streams struct {
 	out, err io.Writer
 }
 
-// globals are the flags that every command has.
-type globals struct {
-	streams
-	config    string
-	nats      string
-	logLevel  string
-	logFormat string
-}
-
-// usageError is an error of the command line itself: it ends with exitUsage.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
 // errSilent ends with exitFailure; the command has said why.
 var errSilent = errors.New("failed")
 
 // run runs the command line args and returns the exit code.
-func run(ctx context.Context, args []string, std streams) int {
-	cmd := newRootCommand(&globals{streams: std})
-	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(ctx)
+func run(ctx context.Context, args []string, std streams) (code int) {
+	g := &globals{streams: std}
+	defer func() {
+		if fault := recover(); fault != nil {
+			code = g.confess(fault)
+		}
+	}()
+	cmd := newRootCommand(g)
+	err := g.fromEnvironment(cmd.PersistentFlags(), os.LookupEnv)
+	if err == nil {
+		cmd.SetArgs(args)
+		err = cmd.ExecuteContext(ctx)
+	}
+	return g.report(ctx, err)
+}
+
+// report says what went wrong, if anything, and returns the exit code.
+func (g *globals) report(ctx context.Context, err error) int {
 	var usage usageError
 	switch {
 	case err == nil:
@@ -54,20 +56,72 @@ func run(ctx context.Context, args []string, std streams) int {
 	case errors.Is(err, errSilent):
 		return exitFailure
 	case errors.As(err, &usage):
-		fmt.Fprintf(std.err, "fanjet: %v\n", err)
+		fmt.Fprintf(g.err, "fanjet: %v\n", err)
 		return exitUsage
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(g.err, "fanjet: interrupted")
+		return exitFailure
+	case isProblems(err):
+		fmt.Fprintln(g.err, err) // each line begins with its file and place
+		return exitFailure
 	default:
-		fmt.Fprintf(std.err, "fanjet: %v\n", err)
+		fmt.Fprintf(g.err, "fanjet: %v\n", err)
 		return exitFailure
 	}
 }
 
+func isProblems(err error) bool {
+	_, ok := errors.AsType[*config.Errors](err)
+	return ok
+}
+
+// confess tells of a bug. A stack trace helps nobody but us: only those who ask
+// for debug logs see it.
+func (g *globals) confess(fault any) int {
+	fmt.Fprintf(g.err, "fanjet: internal error: %v\nThis is a bug. Please report it with what `fanjet version` prints.\n", fault)
+	if g.logLevel == "debug" {
+		fmt.Fprintf(g.err, "%s", debug.Stack())
+	}
+	return exitFailure
+}
+
 func newRootCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:           "fanjet",
-		Short:         "Fan NATS JetStream events out to webhooks",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:   "fanjet",
+		Short: "Fan NATS JetStream events out to webhooks",
+		Long: `Fanjet fans events out. Producers publish them to NATS JetStream; Fanjet
+matches each event to the endpoints that subscribed, and POSTs it to each as a
+signed webhook, with retries, and a dead-letter queue for what cannot be
+delivered.
+
+The global flags can also be set by environment variables: FANJET_CONFIG,
+FANJET_NATS, FANJET_LOG_LEVEL, FANJET_LOG_FORMAT. Commands end with 0 on success,
+1 on failure and 2 when they were called wrongly.`,
+		Example: `  fanjet demo              see all of it in one process
+  fanjet init              write a first fanjet.yaml
+  fanjet serve             run the gateway`,
+		Version:           currentBuild().Version,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
+	cmd.SetIn(g.in)
+	cmd.SetOut(g.out)
+	cmd.SetErr(g.err)
+	g.addFlags(cmd.PersistentFlags())
+
+	cmd.AddCommand(
+		newInitCommand(g),
+		newCheckCommand(g),
+		newMatchCommand(g),
+		newPublishCommand(g),
+		newListenCommand(g),
+		newReadyCommand(g),
+		newSecretCommand(g),
+		newCompletionCommand(g),
+		newVersionCommand(g),
+	)
+	cmd.SetHelpCommand(newHelpCommand())
+	beStrict(cmd)
 	return cmd
 }

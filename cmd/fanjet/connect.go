@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/nats-io/nats.go"
+
+	"fanjet/config"
+	"fanjet/internal/broker"
+	"fanjet/internal/wire"
+)
+
+// defaultListen is where the embedded server listens unless the configuration
+// says otherwise.
+const defaultListen = "127.0.0.1:4222"
+
+// loadConfig reads the configuration file that the flags name.
+func (g *globals) loadConfig(opts config.Options) (*config.Config, error) {
+	opts.NATS = g.nats
+	return config.Load(g.config, opts)
+}
+
+// loadNATS returns the part of the configuration that a client of NATS needs.
+// It works on a machine that has none of the secrets, and also where there is
+// no configuration file and none was named: then everything is as it is by
+// default.
+func (g *globals) loadNATS() (broker.Settings, error) {
+	if _, err := os.Stat(g.config); g.config == defaultConfig && errors.Is(err, fs.ErrNotExist) {
+		return broker.Settings{
+			URL:      g.nats,
+			Prefix:   wire.DefaultPrefix,
+			Embedded: broker.Embedded{Listen: defaultListen},
+		}, nil
+	}
+	cfg, err := g.loadConfig(config.Options{NoSecrets: true})
+	if err != nil {
+		return broker.Settings{}, err
+	}
+	return cfg.NATS, nil
+}
+
+// connect connects a command that ends soon: it does not wait for a server that
+// cannot be reached. Close the connection after use.
+func (g *globals) connect(ctx context.Context, settings broker.Settings, name string) (*nats.Conn, error) {
+	return broker.Connect(ctx, settings, broker.ConnectOptions{Name: name, NoWait: true})
+}

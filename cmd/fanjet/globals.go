@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// defaultConfig is the configuration file that is read unless another is named.
+const defaultConfig = "fanjet.yaml"
+
+// globals are the flags that every command has.
+type globals struct {
+	streams
+	config    string // path of the configuration file
+	nats      string // URL that takes the place of nats.url; empty: the configuration's
+	logLevel  string
+	logFormat string // json, console, or auto: console on a terminal, else json
+}
+
+func (g *globals) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&g.config, "config", defaultConfig, "configuration `file`")
+	flags.StringVar(&g.nats, "nats", "", "NATS `URL`, instead of the configuration's")
+	flags.Var(newChoice(&g.logLevel, "info", "debug", "warn", "error"), "log-level", "what to log: debug, info, warn or error")
+	flags.Var(newChoice(&g.logFormat, "auto", "json", "console"), "log-format", "json or console; auto means console on a terminal, else json")
+}
+
+// fromEnvironment sets the flags that FANJET_… variables mirror: --log-level is
+// FANJET_LOG_LEVEL. The command line wins over them.
+func (g *globals) fromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var err error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "FANJET_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := lookup(name)
+		if !ok || value == "" || err != nil {
+			return
+		}
+		if setErr := flags.Set(f.Name, value); setErr != nil {
+			err = usagef("environment variable %s: %w", name, f.Value.Set(value))
+		}
+	})
+	return err
+}
+
+// choice is a flag that takes one of a few words.
+type choice struct {
+	value   *string
+	allowed []string
+}
+
+// newChoice returns a flag that sets value, now the first of the words.
+func newChoice(value *string, words ...string) *choice {
+	*value = words[0]
+	return &choice{value, words}
+}
+
+// String implements pflag.Value.
+func (c *choice) String() string { return *c.value }
+
+// Type implements pflag.Value: what help shows in place of the value.
+func (c *choice) Type() string { return strings.Join(c.allowed, "|") }
+
+// Set implements pflag.Value.
+func (c *choice) Set(text string) error {
+	if !slices.Contains(c.allowed, text) {
+		return fmt.Errorf("must be one of %s", strings.Join(c.allowed, ", "))
+	}
+	*c.value = text
+	return nil
+}
