@@ -116,6 +116,7 @@ FANJET_NATS, FANJET_LOG_LEVEL, FANJET_LOG_FORMAT. Commands end with 0 on success
 		newMatchCommand(g),
 		newPublishCommand(g),
 		newListenCommand(g),
+		newDLQCommand(g),
 		newReadyCommand(g),
 		newSecretCommand(g),
 		newCompletionCommand(g),

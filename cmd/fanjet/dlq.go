@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"fanjet/dlq"
+	"fanjet/internal/wire"
+)
+
+func newDLQCommand(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dlq",
+		Short: "Look at dead letters, replay them, or purge them",
+		Long: `Look at the dead-letter queue, and act on it.
+
+A dead letter is a delivery that Fanjet gave up: every attempt failed, or one was
+answered with a final status. It stays in the queue, with the event, until you
+replay or purge it.`,
+		Example: `  fanjet dlq stats
+  fanjet dlq list --endpoint billing --since 2h
+  fanjet dlq replay --endpoint billing --dry-run`,
+	}
+	cmd.AddCommand(
+		newDLQStatsCommand(g),
+		newDLQListCommand(g),
+		newDLQShowCommand(g),
+		newDLQExportCommand(g),
+		newDLQReplayCommand(g),
+		newDLQPurgeCommand(g),
+	)
+	return cmd
+}
+
+// dlqFilter holds the flags that select letters.
+type dlqFilter struct {
+	endpoint, reason, subject, since, until, id string
+	limit                                       int
+}
+
+func addDLQFilter(cmd *cobra.Command) *dlqFilter {
+	f := &dlqFilter{}
+	flags := cmd.Flags()
+	flags.StringVar(&f.endpoint, "endpoint", "", "letters of this endpoint")
+	flags.StringVar(&f.reason, "reason", "", "letters with this reason, such as exhausted")
+	flags.StringVar(&f.subject, "subject", "", "letters of events on this subject; NATS wildcards * and >")
+	flags.StringVar(&f.since, "since", "", "dead-lettered at this `TIME` or later: RFC 3339, or so long ago, such as 2h or 3d")
+	flags.StringVar(&f.until, "until", "", "dead-lettered before this `TIME`")
+	flags.StringVar(&f.id, "id", "", "letters of the event with this webhook-id")
+	flags.IntVar(&f.limit, "limit", 0, "only the oldest so many; 0 means all")
+	return f
+}
+
+// filter reads the flags. Times that say "so long ago" count from now.
+func (f *dlqFilter) filter(now time.Time) (dlq.Filter, error) {
+	since, err := parseTime("since", f.since, now)
+	if err != nil {
+		return dlq.Filter{}, err
+	}
+	until, err := parseTime("until", f.until, now)
+	if err != nil {
+		return dlq.Filter{}, err
+	}
+	filter := dlq.Filter{
+		Endpoint: f.endpoint,
+		Reason:   dlq.Reason(f.reason),
+		Subject:  f.subject,
+		Since:    since,
+		Until:    until,
+		ID:       f.id,
+		Limit:    f.limit,
+	}
+	if err := filter.Validate(); err != nil {
+		return dlq.Filter{}, usagef("--%w", err)
+	}
+	return filter, nil
+}
+
+// parseTime reads a point in time: RFC 3339, or a duration that ends now. Empty
+// is the zero time.
+func parseTime(flag, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	ago, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		ago = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || ago < 0 {
+		return time.Time{}, usagef("--%s %q: neither a time such as 2026-03-01T12:00:00Z nor a duration such as 90m, 2h or 3d", flag, text)
+	}
+	return now.Add(-ago), nil
+}
+
+// openDLQ connects and opens the dead-letter queue. Call done after use.
+func (g *globals) openDLQ(ctx context.Context) (queue *dlq.Queue, done func(), err error) {
+	settings, err := g.loadNATS()
+	if err != nil {
+		return nil, nil, err
+	}
+	nc, err := g.connect(ctx, settings, "fanjet dlq")
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	queue, err = dlq.Open(ctx, js, wire.NewNames(settings.Prefix))
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return queue, nc.Close, nil
+}
+
+// withDLQ runs a command on the letters that the flags select.
+func (g *globals) withDLQ(ctx context.Context, flags *dlqFilter, do func(context.Context, *dlq.Queue, dlq.Filter) error) error {
+	filter, err := flags.filter(time.Now())
+	if err != nil {
+		return err
+	}
+	queue, done, err := g.openDLQ(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return do(ctx, queue, filter)
+}

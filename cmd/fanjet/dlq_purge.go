@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"fanjet/dlq"
+)
+
+func newDLQPurgeCommand(g *globals) *cobra.Command {
+	var options dlq.PurgeOptions
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "purge",
+		Short: "Remove letters for good",
+		Long: `Remove letters for good: they will never be delivered. It asks first. Letters that
+arrive meanwhile stay.`,
+		Example: `  fanjet dlq purge --endpoint old-crm --dry-run
+  fanjet dlq export --endpoint old-crm > old-crm.jsonl && fanjet dlq purge --endpoint old-crm
+  fanjet dlq purge --until 30d --yes`,
+	}
+	flags := addDLQFilter(cmd)
+	cmd.Flags().BoolVar(&options.DryRun, "dry-run", false, "only show how many would be purged")
+	cmd.Flags().Float64Var(&options.Rate, "rate", 0, "letters per second at most; 0 means as fast as NATS can")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	out := addOutputFlag(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if options.Rate < 0 {
+			return usagef("--rate %v: must not be negative", options.Rate)
+		}
+		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
+			n, err := queue.Count(ctx, filter)
+			if err != nil {
+				return err
+			}
+			if options.DryRun {
+				return g.endOperation("would purge", dlq.Outcome{Done: n}, out, nil)
+			}
+			if n > 0 && !yes {
+				if err := g.confirm(ctx, fmt.Sprintf("Remove %s for good?", counted(n, "letter"))); err != nil {
+					return err
+				}
+			}
+			show := g.newProgress("purged", n)
+			options.Progress = show.update
+			outcome, err := queue.Purge(ctx, filter, options)
+			show.end()
+			return g.endOperation("purged", outcome, out, err)
+		})
+	}
+	return cmd
+}
