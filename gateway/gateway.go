@@ -140,8 +140,8 @@ func (g *Gateway) run(ctx context.Context) error {
 		return ignoreStop(ctx, err)
 	}
 	defer nc.Close()
-	if err := broker.CheckServer(nc); err != nil {
-		return err
+	if err := broker.CheckServer(ctx, nc); err != nil {
+		return ignoreStop(ctx, err)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
 	if err != nil {
@@ -160,18 +160,13 @@ func (g *Gateway) run(ctx context.Context) error {
 // prepare creates and checks streams and consumers. What will pass is tried
 // again; what somebody must mend ends the start.
 func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := ensureTopology(ctx, js, g.names, g.config)
-		if err == nil || isRefusal(err) || ctx.Err() != nil {
-			return err
+	return broker.Wait(ctx, g.log, "JetStream", broker.Transient, func(ctx context.Context) error {
+		err := ensureTopology(ctx, js, g.names, g.config, g.log)
+		if err != nil {
+			g.health.set("gateway", fmt.Errorf("starting: %w", err))
 		}
-		g.health.set("gateway", fmt.Errorf("starting: %w", err))
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+		return err
+	})
 }
 
 // work runs the parts: publishers, matchers, the dispatcher, and what watches
@@ -188,7 +183,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	defer dead.Close()
 	letters := &dlq.Writer{Names: g.names, Publisher: dead}
 
-	deliverConfig, dueConfig := deliverConsumerConfig(g.names, g.config), dueConsumerConfig(g.names, g.config)
+	deliverConfig, dueConfig := deliverConsumerConfig(g.names), dueConsumerConfig(g.names)
 	dispatcher, err := subscriber.New(subscriber.Options{
 		Conn: nc, Names: g.names, State: state,
 		Endpoints: g.config.Endpoints, Egress: g.config.Egress, Refuse: g.listeners(), Version: g.opts.Version,
@@ -218,7 +213,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	parts.Go(func() error { return dispatcher.Run(ctx, g.opts.Grace) })
 	for _, source := range g.config.Sources {
 		m := &matcher{
-			source: source, names: g.names, js: js, nc: nc, want: matchConsumerConfig(g.names, g.config, source), match: g.match,
+			source: source, names: g.names, js: js, nc: nc, want: matchConsumerConfig(g.names), match: g.match,
 			deliveries: deliveries, letters: letters, health: g.health, metrics: g.metrics, log: g.log,
 			cursor: &cursor{js: js, state: state, stream: source.Stream, name: g.names.MatchConsumer()},
 		}
