@@ -39,6 +39,7 @@ type pageRequest struct {
 var (
 	errPageLost      = errors.New("NATS did not send all of the dead letters that were asked for")
 	errNoDirectReads = errors.New("NATS does not serve direct reads of the stream")
+	errMirror        = errors.New("a mirror answers reads of the dead letters, and it still has those that are gone; set mirror_direct to false")
 )
 
 // page reads letters; done means that none of those that the request selects
@@ -124,6 +125,10 @@ func (q *Queue) decode(m *nats.Msg) (Letter, error) {
 			return values[len(values)-1]
 		}
 		return ""
+	}
+	// The mirror of a stream with direct reads takes part in them by default.
+	if name := last(jetstream.StreamHeader); name != q.names.DeadLettersStream() {
+		return Letter{}, fmt.Errorf("%w in the stream %s", errMirror, name)
 	}
 	seq, seqErr := strconv.ParseUint(last(jetstream.SequenceHeader), 10, 64)
 	stored, timeErr := time.Parse(time.RFC3339Nano, last(jetstream.TimeStampHeaer))

@@ -141,7 +141,11 @@ func TestReplayRemovalFails(t *testing.T) {
 		}
 	}
 	f.remove = f.deleteLetter
-	f.replay(Filter{}, 10-out.Done)
+	left := f.letters() // a removal may have succeeded although its answer came too late
+	if left < 5 || left > 10-out.Done {
+		t.Errorf("%d letters are left after %+v", left, out)
+	}
+	f.replay(Filter{}, left)
 	f.expectOnce(10)
 }
 

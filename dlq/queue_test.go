@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/natstest"
 	"fanjet/internal/wire"
@@ -237,6 +238,37 @@ func TestListAfterStreamIsDeleted(t *testing.T) {
 	if !errors.Is(last, errNoDirectReads) {
 		t.Errorf("List() ended with %v, want errNoDirectReads", last)
 	}
+}
+
+// TestListRefusesMirror has a mirror, which answers some of the reads. It must
+// never be believed: it keeps the letters that were replayed.
+func TestListRefusesMirror(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, natstest.Options{})
+	f.putMany(4)
+	_, err := f.js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name:   "BACKUP",
+		Mirror: &jetstream.StreamSource{Name: f.names.DeadLettersStream()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, func() bool { return f.count("BACKUP") == 4 })
+	if _, err := f.Purge(t.Context(), Filter{Endpoint: "endpoint-0"}, PurgeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, func() bool {
+		n := 0
+		for l, err := range f.List(t.Context(), Filter{}) {
+			if err != nil {
+				return errors.Is(err, errMirror)
+			}
+			if n++; l.Seq == 1 {
+				t.Fatal("listed the letter that was purged")
+			}
+		}
+		return false
+	})
 }
 
 func TestGet(t *testing.T) {
