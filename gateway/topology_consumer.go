@@ -52,6 +52,10 @@ func checkConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) 
 	if filters := filtersOf(have); !slices.Equal(filters, filtersOf(want)) {
 		r.refuse("filter", fmt.Sprint(filters), fmt.Sprint(filtersOf(want)))
 	}
+	if have.MaxDeliver > 0 {
+		// The floor moves past a message that was handed out this often.
+		r.refuse("max_deliver", fmt.Sprint(have.MaxDeliver), "-1 (unlimited)")
+	}
 	return errors.Join(r.problems...)
 }
 
@@ -60,9 +64,6 @@ func checkConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) 
 func reviewConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) error {
 	have := info.Config
 	r := consumerReview{stream: info.Stream, name: info.Name}
-	if have.DeliverSubject != "" {
-		r.refuse("deliver_subject", have.DeliverSubject, "empty (a pull consumer)")
-	}
 	if have.ReplayPolicy != want.ReplayPolicy {
 		r.refuse("replay_policy", have.ReplayPolicy.String(), want.ReplayPolicy.String())
 	}
@@ -81,7 +82,7 @@ func (r *consumerReview) refuse(field, have, want string) {
 	r.problems = append(r.problems, &refusal{
 		object: consumerObject(r.stream, r.name),
 		what:   fmt.Sprintf("%s is %s, not %s", field, have, want),
-		why:    "it may pass over messages, and its state says nothing about what was delivered",
+		why:    "it may have passed over messages that nobody handled",
 		fix:    removeConsumer(r.stream, r.name),
 	})
 }
@@ -91,7 +92,6 @@ func (r *consumerReview) refuse(field, have, want string) {
 func adjusted(have, want jetstream.ConsumerConfig) *jetstream.ConsumerConfig {
 	next := have
 	next.AckWait = want.AckWait
-	next.MaxDeliver = want.MaxDeliver
 	next.MaxAckPending = want.MaxAckPending
 	next.PriorityPolicy = want.PriorityPolicy
 	next.PinnedTTL = want.PinnedTTL
@@ -100,7 +100,7 @@ func adjusted(have, want jetstream.ConsumerConfig) *jetstream.ConsumerConfig {
 	next.RateLimit = 0
 	next.MaxRequestExpires = 0
 	next.MaxRequestMaxBytes = 0
-	changed := next.AckWait != have.AckWait || next.MaxDeliver != have.MaxDeliver || next.MaxAckPending != have.MaxAckPending ||
+	changed := next.AckWait != have.AckWait || next.MaxAckPending != have.MaxAckPending ||
 		next.PriorityPolicy != have.PriorityPolicy || next.PinnedTTL != have.PinnedTTL ||
 		have.HeadersOnly || have.InactiveThreshold != 0 || have.RateLimit != 0 || have.MaxRequestExpires != 0 || have.MaxRequestMaxBytes != 0
 	if len(have.BackOff) > 0 {

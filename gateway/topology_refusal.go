@@ -51,6 +51,7 @@ const (
 	codeNoStorage               jetstream.ErrorCode = 10047
 	codeSubjectOverlap          jetstream.ErrorCode = 10065
 	codeReplicasWithoutCluster  jetstream.ErrorCode = 10074
+	codeWorkQueueUnfiltered     jetstream.ErrorCode = 10099
 	codeWorkQueueNotUnique      jetstream.ErrorCode = 10100
 	codeMaxAckPendingOverLimits jetstream.ErrorCode = 10121
 )
@@ -108,6 +109,9 @@ func overlapping(ctx context.Context, js jetstream.JetStream, want jetstream.Str
 // explainConsumer says what an error of creating or updating a consumer means.
 func explainConsumer(stream string, want jetstream.ConsumerConfig, err error) error {
 	object := consumerObject(stream, want.Durable)
+	if errors.Is(err, jetstream.ErrNotPullConsumer) {
+		return &refusal{object: object, what: "it is a push consumer", why: "it hands messages to whoever listens, not to Fanjet", fix: removeConsumer(stream, want.Durable)}
+	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	if !ok || broker.Transient(err) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerExists) {
 		return fmt.Errorf("%s: %w", object, err)
@@ -120,7 +124,7 @@ func explainConsumer(stream string, want jetstream.ConsumerConfig, err error) er
 	case codeMaxAckPendingOverLimits:
 		r.what = fmt.Sprintf("max_ack_pending %d is more than is allowed", want.MaxAckPending)
 		r.fix = "raise that limit of the stream, the account or the server"
-	case codeWorkQueueNotUnique:
+	case codeWorkQueueUnfiltered, codeWorkQueueNotUnique:
 		r.what = "another consumer takes the same messages"
 		r.why = "a work queue gives each message to one consumer"
 		r.fix = "remove the other consumer: nats consumer ls " + stream
