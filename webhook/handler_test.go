@@ -120,7 +120,9 @@ func TestHandlerHandsOn(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusAccepted)
 	}, nil)
-	r.expect(t, r.send(r.request(t, "msg_1", "the bytes")), http.StatusAccepted, nil)
+	req := r.request(t, "msg_1", "the bytes")
+	req.ContentLength = -1 // sent in chunks
+	r.expect(t, r.send(req), http.StatusAccepted, nil)
 	want := webhook.Delivery{ID: "msg_1", Timestamp: r.now, Subject: "events.orders.paid", Attempt: 3}
 	if got != want {
 		t.Errorf("FromContext = %+v, want %+v", got, want)
