@@ -1,9 +1,18 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+
+	"fanjet/subscriber"
 )
 
 // Options steer [Load].
@@ -11,16 +20,16 @@ type Options struct {
 	// LookupEnv finds the variables that "env:NAME" refers to; nil means
 	// [os.LookupEnv].
 	LookupEnv func(name string) (value string, ok bool)
-	// NoSecrets leaves the secrets that env: and file: name unread, for checks
-	// on a machine that does not have them. The endpoints of the result then
-	// lack those secrets: it must not be run.
+	// NoSecrets leaves secrets, credentials and certificates that the file only
+	// refers to unread, for checks on a machine that does not have them. The
+	// endpoints of the result then lack those secrets: it must not be run.
 	NoSecrets bool
 	// NATS, if not empty, takes the place of nats.url.
 	NATS string
 }
 
 // Errors is what [Load] returns for a configuration that cannot be used: all
-// that is wrong with it, in order of file and place.
+// that is wrong with it, in the order of files (the main one first) and places.
 type Errors struct {
 	Problems []Problem // at least one
 	Warnings []Problem
@@ -35,21 +44,138 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// String is "file:line:column: message"; what is not known is left out.
+// String is "file:line:column: message"; a place that is not known is left out.
 func (p Problem) String() string {
-	switch {
-	case p.Line == 0:
+	if p.Line == 0 {
 		return fmt.Sprintf("%s: %s", p.File, p.Message)
-	case p.Column == 0:
-		return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
-	default:
-		return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
 	}
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
 }
 
 // Load reads the configuration in the file path, with everything that it
-// includes. It returns *[Errors] when anything is wrong with it; the messages
-// never contain a secret.
+// includes. When anything is wrong with it the error is an *[Errors]. Neither
+// errors nor warnings contain a secret, a URL or the value of a header.
+//
+// Relative paths in a file are relative to the folder of that file.
 func Load(path string, opts Options) (*Config, error) {
-	return nil, errors.New("config.Load is being written")
+	return load(path, opts, files{read: readFile, glob: filepath.Glob})
+}
+
+// files is the part of a file system that loading needs.
+type files struct {
+	read func(path string) ([]byte, error)
+	glob func(pattern string) ([]string, error)
+}
+
+// readFile reads a file, but never much more than can be used of it.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
+}
+
+// loader builds one configuration.
+type loader struct {
+	decoder
+	opts  Options
+	files files
+	cfg   *Config
+
+	order        map[string]int   // of files, for sorting problems
+	own          []netip.AddrPort // the listeners of Fanjet itself
+	defaults     subscriber.Endpoint
+	defaultsNode *node
+
+	declared map[string]*node // endpoints by name: where
+	named    map[string]*node // subscriptions by name: where
+	used     map[string]bool  // endpoints that a subscription names
+
+	// What failed, so that its consequences are not reported too.
+	egressFailed, sourcesFailed bool
+	incomplete                  bool // an included file could not be read
+}
+
+func load(path string, opts Options, files files) (*Config, error) {
+	if opts.LookupEnv == nil {
+		opts.LookupEnv = os.LookupEnv
+	}
+	l := &loader{
+		opts:     opts,
+		files:    files,
+		cfg:      &Config{},
+		order:    make(map[string]int),
+		defaults: subscriber.DefaultEndpoint(),
+		declared: make(map[string]*node),
+		named:    make(map[string]*node),
+		used:     make(map[string]bool),
+	}
+	if root := l.open(path, nil); root != nil {
+		l.document(root)
+	}
+	l.sort(l.problems)
+	l.sort(l.warnings)
+	if len(l.problems) > 0 {
+		return nil, &Errors{Problems: l.problems, Warnings: l.warnings}
+	}
+	l.cfg.Warnings = l.warnings
+	return l.cfg, nil
+}
+
+// open reads and parses a file; nil if nothing of it can be checked. An
+// included file that cannot be read is reported at from, its entry.
+func (l *loader) open(path string, from *node) *node {
+	src := &source{name: path, dir: filepath.Dir(path)}
+	l.order[path] = len(l.order)
+	data, err := l.files.read(path)
+	switch {
+	case err != nil && from != nil:
+		l.errorf(from, "%s cannot be read: %v", path, reason(err))
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		l.errorf(&node{source: src}, "there is no such file: `fanjet init` writes one to start from, --config names another one")
+		return nil
+	case err != nil:
+		l.errorf(&node{source: src}, "the file cannot be read: %v", reason(err))
+		return nil
+	}
+	src.text = string(data)
+	root := l.parse(src)
+	if root != nil && root.kind != kindMap {
+		if root.kind != kindInvalid {
+			l.errorf(root, "the file must be a map of settings, not %s", root.kind)
+		}
+		return nil
+	}
+	return root
+}
+
+// reason is why a file cannot be read, without the path.
+func reason(err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
+
+// sort puts problems into the order of files and places.
+func (l *loader) sort(problems []Problem) {
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(
+			cmp.Compare(l.order[a.File], l.order[b.File]),
+			cmp.Compare(a.Line, b.Line),
+			cmp.Compare(a.Column, b.Column),
+		)
+	})
+}
+
+// relative is a path of the file that n is in.
+func relative(n *node, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(n.source.dir, path)
 }

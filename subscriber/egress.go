@@ -29,7 +29,7 @@ const azureWireServer = "168.63.129.16/32"
 // ranges that IANA lists, and its port must be one of Ports.
 func (e Egress) Check(addr netip.AddrPort, https bool) error {
 	if !https && !e.AllowHTTP {
-		return fmt.Errorf("%w: http is not allowed: use https, or set egress.allow_http", ErrBlocked)
+		return fmt.Errorf("%w: plain http is not allowed: use https, or set egress.allow_http to true", ErrBlocked)
 	}
 	if !addr.IsValid() || addr.Port() == 0 {
 		return fmt.Errorf("%w: %s is no destination", ErrBlocked, addr)
@@ -64,13 +64,21 @@ func (e Egress) Control(refuse ...netip.AddrPort) func(network, address string, 
 		if err != nil || !strings.HasPrefix(network, "tcp") {
 			return fmt.Errorf("%w: %s %s is no destination", ErrBlocked, network, address)
 		}
-		for _, own := range refuse {
-			if reaches(addr, own) {
-				return fmt.Errorf("%w: %s is a listener of Fanjet itself", ErrBlocked, address)
-			}
+		if err := checkOwn(addr, refuse); err != nil {
+			return err
 		}
 		return e.Check(addr, true)
 	}
+}
+
+// checkOwn refuses addr if it leads to one of the listeners of Fanjet itself.
+func checkOwn(addr netip.AddrPort, listeners []netip.AddrPort) error {
+	for _, own := range listeners {
+		if reaches(addr, own) {
+			return fmt.Errorf("%w: %s is a listener of Fanjet itself", ErrBlocked, addr)
+		}
+	}
+	return nil
 }
 
 // reaches reports whether a connection to addr arrives at listener.

@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,10 +15,11 @@ import (
 const maxURL = 4096
 
 // ParseURL reads the URL of an endpoint and refuses what can never be delivered
-// to under policy. Host names are judged when they are dialled; an address in
-// the URL, and localhost, are judged here. The errors say what to do and never
-// repeat the URL, which may hold a password or a token.
-func ParseURL(text string, policy Egress) (*url.URL, error) {
+// to under policy, and the listeners of Fanjet itself in refuse. Host names are
+// judged when they are dialled; an address in the URL, and localhost, are judged
+// here. The errors say what to do and never repeat the URL, which may hold a
+// password or a token.
+func ParseURL(text string, policy Egress, refuse ...netip.AddrPort) (*url.URL, error) {
 	if len(text) > maxURL {
 		return nil, fmt.Errorf("is longer than %d bytes", maxURL)
 	}
@@ -38,13 +40,17 @@ func ParseURL(text string, policy Egress) (*url.URL, error) {
 	case strings.Contains(text, "#"):
 		return nil, errors.New("must not have a fragment (#…): it would never be sent")
 	case u.Scheme == "http" && !policy.AllowHTTP:
-		return nil, errors.New("uses plain http, which is not allowed: use https, or set egress.allow_http to true")
+		return nil, fmt.Errorf("%w: plain http is not allowed: use https, or set egress.allow_http to true", ErrBlocked)
 	}
 	port, err := portOf(u)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkHost(u.Hostname(), port, u.Scheme == "https", policy); err != nil {
+	check := func(ip netip.Addr) error {
+		addr := netip.AddrPortFrom(ip, port)
+		return cmp.Or(checkOwn(addr, refuse), policy.Check(addr, u.Scheme == "https"))
+	}
+	if err := checkHost(u.Hostname(), port, policy, check); err != nil {
 		return nil, err
 	}
 	return u, nil
@@ -68,21 +74,22 @@ func portOf(u *url.URL) (uint16, error) {
 	return uint16(port), nil
 }
 
-func checkHost(host string, port uint16, https bool, policy Egress) error {
+// checkHost judges a host of a URL; check judges its address, if it is one.
+func checkHost(host string, port uint16, policy Egress, check func(netip.Addr) error) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if addr.Zone() != "" {
 			return errors.New("has an IPv6 address with a zone (%…): zones mean something on one machine only")
 		}
-		return policy.Check(netip.AddrPortFrom(addr, port), https)
+		return check(addr)
 	}
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if err := checkHostName(name); err != nil {
 		return err
 	}
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761, section 6.3
-		err := policy.Check(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port), https)
-		if err != nil && policy.Check(netip.AddrPortFrom(netip.IPv6Loopback(), port), https) != nil {
-			return err
+		v4, v6 := check(netip.AddrFrom4([4]byte{127, 0, 0, 1})), check(netip.IPv6Loopback())
+		if v4 != nil && v6 != nil {
+			return v4
 		}
 		return nil
 	}

@@ -1,6 +1,8 @@
 package subscriber
 
 import (
+	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -88,6 +90,23 @@ func TestParseURL(t *testing.T) {
 				t.Errorf("the error repeats the password: %v", err)
 			}
 		})
+	}
+}
+
+func TestParseURLRefusesOwnListeners(t *testing.T) {
+	t.Parallel()
+	policy := Egress{AllowHTTP: true, AllowCIDRs: allow(t, "127.0.0.0/8", "::1")}
+	own := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8422"), netip.MustParseAddrPort("[::1]:8422")}
+	for text, refused := range map[string]bool{
+		"http://127.0.0.1:8422/": true,
+		"http://[::1]:8422/":     true,
+		"http://localhost:8422/": true,
+		"http://127.0.0.1:8423/": false,
+	} {
+		_, err := ParseURL(text, policy, own...)
+		if refused != errors.Is(err, ErrBlocked) {
+			t.Errorf("ParseURL(%s) = %v, want refused %v", text, err, refused)
+		}
 	}
 }
 
