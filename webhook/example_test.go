@@ -100,7 +100,7 @@ func ExampleSigner_Sign() {
 		log.Fatal(err)
 	}
 	signature := signer.Sign("msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
-	for _, entry := range strings.Fields(signature) {
+	for entry := range strings.FieldsSeq(signature) {
 		fmt.Println(entry)
 	}
 	// Output:

@@ -49,7 +49,7 @@ func TestHandlerOutcome(t *testing.T) {
 		"writes a body":       {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }, true},
 		"200":                 {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }, true},
 		"299":                 {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(299) }, true},
-		"302":                 {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", 302) }, false},
+		"302":                 {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }, false},
 		"400":                 {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 400) }, false},
 		"503":                 {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, false},
 		"early hints, 500":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(500) }, false},

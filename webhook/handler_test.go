@@ -217,9 +217,10 @@ func TestHandlerUnwraps(t *testing.T) {
 			t.Errorf("Hijack = %v", err)
 			return
 		}
-		defer conn.Close()
 		fmt.Fprint(rw, "HTTP/1.1 204 No Content\r\n\r\n")
-		rw.Flush()
+		if err := errors.Join(rw.Flush(), conn.Close()); err != nil {
+			t.Errorf("write the answer: %v", err)
+		}
 	}, nil)
 	server := r.serve()
 	defer server.Close()
