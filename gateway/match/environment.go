@@ -30,10 +30,6 @@ const (
 	// maxRegexpSize is the largest regular expression, in instructions of its
 	// program.
 	maxRegexpSize = 1000
-	// costLimit is what one evaluation may cost. A step costs 1, and a loop
-	// over an array takes some 5 to 10 steps for an element, so this is reached
-	// by nested loops over large arrays, after some tenths of a second.
-	costLimit = 1_000_000
 )
 
 // language is what all filters have in common.

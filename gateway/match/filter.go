@@ -8,7 +8,6 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 )
@@ -94,11 +93,8 @@ func (l *language) filter(expr string) (*filter, error) {
 		return nil, err
 	}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	// To count the cost makes an evaluation three to five times slower, so
-	// that is only done where the cost depends on the event's size.
-	estimate, err := l.env.EstimateCost(checked, noEstimates{})
-	if err != nil || estimate.Max > costLimit {
-		options = append(options, cel.CostLimit(costLimit))
+	if l.mayExceedLimit(checked) {
+		options = append(options, limited()...)
 	}
 	program, err := l.env.Program(checked, options...)
 	if err != nil {
@@ -106,14 +102,6 @@ func (l *language) filter(expr string) (*filter, error) {
 	}
 	return &filter{text: expr, language: l, checked: checked, program: program}, nil
 }
-
-// noEstimates knows nothing about the sizes of an event's values.
-type noEstimates struct{}
-
-func (noEstimates) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
-	return nil
-}
-func (noEstimates) EstimateSize(cost.AstNode) *cost.SizeEstimate { return nil }
 
 // outcome is what a filter makes of an event.
 type outcome int

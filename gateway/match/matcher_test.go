@@ -139,7 +139,7 @@ func TestMatchConcurrently(t *testing.T) {
 	m := newMatcher(t,
 		Subscription{Name: "all", Subjects: []string{">"}, Endpoints: []string{"all"}},
 		Subscription{Name: "n", Subjects: []string{"a.*"}, Filter: `data.n > 5 && tokens[1] == headers.T`, Endpoints: []string{"n"}},
-		Subscription{Name: "loop", Subjects: []string{"a.*"}, Filter: `data.l.exists(x, x == data.n)`, Endpoints: []string{"loop"}},
+		Subscription{Name: "loop", Subjects: []string{"a.*"}, Filter: `data.l.exists(x, x == data.n && [x] != [x, 1] && x in [1, 2, 3])`, Endpoints: []string{"loop"}},
 		Subscription{Name: "types", Subjects: []string{"a.*"}, Filter: `data.n.startsWith("a") || 1 in data.n || -data.l == 1`, Endpoints: []string{"types"}},
 		Subscription{Name: "overflow", Subjects: []string{"a.*"}, Filter: `timestamp(data.n + 9000000000000000) > time`, Endpoints: []string{"overflow"}},
 	)

@@ -1,0 +1,95 @@
+package match
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestCostLimit(t *testing.T) {
+	t.Parallel()
+	ones := func(n int) string { return strings.TrimSuffix(strings.Repeat("1,", n), ",") }
+	text := strings.Repeat("a", 100_000)
+	ev := &Event{Data: fmt.Appendf(nil, `{"list": [%s], "text": %q, "same": %q, "deep": [[[[[[[[{"a": [%s]}]]]]]]]]}`, ones(2500), text, text, ones(100))}
+	for filter, want := range map[string]outcome{
+		// Looking once at all of a large event is allowed.
+		`data.list.exists(i, i == 2)`:                   rejected,
+		`data.list == data.list`:                        passed,
+		`data.text == data.same`:                        passed,
+		`data == data`:                                  passed,
+		`data.deep == data.deep`:                        passed,
+		`2 in data.list`:                                rejected,
+		`data.text.contains("b")`:                       rejected,
+		`data.text.matches("^(a|aa)+$")`:                passed,
+		`size(data.text) == 100000`:                     passed,
+		`data.text.lowerAscii().trim() == "a"`:          rejected,
+		`data.text < data.same`:                         rejected,
+		`data.list.all(i, data.text != "b")`:            passed,
+		`data.list.all(i, i in [1, 2, 3])`:              passed,
+		`time.getHours("Europe/Lisbon") < 24`:           passed,
+		`data.list.exists(i, i + i == 3)`:               rejected,
+		`[data.text, data.same].map(a, a + a)[0] == ""`: rejected,
+
+		// Looking at all of it for each part of it is not.
+		`data.list.exists(i, data.list.exists(j, i + j == 99))`:           failed,
+		`data.list.exists(i, data.list == [i])`:                           rejected, // the shorter list decides
+		`data.list.exists(i, data.list != data.list)`:                     failed,
+		`data.list.exists(i, data != data)`:                               failed,
+		`data.list.exists(i, 2 in data.list)`:                             failed,
+		`data.list.exists(i, size(data.text) == i)`:                       failed,
+		`data.list.exists(i, data.text > data.same)`:                      failed,
+		`data.list.exists(i, data.text + data.text == "")`:                failed,
+		`data.list.exists(i, int(data.text) == i)`:                        failed,
+		`data.list.exists(i, bytes(data.text) == b"")`:                    failed,
+		`data.list.exists(i, data.text.matches("^b$"))`:                   failed,
+		`data.list.exists(i, data.text.charAt(0) == "b")`:                 failed,
+		`data.list.exists(i, data.text.split("").size() == i)`:            failed,
+		`data.list.map(i, data.list + data.list)[0] == [data.text + "a"]`: rejected,
+		`data.list.map(i, "2026-01-01T00:00:00Z").all(s, data.text != s)`: passed,
+		`data.list.exists(i, time.getHours("Europe/Lisbon") == 99)`:       failed,
+		"[data.text]" + strings.Repeat(".map(a, a + a)", 30) + " == []":   failed,
+	} {
+		got, err := run(t, filter, ev)
+		if got != want {
+			t.Errorf("%s: %v (%v), want %v", filter, got, err, want)
+		}
+		if got == failed && !strings.Contains(err.Error(), "more than 1000000 steps") {
+			t.Errorf("%s: %v does not name the limit", filter, err)
+		}
+	}
+}
+
+// The filters that run without counting the cost are those that would not
+// reach the limit: counting would not change what they yield.
+func TestCountingChangesNothing(t *testing.T) {
+	t.Parallel()
+	for text, counted := range map[string]bool{
+		`data.amount > 1000 && data.currency == "EUR"`:    false,
+		`data.customer.tier in ["gold", "silver"]`:        false,
+		`headers["X-Tenant"] == "acme"`:                   false,
+		`data.?customer.?tier.orValue("") == "gold"`:      false,
+		`[1, 2, 3].exists(x, x == data.amount)`:           false,
+		`data.items.exists(i, i.sku == "B")`:              true,
+		`data.customer.tier.contains("ol")`:               true,
+		`"web" in data.customer.tags`:                     true,
+		`data.customer.tier.matches("^g")`:                true,
+		`data.customer == data.items`:                     true,
+		`headers.exists(h, h.startsWith("X-"))`:           true,
+		`data.currency + data.customer.tier == "EURgold"`: true,
+	} {
+		f := compileFilter(t, text)
+		_, details, _ := f.program.Eval(&variables{event: order()})
+		if got := details.ActualCost() != nil; got != counted {
+			t.Errorf("%s is counted: %v, want %v", text, got, counted)
+		}
+		always := *f
+		var err error
+		if always.program, err = f.language.env.Program(f.checked, limited()...); err != nil {
+			t.Fatal(err)
+		}
+		want, _ := always.run(&variables{event: order()})
+		if got, _ := f.run(&variables{event: order()}); got != want {
+			t.Errorf("%s: %v, counted it is %v", text, got, want)
+		}
+	}
+}
