@@ -20,9 +20,9 @@ func newCheckCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration file and show everything that is wrong with it",
-		Long: `Check the configuration file, with everything that it includes, and show all that
-is wrong with it. Nothing is connected to. It ends with 0 if the gateway would
-start with this file; warnings do not change that.`,
+		Long: `Check the configuration file, with everything that it includes, and show all
+that is wrong with it. Nothing is connected to. It ends with 0 if the gateway
+would start with this file; warnings do not change that.`,
 		Example: `  fanjet check
   fanjet check --config prod.yaml --no-secrets -o json`,
 	}

@@ -44,11 +44,11 @@ func newMatchCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "match --subject SUBJECT [--data FILE|-] [--header NAME=VALUE]…",
 		Short: "Show which endpoints would get an event, and why",
-		Long: `Show which endpoints would get an event, and for each subscription why it matches
-or why not. Nothing is published and nothing is connected to; only the
+		Long: `Show which endpoints would get an event, and for each subscription why it
+matches or why not. Nothing is published and nothing is connected to; only the
 configuration file is read.`,
 		Example: `  fanjet match --subject events.orders.eu.paid --data order.json
-  echo '{"amount": 1500}' | fanjet match --subject events.orders.eu.paid --data - -o json`,
+  echo '{"amount": 1500}' | fanjet match --subject events.paid --data - -o json`,
 	}
 	cmd.Flags().StringVar(&subject, "subject", "", "subject that the event is published on")
 	cmd.Flags().StringVar(&data, "data", "", "`file` with the event's body; - is the standard input")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"sync"
 	"time"
@@ -16,29 +17,29 @@ import (
 // only a broken one needs it.
 const startTimeout = time.Minute
 
-// process is a program that runs beside a script.
+// process is a fanjet that runs beside a script.
 type process struct {
 	cmd      *exec.Cmd
 	out, err *watched
 	done     chan struct{} // closed when it has ended
 }
 
-// cmdSpawn starts a program beside the script, and goes on when it says that it
+// cmdSpawn starts fanjet beside the script, and goes on when it says that it
 // runs:
 //
-//	spawn NAME VAR REGEXP PROGRAM [ARGUMENT...]
+//	spawn NAME VAR REGEXP [ARGUMENT...]
 //
 // It has said so when its output matches REGEXP; VAR becomes the first group of
 // the match. Use interrupt NAME to end it; otherwise the end of the script does.
 func cmdSpawn(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 4 {
-		ts.Fatalf("usage: spawn NAME VAR REGEXP PROGRAM [ARGUMENT...]")
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: spawn NAME VAR REGEXP [ARGUMENT...]")
 	}
 	pattern, err := regexp.Compile(args[2])
 	ts.Check(err)
 	ready := make(chan string, 2)
 	p := &process{
-		cmd:  exec.Command(args[3], args[4:]...),
+		cmd:  exec.Command(filepath.Join(ts.Value(programsKey).(string), "fanjet"), args[3:]...),
 		out:  &watched{pattern: pattern, ready: ready},
 		err:  &watched{pattern: pattern, ready: ready},
 		done: make(chan struct{}),
@@ -65,13 +66,13 @@ func cmdSpawn(ts *testscript.TestScript, neg bool, args []string) {
 	case value := <-ready:
 		ts.Setenv(args[1], value)
 	case <-p.done:
-		ts.Fatalf("%s ended: %v\n%s%s", args[3], p.cmd.ProcessState, p.out, p.err)
+		ts.Fatalf("%s ended: %v\n%s%s", args[0], p.cmd.ProcessState, p.out, p.err)
 	case <-time.After(startTimeout):
-		ts.Fatalf("%s does not say that it runs:\n%s%s", args[3], p.out, p.err)
+		ts.Fatalf("%s does not say that it runs:\n%s%s", args[0], p.out, p.err)
 	}
 }
 
-// cmdInterrupt sends SIGINT to a program that spawn started, and waits for its
+// cmdInterrupt sends SIGINT to what spawn started, and waits for its
 // end. Its output is then that of this command.
 //
 //	[!] interrupt NAME

@@ -21,9 +21,9 @@ func newPublishCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "publish SUBJECT [--data DATA|@FILE|-]",
 		Short: "Publish events and wait until JetStream has stored them",
-		Long: `Publish an event, or several, and wait until JetStream has acknowledged each: from
-then on Fanjet will deliver it. Any NATS client can do the same; this one is for
-trying things out.
+		Long: `Publish an event, or several, and wait until JetStream has acknowledged each:
+from then on Fanjet will deliver it. Any NATS client can do the same; this one
+is for trying things out.
 
 Without --nats, the server is the one that the configuration names, or the one
 inside a gateway on this machine.`,

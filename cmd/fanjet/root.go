@@ -95,8 +95,8 @@ signed webhook, with retries, and a dead-letter queue for what cannot be
 delivered.
 
 The global flags can also be set by environment variables: FANJET_CONFIG,
-FANJET_NATS, FANJET_LOG_LEVEL, FANJET_LOG_FORMAT. Commands end with 0 on success,
-1 on failure and 2 when they were called wrongly.`,
+FANJET_NATS, FANJET_LOG_LEVEL, FANJET_LOG_FORMAT. Commands end with 0 on
+success, 1 on failure and 2 when they were called wrongly.`,
 		Example: `  fanjet demo              see all of it in one process
   fanjet init              write a first fanjet.yaml
   fanjet serve             run the gateway`,
@@ -111,6 +111,8 @@ FANJET_NATS, FANJET_LOG_LEVEL, FANJET_LOG_FORMAT. Commands end with 0 on success
 	g.addFlags(cmd.PersistentFlags())
 
 	cmd.AddCommand(
+		newDemoCommand(g),
+		newServeCommand(g),
 		newInitCommand(g),
 		newCheckCommand(g),
 		newMatchCommand(g),

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,32 +23,33 @@ import (
 	"fanjet/webhook"
 )
 
+// TestMain lets the test binary be fanjet: the scripts run it under that name.
 func TestMain(m *testing.M) {
-	testscript.Main(leakChecked{m}, map[string]func(){"fanjet": main})
-}
-
-// leakChecked fails a run of tests that leaves goroutines behind.
-type leakChecked struct{ *testing.M }
-
-func (m leakChecked) Run() int {
-	code := m.M.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintf(os.Stderr, "goroutines are left: %v\n", err)
-		return 1
+	if filepath.Base(os.Args[0]) == "fanjet" {
+		main()
 	}
-	return code
+	goleak.VerifyTestMain(m)
 }
 
 // TestScript runs the scripts of testdata/script. Each has a folder of its own,
 // and besides the commands of testscript those below.
 func TestScript(t *testing.T) {
 	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(programs, "fanjet")); err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
+		Dir:                "testdata/script",
+		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", programs+string(filepath.ListSeparator)+env.Getenv("PATH"))
 			env.Values[testKey] = env.T()
+			env.Values[programsKey] = programs
 			env.Values[processesKey] = map[string]*process{}
 			return nil
 		},
@@ -65,6 +67,7 @@ func TestScript(t *testing.T) {
 // Keys of what belongs to a script.
 const (
 	testKey      = "test"      // testing.TB
+	programsKey  = "programs"  // folder of the fanjet program
 	processesKey = "processes" // map[string]*process, by name
 )
 
