@@ -20,10 +20,7 @@ import (
 const (
 	pageLetters = 256
 	pageBytes   = 4 << 20
-	// pageTimeout is how long the server may take for one page. pageTries is
-	// how often a page is asked for; one gets lost when the connection does.
-	pageTimeout = 10 * time.Second
-	pageTries   = 3
+	pageTimeout = 10 * time.Second // for one answer of the server
 )
 
 // pageRequest asks for a batch of stored messages (NATS ADR-31, batched direct
@@ -52,12 +49,10 @@ func (q *Queue) page(ctx context.Context, r pageRequest) (letters []Letter, done
 	if err != nil {
 		return nil, false, err
 	}
-	for range pageTries {
+	err = q.patiently(ctx, func() error {
 		letters, done, err = q.readPage(ctx, body, r.Batch)
-		if !errors.Is(err, errPageLost) {
-			break
-		}
-	}
+		return err
+	}, errPageLost, errNoDirectReads)
 	return letters, done, err
 }
 
@@ -109,7 +104,7 @@ func (q *Queue) endPage(m *nats.Msg, letters []Letter) ([]Letter, bool, error) {
 	case "404":
 		return letters, true, nil
 	case "503":
-		return nil, false, fmt.Errorf("%w %s: it was deleted, its allow_direct is off, or no server has it at the moment", errNoDirectReads, q.names.DeadLettersStream())
+		return nil, false, fmt.Errorf("%w %s: it was deleted, or no server has it at the moment", errNoDirectReads, q.names.DeadLettersStream())
 	default:
 		return nil, false, fmt.Errorf("reading the stream %s: NATS answered %s %s", q.names.DeadLettersStream(), status, m.Header.Get("Description"))
 	}

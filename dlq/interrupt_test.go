@@ -86,7 +86,7 @@ func TestReplayKilled(t *testing.T) {
 // delivered and gone, or still there and not delivered.
 func TestReplayCancelled(t *testing.T) {
 	t.Parallel()
-	const n = 1500
+	const n = 800
 	f := newFixture(t, natstest.Options{})
 	f.putMany(n)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -147,6 +147,24 @@ func TestReplayRemovalFails(t *testing.T) {
 	}
 	f.replay(Filter{}, left)
 	f.expectOnce(10)
+}
+
+// TestReplayStopsWhenNothingCanBeRemoved must not deliver the whole queue and
+// keep it, too.
+func TestReplayStopsWhenNothingCanBeRemoved(t *testing.T) {
+	t.Parallel()
+	const n, inFlight = 300, 20
+	f := newFixture(t, natstest.Options{})
+	f.putMany(n)
+	f.patience, f.grace = 0, time.Millisecond
+	f.remove = func(context.Context, uint64) (bool, error) { return false, errors.New("read-only") }
+	out, err := f.Replay(t.Context(), Filter{}, ReplayOptions{InFlight: inFlight})
+	if !errors.Is(err, errNotRemoved) || out.Done != 0 || out.Failed == 0 || out.Failed > 2*inFlight {
+		t.Errorf("Replay() = %+v, %v", out, err)
+	}
+	f.remove = f.deleteLetter
+	f.replay(Filter{}, n)
+	f.expectOnce(n)
 }
 
 func TestReplaysAtOnce(t *testing.T) {

@@ -68,7 +68,7 @@ func TestPurgeSkipsWhatIsGone(t *testing.T) {
 
 func TestPurgeCancelled(t *testing.T) {
 	t.Parallel()
-	const n = 1000
+	const n = 600
 	f := newFixture(t, natstest.Options{})
 	f.putMany(n)
 	ctx, cancel := context.WithCancel(t.Context())

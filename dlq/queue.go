@@ -31,9 +31,9 @@ type Queue struct {
 	names  wire.Names
 
 	// remove deletes the letter with a sequence; gone means that it was no
-	// longer there. grace is settleGrace. Tests set them.
-	remove func(ctx context.Context, seq uint64) (gone bool, err error)
-	grace  time.Duration
+	// longer there. Tests set it, and the two constants.
+	remove          func(ctx context.Context, seq uint64) (gone bool, err error)
+	patience, grace time.Duration
 }
 
 // Open finds the dead-letter queue. It returns [ErrNoStream] when there is
@@ -47,7 +47,10 @@ func Open(ctx context.Context, js jetstream.JetStream, names wire.Names) (*Queue
 	if err != nil {
 		return nil, fmt.Errorf("opening the dead-letter stream %s: %w", names.DeadLettersStream(), err)
 	}
-	q := &Queue{js: js, stream: stream, names: names, grace: settleGrace}
+	if !stream.CachedInfo().Config.AllowDirect {
+		return nil, fmt.Errorf("%w %s: set its allow_direct to true, as the gateway does when it starts", errNoDirectReads, names.DeadLettersStream())
+	}
+	q := &Queue{js: js, stream: stream, names: names, patience: patience, grace: settleGrace}
 	q.remove = q.deleteLetter
 	return q, nil
 }

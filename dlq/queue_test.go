@@ -225,9 +225,23 @@ func TestListSeesThroughHeaders(t *testing.T) {
 	}
 }
 
+func TestOpenWithoutDirectReads(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, natstest.Options{})
+	cfg := streamConfigs(f.names)[0]
+	cfg.AllowDirect = false
+	if _, err := f.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), f.js, f.names); !errors.Is(err, errNoDirectReads) {
+		t.Errorf("Open() = %v, want errNoDirectReads", err)
+	}
+}
+
 func TestListAfterStreamIsDeleted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, natstest.Options{})
+	f.patience = 0
 	f.putMany(3 * pageLetters)
 	var last error
 	for _, err := range f.List(t.Context(), Filter{}) {

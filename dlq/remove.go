@@ -5,17 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 )
 
-const (
-	removers = 16 // removals at once; each is one write of the server
-
-	// A removal that fails is tried again for removePatience: the stream's
-	// leader may be changing.
-	removePatience = 30 * time.Second
-	removeWait     = 250 * time.Millisecond
-)
+// removers is how many removals are made at once; each is one write of the
+// server.
+const removers = 16
 
 // removal is a letter that is to be removed; after hears the outcome.
 type removal struct {
@@ -42,18 +36,13 @@ func (q *Queue) startRemovers(ctx context.Context, room int) (removals chan<- re
 	}
 }
 
+// removePatiently removes a letter, however long the server takes to come back.
 func (q *Queue) removePatiently(ctx context.Context, seq uint64) (gone bool, err error) {
-	give := time.Now().Add(removePatience)
-	for {
+	err = q.patiently(ctx, func() error {
 		gone, err = q.remove(ctx, seq)
-		if err == nil || ctx.Err() != nil || time.Now().After(give) {
-			return gone, err
-		}
-		select {
-		case <-time.After(removeWait):
-		case <-ctx.Done():
-		}
-	}
+		return err
+	})
+	return gone, err
 }
 
 // deleteLetter is [Queue.remove].

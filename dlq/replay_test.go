@@ -184,7 +184,7 @@ func TestReplayWithoutDeliveriesStream(t *testing.T) {
 func TestReplayIntoFullStream(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, natstest.Options{})
-	f.putMany(5000)
+	f.putMany(1000)
 	cfg := streamConfigs(f.names)[1]
 	cfg.MaxMsgs = 100
 	if _, err := f.js.UpdateStream(t.Context(), cfg); err != nil {
@@ -194,7 +194,7 @@ func TestReplayIntoFullStream(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no room") {
 		t.Errorf("Replay() = %+v, %v, want it to stop", out, err)
 	}
-	if out.Done != f.deliveries() || out.Done+f.letters() != 5000 || out.Failed > 200 {
+	if out.Done != f.deliveries() || out.Done+f.letters() != 1000 || out.Failed > 200 {
 		t.Errorf("%d done and %d failed; %d deliveries and %d letters", out.Done, out.Failed, f.deliveries(), f.letters())
 	}
 }

@@ -82,6 +82,10 @@ func (r *run) publish(ctx context.Context, l *Letter, m *nats.Msg) error {
 	return err
 }
 
+// stop ends the replay at the next letter, because the others would fare no
+// better.
+func (r *run) stop(err error) { r.stopped.CompareAndSwap(nil, &err) }
+
 // delivered is the completion of one letter's delivery.
 type delivered struct {
 	run      *run
@@ -102,8 +106,7 @@ func (d *delivered) Published(err error) {
 	case publish.IsTooLarge(err):
 		err = fmt.Errorf("%w (%w)", errDoesNotFit, err)
 	case errors.Is(err, publish.ErrFull):
-		stop := fmt.Errorf("NATS has no room for more deliveries: %w", err)
-		d.run.stopped.Store(&stop)
+		d.run.stop(fmt.Errorf("NATS has no room for more deliveries: %w", err))
 	}
 	d.run.failed(d.seq, d.endpoint, err)
 	<-d.run.inFlight
@@ -112,7 +115,9 @@ func (d *delivered) Published(err error) {
 func (d *delivered) removed(gone bool, err error) {
 	switch {
 	case err != nil:
-		d.run.failed(d.seq, d.endpoint, fmt.Errorf("%w (%w)", errNotRemoved, err))
+		err = fmt.Errorf("%w (%w)", errNotRemoved, err)
+		d.run.failed(d.seq, d.endpoint, err)
+		d.run.stop(fmt.Errorf("letter %d: %w", d.seq, err))
 	case gone:
 		d.run.skipped()
 	default:
