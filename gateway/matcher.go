@@ -110,13 +110,13 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 	background.Go(func() { m.in.Beat(beats) })
 	background.Go(func() { m.keepCursor(ctx) })
 	worker.Go(func() {
-		for msg := range m.queue {
+		inSequence(m.queue, func(msg *intake.Message) {
 			if ctx.Err() != nil {
 				msg.Nak()
-				continue
+				return
 			}
 			m.handle(work, msg)
-		}
+		})
 	})
 	m.in.Run(ctx)
 	close(m.queue)

@@ -203,7 +203,10 @@ func (in *Intake) admit(msg jetstream.Msg) {
 		in.mu.Unlock()
 		return // still being worked on
 	}
-	m := &Message{Msg: msg, Stream: meta.Stream, Sequence: seq, Stored: stored, in: in, size: size, beaten: time.Now()}
+	m := &Message{
+		Msg: msg, Stream: meta.Stream, Sequence: seq, Stored: stored, Deliveries: meta.NumDelivered,
+		in: in, size: size, beaten: time.Now(),
+	}
 	in.held[seq] = m
 	in.bytes += size
 	in.beats.pushBack(m)

@@ -13,6 +13,8 @@ type Message struct {
 	Stream   string
 	Sequence uint64    // in the stream
 	Stored   time.Time // when the stream stored it
+	// Deliveries is how many times the server has sent it to anybody, from 1.
+	Deliveries uint64
 
 	in         *Intake
 	size       int
