@@ -46,7 +46,7 @@ func cmdSpawn(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	p.cmd.Dir = ts.MkAbs(".")
 	for _, name := range []string{
-		"PATH", "HOME", "TMPDIR",
+		"PATH", "HOME", "TMPDIR", "GORACE",
 		"FANJET_CONFIG", "FANJET_NATS", "FANJET_LOG_LEVEL", "FANJET_LOG_FORMAT", listenSecretEnv,
 	} {
 		p.cmd.Env = append(p.cmd.Env, name+"="+ts.Getenv(name))

@@ -48,6 +48,9 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", programs+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			// The race detector waits a second at the end of a process, for
+			// reports that are still being written.
+			env.Setenv("GORACE", "atexit_sleep_ms=10")
 			env.Values[testKey] = env.T()
 			env.Values[programsKey] = programs
 			env.Values[processesKey] = map[string]*process{}
