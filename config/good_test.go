@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -329,7 +330,7 @@ func TestRedaction(t *testing.T) {
 			path := write(t, strings.ReplaceAll(template, "@", prefix+bare))
 			cfg, err := Load(path, Options{LookupEnv: environment})
 			shown := fmt.Sprint(err)
-			if problems, ok := err.(*Errors); ok { //nolint:errorlint // Load promises this type
+			if problems, ok := errors.AsType[*Errors](err); ok {
 				shown += fmt.Sprint(problems.Warnings)
 			}
 			if cfg != nil {
