@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,15 +19,22 @@ func TestInSequence(t *testing.T) {
 				queue <- &intake.Message{Sequence: seq, Deliveries: deliveries}
 			}
 		}
+		var mu sync.Mutex
 		var got []uint64
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			inSequence(queue, func(m *intake.Message) { got = append(got, m.Sequence) })
+			inSequence(queue, func(m *intake.Message) {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, m.Sequence)
+			})
 		}()
 		expect := func(when, want string) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if fmt.Sprint(got) != want {
 				t.Errorf("%s: %v, want %s", when, got, want)
 			}
