@@ -19,17 +19,18 @@ type evaluationError struct {
 	cause  error
 }
 
-// Error implements error. It quotes the filter, never the event.
+// Error implements error. It quotes the filter, but never a value of the
+// event, so that it can be logged.
 func (e *evaluationError) Error() string {
 	if cancelled, ok := errors.AsType[interpreter.EvalCancelledError](e.cause); ok && cancelled.Cause == interpreter.CostLimitExceeded {
 		return fmt.Sprintf("it takes more than %d steps for this event; loop over less", costLimit)
 	}
-	where, text := oneLine(e.filter.text), e.cause.Error()
+	where, text := oneLine(e.filter.text), withoutValues(e.cause.Error())
 	part := e.part()
 	if part != nil {
 		where = e.filter.quote(part)
 	}
-	if strings.HasPrefix(text, "no such overload") {
+	if text == noSuchOverload {
 		function := "an operator or function"
 		if part != nil && part.Kind() == ast.CallKind {
 			function = displayName(part.AsCall().FunctionName())
@@ -42,6 +43,31 @@ func (e *evaluationError) Error() string {
 // Unwrap returns the interpreter's error.
 func (e *evaluationError) Unwrap() error { return e.cause }
 
+// noSuchOverload is what the interpreter says when the types of values do not
+// fit.
+const noSuchOverload = "no such overload"
+
+// withoutValues returns what an error of the interpreter says, without the
+// values that it says it of.
+func withoutValues(text string) string {
+	for _, harmless := range []string{"it yields a value", "type conversion error from '", "unsupported index type '", "got '"} {
+		if strings.HasPrefix(text, harmless) {
+			return text // names nothing but types
+		}
+	}
+	for _, kind := range []string{
+		noSuchOverload, "division by zero", "modulus by zero", "integer overflow", "unsigned integer overflow",
+		"timestamp overflow", "duration overflow", "NaN values cannot be ordered", "invalid RFC 3339 timestamp",
+		"unknown time zone", "timezone offset hours out of range", "timezone offset minutes out of range",
+		"unsupported index value", "index out of range", "invalid substring range", "invalid UTF-8 in bytes", "internal error",
+	} {
+		if strings.HasPrefix(text, kind) {
+			return kind
+		}
+	}
+	return "it has no value"
+}
+
 // missing describes what the event lacks, if the outcome is incomplete.
 func (e *evaluationError) missing() string {
 	if none, ok := errors.AsType[*noDataError](e.cause); ok {
@@ -49,7 +75,7 @@ func (e *evaluationError) missing() string {
 	}
 	part := e.part()
 	if part == nil {
-		return fmt.Sprintf("filter needs something that the event does not have (%v)", e.cause)
+		return "filter needs something that the event does not have: " + oneLine(e.filter.text)
 	}
 	if part.Kind() == ast.SelectKind && part.AsSelect().IsTestOnly() {
 		part = part.AsSelect().Operand() // has(data.a.b) fails for want of data.a

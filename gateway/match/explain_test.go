@@ -42,9 +42,12 @@ func TestExplain(t *testing.T) {
 		{`data.amount / 0 > 1`, false, `filter cannot be evaluated: division by zero: data.amount / 0`},
 		{`data.live && 1 in data.amount`, false, `filter cannot be evaluated: operator in does not take values of these types: 1 in data.amount`},
 		{`data.currency && true`, false, `filter cannot be evaluated: operator && does not take values of these types: data.currency && true`},
-		{`data.items[data.price] == 1`, false, `filter cannot be evaluated: unsupported index value 12.5 in list: data.items[data.price]`},
+		{`data.items[data.price] == 1`, false, `filter cannot be evaluated: unsupported index value: data.items[data.price]`},
 		{`data.amount.exists(i, i == 1)`, false, `filter cannot be evaluated: got 'types.Int', expected iterable type: data.amount.exists(i, i == 1)`},
 		{`data.items.exists(i, i.sku > 1)`, false, `filter cannot be evaluated: operator > does not take values of these types: i.sku > 1`},
+		{`timestamp(data.currency) > time`, false, `filter cannot be evaluated: invalid RFC 3339 timestamp: timestamp(data.currency)`},
+		{`time.getHours(data.currency) > 1`, false, `filter cannot be evaluated: unknown time zone: time.getHours(data.currency)`},
+		{`data.currency.substring(2, 1) == ""`, false, `filter cannot be evaluated: invalid substring range: data.currency.substring(2, 1)`},
 		{`int(data.currency) > 1`, false, `filter cannot be evaluated: type conversion error from 'string' to 'int': int(data.currency)`},
 		{`data.currency`, false, `filter cannot be evaluated: it yields a value of type string, not a bool: data.currency`},
 	} {
