@@ -23,7 +23,7 @@ func (l *loader) document(root *node) {
 	l.version(root, section["version"])
 	l.nats(root, section["nats"])
 	l.sourcesFailed = l.fails(func() { l.sources(section["sources"]) })
-	l.admin(section["admin"])
+	l.admin(root, section["admin"])
 	l.deadLetters(section["dead_letters"])
 	l.egressFailed = l.fails(func() { l.egress(section["egress"]) })
 	if l.defaultsNode = section["defaults"]; l.defaultsNode != nil {

@@ -1,6 +1,10 @@
 package config
 
 import (
+	"cmp"
+	"net/netip"
+	"slices"
+
 	"fanjet/subscriber"
 )
 
@@ -38,7 +42,7 @@ func (l *loader) egress(n *node) {
 	})
 }
 
-func (l *loader) admin(n *node) {
+func (l *loader) admin(root, n *node) {
 	a := &l.cfg.Admin
 	a.Listen = "127.0.0.1:8422"
 	if n != nil {
@@ -52,11 +56,12 @@ func (l *loader) admin(n *node) {
 				}
 			},
 		})
-		if listen := n.get("listen"); listen != nil && l.cfg.NATS.URL == "" && a.Listen == l.cfg.NATS.Embedded.Listen {
-			l.errorf(listen, "is the address of nats.embedded.listen too: choose another port")
-		}
 	}
-	l.ownListener(a.Listen)
+	own := listeners(a.Listen)
+	if slices.ContainsFunc(own, func(addr netip.AddrPort) bool { return slices.Contains(l.own, addr) }) {
+		l.errorf(cmp.Or(n, root), "the listeners of admin and of nats.embedded are at the same address: choose another port for one of them")
+	}
+	l.own = append(l.own, own...)
 }
 
 func (l *loader) deadLetters(n *node) {

@@ -56,7 +56,7 @@ func (l *loader) nats(root, n *node) {
 			l.warnf(n, "has no effect on the embedded server: set nats.url, or remove it")
 		}
 	}
-	l.ownListener(s.Embedded.Listen)
+	l.own = listeners(s.Embedded.Listen)
 }
 
 func (l *loader) embedded(n *node, s *broker.Embedded) {
@@ -208,18 +208,21 @@ func (d *decoder) listen(n *node, v *string) {
 	*v = text
 }
 
-// ownListener notes an address that no endpoint may be at.
-func (l *loader) ownListener(listen string) {
+// listeners are the addresses that a listener is at: two for localhost, none
+// if its port is not known yet.
+func listeners(listen string) []netip.AddrPort {
 	host, portText, _ := net.SplitHostPort(listen)
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
-		return
+		return nil
 	}
 	ips := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	if ip, err := netip.ParseAddr(host); err == nil {
-		ips = []netip.Addr{ip}
+		ips = []netip.Addr{ip.Unmap()}
 	}
+	var addrs []netip.AddrPort
 	for _, ip := range ips {
-		l.own = append(l.own, netip.AddrPortFrom(ip, uint16(port)))
+		addrs = append(addrs, netip.AddrPortFrom(ip, uint16(port)))
 	}
+	return addrs
 }
