@@ -39,7 +39,7 @@ func TestCheckFilter(t *testing.T) {
 		{`data.a == "x`, 1, 11, "a string starts here that does not end"},
 		{`data.a == 'x`, 1, 11, "a string starts here that does not end"},
 		{"data.a == 1 &&\n\n  dta.b", 3, 3, "unknown name 'dta' (did you mean 'data'?)"},
-		{`'é' == data.a && ammount > 1`, 1, 18, "unknown name 'ammount'; a filter knows data, subject, tokens, headers, id and time"},
+		{`'é' == data.a && worth > 1`, 1, 18, "unknown name 'worth'; a filter knows data, subject, tokens, headers, id and time"},
 		{`frobnicate(data)`, 1, 11, "unknown function 'frobnicate'"},
 		{`subject.frobnicate()`, 1, 19, "unknown function 'frobnicate'"},
 		{`subject > 1`, 1, 9, "operator > does not take (string, int)"},

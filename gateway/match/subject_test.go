@@ -4,10 +4,11 @@ import (
 	"strings"
 	"testing"
 
-	"fanjet/internal/natstest"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"pgregory.net/rapid"
+
+	"fanjet/internal/natstest"
 )
 
 func TestCheckSubject(t *testing.T) {
@@ -118,8 +119,16 @@ func TestSubjectsLikeServer(t *testing.T) {
 // server's own functions.
 func FuzzSubject(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"a.*.c", "a.b.c"}, {"a.>", "a"}, {">", "a.b"}, {"a.b", "a.b"}, {"*.*", "a"}, {"a*", "a*"},
-		{"a..b", "a.b"}, {"a.>.b", "a.c.b"}, {"a b", "a b"}, {strings.Repeat("*.", 40) + ">", strings.Repeat("a.", 40) + "b"},
+		{"a.*.c", "a.b.c"},
+		{"a.>", "a"},
+		{">", "a.b"},
+		{"a.b", "a.b"},
+		{"*.*", "a"},
+		{"a*", "a*"},
+		{"a..b", "a.b"},
+		{"a.>.b", "a.c.b"},
+		{"a b", "a b"},
+		{strings.Repeat("*.", 40) + ">", strings.Repeat("a.", 40) + "b"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
