@@ -168,15 +168,3 @@ func (q *Queue) decode(m *nats.Msg) (Letter, error) {
 	}
 	return l, nil
 }
-
-// apiSubject is the subject of a request to JetStream's API.
-func (q *Queue) apiSubject(request, stream string) string {
-	prefix := "$JS.API"
-	switch o := q.js.Options(); {
-	case o.APIPrefix != "":
-		prefix = strings.TrimSuffix(o.APIPrefix, ".")
-	case o.Domain != "":
-		prefix = "$JS." + o.Domain + ".API"
-	}
-	return prefix + "." + request + "." + stream
-}

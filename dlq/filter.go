@@ -19,6 +19,10 @@ type Filter struct {
 	Until    time.Time // dead-lettered before this time
 	ID       string    // webhook-id of the event
 	Limit    int       // the first so many in order of age; 0: no limit
+
+	// Last, if not 0, leaves out letters with a later sequence, see
+	// [Queue.Freeze].
+	Last uint64
 }
 
 var endpointName = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
@@ -49,8 +53,8 @@ func (f *Filter) Validate() error {
 	return nil
 }
 
-// bySubject reports whether the filter selects all letters of one endpoint, or
-// of all endpoints: then the stream's own index answers.
+// bySubject, Last aside, reports whether the filter selects all letters of one endpoint, or
+// of all endpoints: then the stream's own index will do.
 func (f *Filter) bySubject() bool {
 	return f.Reason == "" && f.Subject == "" && f.Since.IsZero() && f.Until.IsZero() && f.ID == "" && f.Limit == 0
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 )
 
@@ -30,14 +29,8 @@ func (q *Queue) Purge(ctx context.Context, f Filter, o PurgeOptions) (Outcome, e
 		return Outcome{}, err
 	}
 	if f.bySubject() && o.Rate == 0 {
-		if state.letters == 0 {
-			return Outcome{}, nil
-		}
-		err := q.stream.Purge(ctx, jetstream.WithPurgeSubject(q.subject(&f)), jetstream.WithPurgeSequence(state.last+1))
-		if err != nil {
-			return Outcome{}, fmt.Errorf("purging the stream %s: %w", q.names.DeadLettersStream(), err)
-		}
-		return Outcome{Done: int(state.letters)}, nil
+		n, err := q.purgeUpTo(ctx, q.subject(&f), state.last)
+		return Outcome{Done: n}, err
 	}
 
 	var t tally
@@ -64,6 +57,26 @@ func (q *Queue) Purge(ctx context.Context, f Filter, o PurgeOptions) (Outcome, e
 	})
 	finish()
 	return t.result(), err
+}
+
+// purgeUpTo removes the letters on a subject up to a sequence. nats.go would not
+// tell how many those were.
+func (q *Queue) purgeUpTo(ctx context.Context, subject string, last uint64) (int, error) {
+	if last == 0 {
+		return 0, nil
+	}
+	var answer struct {
+		Purged int `json:"purged"`
+	}
+	request := struct {
+		Subject string `json:"filter"`
+		Before  uint64 `json:"seq"`
+	}{subject, last + 1}
+	err := q.ask(ctx, "STREAM.PURGE", q.names.DeadLettersStream(), request, &answer)
+	if err != nil {
+		return 0, fmt.Errorf("purging the stream %s: %w", q.names.DeadLettersStream(), err)
+	}
+	return answer.Purged, nil
 }
 
 // each calls do with every letter of the snapshot, at most so many a second,

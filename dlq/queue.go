@@ -58,7 +58,7 @@ func Open(ctx context.Context, js jetstream.JetStream, names wire.Names) (*Queue
 // snapshot is the state of the stream at the moment when an operation began.
 type snapshot struct {
 	created time.Time     // of the stream
-	last    uint64        // sequence; letters after it came later
+	last    uint64        // sequence; letters after it are left alone
 	letters uint64        // on the subject of the filter's endpoint, or on all
 	skew    time.Duration // the server's clock minus ours
 }
@@ -72,6 +72,9 @@ func (q *Queue) snapshot(ctx context.Context, f *Filter) (snapshot, error) {
 	s := snapshot{created: info.Created, last: info.State.LastSeq, skew: time.Until(info.TimeStamp)}
 	for _, n := range info.State.Subjects {
 		s.letters += n
+	}
+	if f.Last > 0 {
+		s.last = min(s.last, f.Last)
 	}
 	return s, nil
 }
@@ -162,20 +165,28 @@ func (q *Queue) Get(ctx context.Context, seq uint64) (Letter, error) {
 // Count counts the letters that the filter selects. Without a filter, or with
 // an endpoint alone, it reads none of them.
 func (q *Queue) Count(ctx context.Context, f Filter) (int, error) {
+	return q.Freeze(ctx, &f)
+}
+
+// Freeze counts the letters that the filter selects, as [Queue.Count] does, and
+// sets its Last so that from now on it selects those and none that arrive later.
+func (q *Queue) Freeze(ctx context.Context, f *Filter) (int, error) {
 	if err := f.Validate(); err != nil {
 		return 0, err
 	}
-	state, err := q.snapshot(ctx, &f)
+	state, err := q.snapshot(ctx, f)
 	if err != nil {
 		return 0, err
 	}
-	if f.bySubject() {
+	frozen := f.Last > 0
+	f.Last = state.last
+	if f.bySubject() && !frozen {
 		return int(state.letters), nil
 	}
 	n := 0
-	for _, err := range q.scan(ctx, &f, state, pageLetters) {
+	for _, err := range q.scan(ctx, f, state, pageLetters) {
 		if err != nil {
-			return n, err
+			return 0, err
 		}
 		n++
 	}

@@ -57,6 +57,9 @@ func TestListFilters(t *testing.T) {
 		{"until excludes its moment", Filter{Until: all[2].DeadLettered}, []uint64{1, 2}},
 		{"between", Filter{Since: all[1].DeadLettered, Until: all[3].DeadLettered}, []uint64{2, 3}},
 		{"since of one endpoint", Filter{Endpoint: "billing", Since: all[1].DeadLettered}, []uint64{2}},
+		{"up to a sequence", Filter{Last: 3}, []uint64{1, 2, 3}},
+		{"endpoint up to a sequence", Filter{Endpoint: "crm", Last: 3}, []uint64{3}},
+		{"up to a sequence that is to come", Filter{Last: 99}, []uint64{1, 2, 3, 4, 5}},
 		{"after the last", Filter{Since: all[4].DeadLettered.Add(1)}, nil},
 		{"everything at once", Filter{Endpoint: "crm", Reason: ReasonExpired, Subject: "events.*", ID: "msg_3", Since: all[0].DeadLettered, Limit: 9}, []uint64{4}},
 	}
@@ -77,6 +80,23 @@ func TestListFilters(t *testing.T) {
 	}
 	if _, err := f.Count(t.Context(), Filter{Limit: -1}); err == nil {
 		t.Error("Count() took a filter that is not valid")
+	}
+}
+
+func TestFreeze(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, natstest.Options{})
+	f.putMany(10)
+	for _, filter := range []Filter{{}, {Endpoint: "endpoint-1"}, {Reason: ReasonExhausted}} {
+		n, err := f.Freeze(t.Context(), &filter)
+		if err != nil || n != len(f.list(filter)) || n == 0 {
+			t.Fatalf("Freeze() = %d, %v", n, err)
+		}
+		f.put(spec{endpoint: "endpoint-1"})
+		again, err := f.Freeze(t.Context(), &filter)
+		if err != nil || again != n || len(f.list(filter)) != n {
+			t.Errorf("Freeze() of a frozen filter = %d, %v, want still %d", again, err, n)
+		}
 	}
 }
 

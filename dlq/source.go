@@ -2,7 +2,6 @@ package dlq
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -65,14 +64,10 @@ func isEvent(l *Letter, at wire.Position, event *jetstream.RawStreamMsg) bool {
 // headers that a producer set, such as Status or Nats-Sequence, for the
 // server's; this request answers in JSON and keeps them apart.
 func (q *Queue) stored(ctx context.Context, stream string, seq uint64) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
-	defer cancel()
-	answer, err := q.js.Conn().RequestWithContext(ctx, q.apiSubject("STREAM.MSG.GET", stream), fmt.Appendf(nil, `{"seq":%d}`, seq))
-	if err != nil {
-		return nil, fmt.Errorf("reading the event %s/%d: %w", stream, seq, err)
-	}
+	question := struct {
+		Seq uint64 `json:"seq"`
+	}{seq}
 	var found struct {
-		Error   *jetstream.APIError `json:"error"`
 		Message struct {
 			Subject string    `json:"subject"`
 			Header  []byte    `json:"hdrs"`
@@ -80,14 +75,12 @@ func (q *Queue) stored(ctx context.Context, stream string, seq uint64) (*jetstre
 			Time    time.Time `json:"time"`
 		} `json:"message"`
 	}
-	if err := json.Unmarshal(answer.Data, &found); err != nil {
-		return nil, fmt.Errorf("reading the event %s/%d: %w", stream, seq, err)
+	err := q.ask(ctx, "STREAM.MSG.GET", stream, question, &found)
+	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok && refusal.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+		return nil, fmt.Errorf("%w: %s/%d", ErrSourceGone, stream, seq)
 	}
-	if found.Error != nil {
-		if found.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-			return nil, fmt.Errorf("%w: %s/%d", ErrSourceGone, stream, seq)
-		}
-		return nil, fmt.Errorf("reading the event %s/%d: %w", stream, seq, found.Error)
+	if err != nil {
+		return nil, fmt.Errorf("reading the event %s/%d: %w", stream, seq, err)
 	}
 	m := &jetstream.RawStreamMsg{Subject: found.Message.Subject, Sequence: seq, Data: found.Message.Data, Time: found.Message.Time}
 	if len(found.Message.Header) > 0 {

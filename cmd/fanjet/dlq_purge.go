@@ -31,14 +31,17 @@ arrive meanwhile stay.`,
 			return usagef("--rate %v: must not be negative", options.Rate)
 		}
 		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
-			n, err := queue.Count(ctx, filter)
+			n, err := queue.Freeze(ctx, &filter) // what arrives during the question stays
 			if err != nil {
 				return err
 			}
 			if options.DryRun {
 				return g.endOperation("would purge", dlq.Outcome{Done: n}, out, nil)
 			}
-			if n > 0 && !yes {
+			if n == 0 {
+				return g.endOperation("purged", dlq.Outcome{}, out, nil)
+			}
+			if !yes {
 				if err := g.confirm(ctx, fmt.Sprintf("Remove %s for good?", counted(n, "letter"))); err != nil {
 					return err
 				}

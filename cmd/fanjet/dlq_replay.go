@@ -42,7 +42,7 @@ twice when it is run again within ten minutes. Above 1,000 letters it asks first
 				outcome, err := queue.Replay(ctx, filter, options)
 				return g.endOperation("would replay", outcome, out, err)
 			}
-			n, err := queue.Count(ctx, filter)
+			n, err := queue.Freeze(ctx, &filter) // what arrives during the question stays
 			if err != nil {
 				return err
 			}

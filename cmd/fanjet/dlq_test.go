@@ -70,7 +70,7 @@ func TestAsk(t *testing.T) {
 func TestAskInterrupted(t *testing.T) {
 	t.Parallel()
 	never, typed := io.Pipe()
-	defer typed.Close()
+	defer func() { _ = typed.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if got, err := ask(ctx, never, io.Discard, "Sure?"); got || !errors.Is(err, context.Canceled) {
