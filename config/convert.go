@@ -2,6 +2,7 @@ package config
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -45,6 +46,10 @@ func (d *decoder) convert(src *source, in ast.Node, parent *node, name string) *
 		n.quoted = in.Token.Type == token.SingleQuoteType || in.Token.Type == token.DoubleQuoteType
 	case *ast.LiteralNode:
 		n.kind, n.text, n.quoted = kindScalar, in.Value.Value, true
+		if strings.TrimSpace(n.text) == "" {
+			n.kind = kindInvalid
+			d.errorf(n, `is a block of text with nothing in it: if this is the subject >, put it in quotes, as ">"`)
+		}
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		n.kind, n.text = kindScalar, in.GetToken().Value
 	case *ast.AnchorNode:

@@ -98,8 +98,13 @@ func (d *decoder) list(n *node) []*node {
 func (d *decoder) is(n *node, want kind) bool {
 	if n.kind != want && n.kind != kindInvalid {
 		hint := ""
-		if want == kindList && n.kind == kindScalar {
+		switch {
+		case want == kindList && n.kind == kindScalar:
 			hint = ": write it in [ ]"
+		case want == kindList && n.kind == kindMap:
+			hint = ": begin each entry with a dash"
+		case want == kindMap && n.kind == kindList:
+			hint = ": write keys, without dashes"
 		}
 		d.errorf(n, "must be %s, not %s%s", want, n.kind, hint)
 	}

@@ -32,13 +32,16 @@ func (l *loader) endpoint(key, n *node) {
 	if n.kind == kindNull { // its defaults may have everything
 		n.kind = kindMap
 	}
+	if n.kind != kindMap && n.kind != kindInvalid {
+		l.errorf(n, "must be a map of settings, not %s: indent the settings of an endpoint below its name", n.kind)
+	}
+	if n.kind != kindMap {
+		return
+	}
 	e := l.defaults
 	e.Name = key.text
 	e.Headers = e.Headers.Clone()
 	l.settings(n, &e)
-	if n.kind != kindMap {
-		return
-	}
 	if !l.set(n, "url") {
 		l.errorf(key, "url is missing: add the address that events are sent to")
 	}

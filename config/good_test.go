@@ -107,8 +107,10 @@ func TestFull(t *testing.T) {
 		Egress: subscriber.Egress{
 			AllowHTTP: true,
 			AllowCIDRs: []subscriber.AllowedNet{
-				{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, {Prefix: netip.MustParsePrefix("10.0.0.0/8"), Port: 8080},
-				{Prefix: netip.MustParsePrefix("fd00::/8")}, {Prefix: netip.MustParsePrefix("fd00::/8"), Port: 8080},
+				{Prefix: netip.MustParsePrefix("10.0.0.0/8")},
+				{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Port: 8080},
+				{Prefix: netip.MustParsePrefix("fd00::/8")},
+				{Prefix: netip.MustParsePrefix("fd00::/8"), Port: 8080},
 			},
 			Ports: []uint16{443, 8443},
 		},

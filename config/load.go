@@ -154,8 +154,7 @@ func (l *loader) open(path string, from *node) *node {
 
 // reason is why a file cannot be read, without the path.
 func reason(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err
 	}
 	return err

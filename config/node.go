@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -59,11 +60,11 @@ func (n *node) path() string {
 		parts = append(parts, n.name)
 	}
 	var b strings.Builder
-	for i := len(parts) - 1; i >= 0; i-- {
-		if b.Len() > 0 && !strings.HasPrefix(parts[i], "[") {
+	for _, part := range slices.Backward(parts) {
+		if b.Len() > 0 && !strings.HasPrefix(part, "[") {
 			b.WriteByte('.')
 		}
-		b.WriteString(parts[i])
+		b.WriteString(part)
 	}
 	return b.String()
 }
