@@ -169,6 +169,7 @@ const (
 	codeStreamSealed      jetstream.ErrorCode = 10109
 	codeNotEnabledAccount jetstream.ErrorCode = 10039
 	codeMessageTooLarge   jetstream.ErrorCode = 10054
+	codeHeaderTooLarge    jetstream.ErrorCode = 10097
 )
 
 // verdict classifies the outcome of try.
@@ -205,8 +206,10 @@ var ErrFull = errors.New("stream is full")
 // help.
 func IsRefused(err error) bool { return verdict(err) == refused }
 
-// IsTooLarge reports whether the message was refused because of its size.
+// IsTooLarge reports whether the message was refused because of its size, or
+// that of its headers.
 func IsTooLarge(err error) bool {
 	var api *jetstream.APIError
-	return errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.ErrorCode == codeMessageTooLarge
+	return errors.Is(err, nats.ErrMaxPayload) ||
+		errors.As(err, &api) && (api.ErrorCode == codeMessageTooLarge || api.ErrorCode == codeHeaderTooLarge)
 }
