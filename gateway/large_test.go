@@ -82,7 +82,7 @@ func TestHeadersThatLeaveNoRoom(t *testing.T) {
 	}
 	w.cfg.Sources[0].Create = false
 	w.start()
-	w.publish("events.x", "small", nats.Header{"X-Large": {strings.Repeat("x", 65_000)}})
+	w.publish("events.x", "small", nats.Header{"X-Large": {strings.Repeat("x", 65_400)}})
 	w.publish("events.x", "after", nil)
 	w.delivered("a", 1)
 	if letter := w.letters(1)[0]; letter.Reason != dlq.ReasonTooLarge || !letter.ByReference {
