@@ -32,18 +32,25 @@ const (
 	maxRegexpSize = 1000
 )
 
-// language is what all filters have in common.
+// language is what all filters have in common. It is safe for concurrent use.
 type language struct {
 	env *cel.Env
+	// compiling is held while a filter is compiled: the checker builds the list
+	// of names for its suggestions when it first needs it, and does not keep
+	// others from reading it meanwhile.
+	compiling sync.Mutex
 	// missing is the type of the error for a field, key or index that is not
 	// there.
 	missing reflect.Type
 }
 
 // filters is the one language of all filters: it is costly to build and never
-// changes afterwards. The versions of the libraries are fixed, so that a newer
-// cel-go does not change what a stored filter means.
-var filters = sync.OnceValues(func() (*language, error) {
+// changes afterwards.
+var filters = sync.OnceValues(newLanguage)
+
+// newLanguage builds the language. The versions of its libraries are fixed, so
+// that a newer cel-go does not change what a stored filter means.
+func newLanguage() (*language, error) {
 	env, err := cel.NewEnv(
 		cel.VariableWithDoc(varData, cel.DynType, "the event's body, parsed as JSON"),
 		cel.VariableWithDoc(varSubject, cel.StringType, "the subject that the event was published to"),
@@ -75,7 +82,7 @@ var filters = sync.OnceValues(func() (*language, error) {
 	}
 	settleSharedErrors()
 	return &language{env: env, missing: missing}, nil
-})
+}
 
 // typeOfMissing finds out the type of the errors for what is missing, which
 // the interpreter does not export, by asking an empty map for a key. To look

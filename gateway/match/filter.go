@@ -28,7 +28,9 @@ func CheckFilter(expr string) error {
 
 // compile parses and type-checks a filter.
 func (l *language) compile(expr string) (*cel.Ast, error) {
+	l.compiling.Lock()
 	checked, issues := l.env.Compile(expr)
+	l.compiling.Unlock()
 	if issues.Err() != nil {
 		return nil, firstError(expr, issues.Errors())
 	}

@@ -3,6 +3,7 @@ package match
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -76,6 +77,26 @@ func TestCheckFilter(t *testing.T) {
 			t.Errorf("CheckFilter(%.80q) = %v, want %v", test.filter, err, &want)
 		}
 	}
+}
+
+// Filters are compiled at the same time; the race detector watches.
+func TestCompileConcurrently(t *testing.T) {
+	t.Parallel()
+	language, err := newLanguage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for expr, right := range map[string]bool{`dta.a`: false, `data.l.exists(x, x > 1)`: true, `frobnicate()`: false, `[data.a].all(x, x.matches("a"))`: true} {
+				if _, err := language.filter(expr); (err == nil) != right {
+					t.Errorf("%s: %v", expr, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // FuzzCheckFilter: any text is accepted or refused with a place that is in it

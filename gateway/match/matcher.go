@@ -135,11 +135,7 @@ func (m *Matcher) Match(ev *Event, dst []string, onError func(subscription strin
 	defer m.release(s)
 	m.subjects.Match(ev.Subject, s.mark)
 	for w, word := range s.marked {
-		if word == 0 {
-			continue
-		}
-		s.marked[w] = 0
-		for ; word != 0; word &= word - 1 {
+		for ; word != 0; word &= word - 1 { // each bit, the lowest first
 			sub := &m.subscriptions[w*64+bits.TrailingZeros64(word)]
 			if sub.filter != nil {
 				out, err := sub.filter.run(&s.vars)
