@@ -19,7 +19,7 @@ LINT := $(GO) tool -modfile=tools/go.mod golangci-lint
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/fanjet
@@ -36,7 +36,7 @@ test: ## Run all tests with the race detector
 .PHONY: lint
 lint: ## Check formatting, imports, go.mod and the rules of .golangci.yml
 	$(GO) mod tidy -diff
-	$(LINT) run ./...
+	$(LINT) run --allow-serial-runners ./...
 
 .PHONY: fmt
 fmt: ## Format the code as lint wants it
@@ -53,7 +53,11 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	done
 
 .PHONY: bench
-bench: ## Run the benchmarks (BENCH=regexp picks some)
+bench: ## Measure deliveries per second beside a bare loop (ARGS="-pairs 1")
+	$(GO) run ./bench $(ARGS)
+
+.PHONY: microbench
+microbench: ## Run the benchmarks of the packages (BENCH=regexp picks some)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: clean

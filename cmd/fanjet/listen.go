@@ -89,7 +89,9 @@ func (g *globals) listen(ctx context.Context, addr string, r *receiver) error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = server.Close()
 		}
-		<-served
+		if why := <-served; !errors.Is(why, http.ErrServerClosed) {
+			err = errors.Join(err, why)
+		}
 	}
 	fmt.Fprintln(g.out, r.summary())
 	if err != nil {
