@@ -101,9 +101,10 @@ func typeOfMissing() (reflect.Type, error) {
 }
 
 // settleSharedErrors ends a data race between evaluations before it begins.
-// The interpreter notes in an error where it occurred if that is not noted
-// yet, also in the two error values that all evaluations share. Once a place
-// is noted they are only read.
+// The interpreter notes in an error which node of its filter failed, if none is
+// noted yet, also in the two error values that all evaluations of all filters
+// share. Once something is noted they are only read; and what is noted here is
+// no node, as that of another filter would be misleading.
 func settleSharedErrors() {
 	const nowhere = -1
 	types.LabelErrNode(nowhere, types.NoSuchOverloadErr())

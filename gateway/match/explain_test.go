@@ -39,6 +39,7 @@ func TestExplain(t *testing.T) {
 		{`data.currency > 1`, false, `filter cannot be evaluated: operator > does not take values of these types: data.currency > 1`},
 		{`data.live && data.amount + 1.0 > 1.0`, false, `filter cannot be evaluated: operator + does not take values of these types: data.amount + 1.0`},
 		{`data.amount.startsWith("1")`, false, `filter cannot be evaluated: startsWith does not take values of these types: data.amount.startsWith("1")`},
+		{`data.live && data.amount.matches("1")`, false, `filter cannot be evaluated: an operator or function does not take values of these types: data.live && data.amount.matches("1")`},
 		{`data.amount / 0 > 1`, false, `filter cannot be evaluated: division by zero: data.amount / 0`},
 		{`data.live && 1 in data.amount`, false, `filter cannot be evaluated: operator in does not take values of these types: 1 in data.amount`},
 		{`data.currency && true`, false, `filter cannot be evaluated: operator && does not take values of these types: data.currency && true`},

@@ -140,7 +140,7 @@ func TestMatchConcurrently(t *testing.T) {
 		Subscription{Name: "all", Subjects: []string{">"}, Endpoints: []string{"all"}},
 		Subscription{Name: "n", Subjects: []string{"a.*"}, Filter: `data.n > 5 && tokens[1] == headers.T`, Endpoints: []string{"n"}},
 		Subscription{Name: "loop", Subjects: []string{"a.*"}, Filter: `data.l.exists(x, x == data.n && [x] != [x, 1] && x in [1, 2, 3])`, Endpoints: []string{"loop"}},
-		Subscription{Name: "types", Subjects: []string{"a.*"}, Filter: `data.n.startsWith("a") || 1 in data.n || -data.l == 1`, Endpoints: []string{"types"}},
+		Subscription{Name: "types", Subjects: []string{"a.*"}, Filter: `data.n.startsWith("a") || data.n.matches("a") || 1 in data.n || -data.l == 1`, Endpoints: []string{"types"}},
 		Subscription{Name: "overflow", Subjects: []string{"a.*"}, Filter: `timestamp(data.n + 9000000000000000) > time`, Endpoints: []string{"overflow"}},
 	)
 	var wg sync.WaitGroup
