@@ -53,6 +53,7 @@ type receiver struct {
 
 type receiverCounts struct {
 	requests   int
+	accepted   int // answered with 2xx for the first time
 	refused    int // not verified, or no webhook at all
 	failed     int // answered with another status than 2xx, as asked for
 	duplicates int // accepted before
@@ -121,14 +122,19 @@ func (r *receiver) record(req *http.Request, body []byte, status int) {
 		verdict = "unverified"
 	}
 	note := ""
-	if before := r.accepted[id]; before > 0 && id != "" {
+	before := r.accepted[id]
+	if before > 0 {
 		r.counts.duplicates++
 		note = fmt.Sprintf("DUPLICATE, accepted %s before", times(before))
 	}
-	if status >= 200 && status < 300 {
-		r.accepted[id]++
-	} else {
+	switch {
+	case status >= 300:
 		r.counts.failed++
+	case before == 0:
+		r.counts.accepted++
+	}
+	if status < 300 && id != "" { // without an id it can be anything
+		r.accepted[id]++
 	}
 	r.print(req, body, fmt.Sprintf("%s %d", verdict, status), note)
 }
@@ -164,7 +170,7 @@ func (r *receiver) summary() string {
 	defer r.mu.Unlock()
 	c := r.counts
 	return fmt.Sprintf("%s: %s accepted, %s, %d failed on purpose, %d refused", counted(c.requests, "request"),
-		counted(len(r.accepted), "event"), counted(c.duplicates, "duplicate"), c.failed, c.refused)
+		counted(c.accepted, "event"), counted(c.duplicates, "duplicate"), c.failed, c.refused)
 }
 
 func times(n int) string {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"fanjet/webhook"
 )
@@ -134,4 +136,30 @@ func TestPreview(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestReceiverWithoutIDs(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	r := newReceiver(nil, manners{status: 200}, &out)
+	for range 2 {
+		serve(r, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("{}")))
+	}
+	if want := "2 requests: 2 events accepted, 0 duplicates, 0 failed on purpose, 0 refused"; r.summary() != want {
+		t.Errorf("summary %q, want %q", r.summary(), want)
+	}
+}
+
+// FuzzPreview shows bodies that anybody can send: one line, and nothing in it
+// that steers a terminal.
+func FuzzPreview(f *testing.F) {
+	f.Add([]byte(`{"a": 1}`))
+	f.Add([]byte("\x1b]0;title\a\u202e\r\n\xff"))
+	f.Add([]byte(strings.Repeat("ü", previewLen)))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		text := preview(body)
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r != utf8.RuneError && !unicode.IsPrint(r) }) {
+			t.Errorf("preview of %q is %q", body, text)
+		}
+	})
 }
