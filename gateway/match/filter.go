@@ -75,7 +75,7 @@ func wrongPattern(pattern ast.Expr) string {
 	}
 	text, _ := pattern.AsLiteral().Value().(string)
 	if _, err := types.CompileRegexWithLimit(text, maxRegexpSize); err != nil {
-		return "wrong pattern: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+		return oneLine("wrong pattern: " + strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
 	return ""
 }
@@ -100,7 +100,7 @@ func (l *language) filter(expr string) (*filter, error) {
 	}
 	program, err := l.env.Program(checked, options...)
 	if err != nil {
-		return nil, &FilterError{Line: 1, Column: 1, Message: err.Error()}
+		return nil, &FilterError{Line: 1, Column: 1, Message: oneLine(err.Error())}
 	}
 	return &filter{text: expr, language: l, checked: checked, program: program}, nil
 }

@@ -57,6 +57,7 @@ func TestCheckFilter(t *testing.T) {
 		{`time - time > duration("1 day")`, 1, 24, "wrong duration; write one like '1h30m'"},
 		{`data.a > 99999999999999999999`, 1, 10, "invalid int literal"},
 		{`data.a.matches("(")`, 1, 16, "wrong pattern: missing closing ): `(`"},
+		{`data.a.matches("(\na")`, 1, 16, "wrong pattern: missing closing ): `( a`"},
 		{`matches(data.a, "a{1000}{1000}")`, 1, 17, "wrong pattern: invalid nested repetition operator: `{1000}{1000}`"},
 		{`data.a.matches("[a-z]{999}[0-9]{999}")`, 1, 16, "wrong pattern: regex program size 2000 exceeds limit of 1000"},
 		{`data.a.matches(data.b)`, 1, 20, "the pattern of matches must be a literal string"},
