@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -59,10 +60,11 @@ func main() {
 	mode := flag.String("mode", "", "make one measurement, bare or fanjet (used by the program itself)")
 	flag.StringVar(&s.Tier, "tier", "fsync", "durability tier of one measurement")
 	flag.StringVar(&s.Sink, "sink", "", "receiver of one measurement")
+	profile := flag.String("cpuprofile", "", "write a CPU profile of one measurement to this file")
 	flag.Parse()
 
 	if *mode != "" {
-		if err := measure(*mode, s); err != nil {
+		if err := measure(*mode, *profile, s); err != nil {
 			log.Fatal(err)
 		}
 		return
@@ -73,9 +75,19 @@ func main() {
 }
 
 // measure makes one measurement and prints it as JSON.
-func measure(mode string, s setup) error {
+func measure(mode, profile string, s setup) error {
 	var f figures
 	var err error
+	if profile != "" {
+		file, err := os.Create(profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	switch mode {
 	case "bare":
 		f, err = drainBare(s)

@@ -26,7 +26,7 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 		return
 	}
 
-	header, data, subject := msg.Msg.Headers(), msg.Msg.Data(), msg.Msg.Subject()
+	header, data, subject := msg.Msg.Header, msg.Msg.Data, msg.Msg.Subject
 	pos := wire.Position{Stream: m.source.Stream, Created: created, Sequence: msg.Sequence, Stored: msg.Stored}
 	id := wire.EventID(header, data, pos, m.source.ByPosition)
 	event := match.Event{ID: id, Subject: subject, Header: header, Data: data, Time: msg.Stored}
@@ -115,7 +115,7 @@ func (d *fanoutDelivery) deadLetter(refusal error) bool {
 	m.log.Error("a delivery cannot be published and is dead-lettered", zap.String("endpoint", d.envelope.Endpoint),
 		zap.String("source_event", d.envelope.Source), zap.String("reason", string(reason)), zap.Error(refusal))
 	for {
-		err := m.letters.Write(d.fanout.ctx, d.envelope, reason, 0, msg.Msg.Headers(), msg.Msg.Data(), d.fanout.pos.FanoutID(d.envelope.Endpoint))
+		err := m.letters.Write(d.fanout.ctx, d.envelope, reason, 0, msg.Msg.Header, msg.Msg.Data, d.fanout.pos.FanoutID(d.envelope.Endpoint))
 		switch {
 		case err == nil:
 			m.metrics.unpublished.WithLabelValues(string(reason)).Inc()

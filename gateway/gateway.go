@@ -85,7 +85,7 @@ func New(o Options) (*Gateway, error) {
 		match:   matcher,
 		started: make(chan struct{}),
 	}
-	g.health.set("gateway", errors.New("starting"))
+	g.health.swap("gateway", errors.New("starting"))
 	g.admin, err = admin.New(admin.Options{
 		Listen: o.Config.Admin.Listen, Log: o.Log, Gatherer: o.Registry, Ready: g.health.err,
 	})
@@ -163,7 +163,7 @@ func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 	return broker.Wait(ctx, g.log, "JetStream", broker.Transient, func(ctx context.Context) error {
 		err := ensureTopology(ctx, js, g.names, g.config, g.log)
 		if err != nil {
-			g.health.set("gateway", fmt.Errorf("starting: %w", err))
+			g.health.swap("gateway", fmt.Errorf("starting: %w", err))
 		}
 		return err
 	})
@@ -220,13 +220,13 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		m.init()
 		parts.Go(func() error { return m.run(ctx, g.opts.Grace) })
 	}
-	g.health.set("gateway", nil)
+	g.health.swap("gateway", nil)
 	close(g.started)
 	g.log.Info("ready", zap.String("nats", g.NATSURL()), zap.String("durability", g.durability()), zap.String("admin", "http://"+g.AdminAddr()),
 		zap.Int("endpoints", len(g.config.Endpoints)), zap.Int("subscriptions", len(g.config.Subscriptions)))
 
 	<-ctx.Done()
-	g.health.set("gateway", errors.New("draining"))
+	g.health.swap("gateway", errors.New("draining"))
 	g.log.Info("stopping", zap.Int("held", dispatcher.Held()))
 	return parts.Wait()
 }
@@ -287,13 +287,14 @@ func (g *Gateway) monitor(ctx context.Context, nc *nats.Conn, js jetstream.JetSt
 }
 
 // opener returns a function that finds or creates a consumer.
-func opener(js jetstream.JetStream, stream string, want jetstream.ConsumerConfig) func(context.Context) (jetstream.Consumer, error) {
-	return func(ctx context.Context) (jetstream.Consumer, error) {
+func opener(js jetstream.JetStream, stream string, want jetstream.ConsumerConfig) func(context.Context) error {
+	return func(ctx context.Context) error {
 		s, err := js.Stream(ctx, stream)
 		if err != nil {
-			return nil, fmt.Errorf("cannot open the stream %s: %w", stream, err)
+			return fmt.Errorf("cannot open the stream %s: %w", stream, err)
 		}
-		return openConsumer(ctx, s, want)
+		_, err = openConsumer(ctx, s, want)
+		return err
 	}
 }
 

@@ -21,19 +21,24 @@ type health struct {
 
 // set says how a part does. A change is logged.
 func (h *health) set(part string, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.faults == nil {
-		h.faults = make(map[string]error)
-	}
-	before := h.faults[part]
-	h.faults[part] = err
+	before := h.swap(part, err)
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		h.log.Warn("not ready", zap.String("part", part), zap.Error(err))
 	case err == nil && before != nil:
 		h.log.Info("ready again", zap.String("part", part))
 	}
+}
+
+// swap says how a part does, without a word, and returns how it did before.
+func (h *health) swap(part string, err error) (before error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.faults == nil {
+		h.faults = make(map[string]error)
+	}
+	before, h.faults[part] = h.faults[part], err
+	return before
 }
 
 // err returns every fault, in order of the parts' names.

@@ -59,29 +59,31 @@ func (m *matcher) init() {
 	}))
 	m.queue = make(chan *intake.Message, matchWindow)
 	m.in = intake.New(intake.Options{
-		Conn:   m.nc,
-		Open:   m.open,
-		Handle: func(msg *intake.Message) { m.queue <- msg }, // as long as the window: never blocks
-		State:  func(err error) { m.health.set("source "+m.source.Stream, err) },
-		Group:  matchGroup,
-		Window: matchWindow,
-		Beat:   matchAckWait / 3,
+		Conn:     m.nc,
+		Stream:   m.source.Stream,
+		Consumer: m.names.MatchConsumer(),
+		Open:     m.open,
+		Handle:   func(msg *intake.Message) { m.queue <- msg }, // as long as the window: never blocks
+		State:    func(err error) { m.health.set("source "+m.source.Stream, err) },
+		Group:    matchGroup,
+		Window:   matchWindow,
+		Beat:     matchAckWait / 3,
 	})
 }
 
 // open finds or creates the consumer of the source.
-func (m *matcher) open(ctx context.Context) (jetstream.Consumer, error) {
+func (m *matcher) open(ctx context.Context) error {
 	stream, err := m.js.Stream(ctx, m.source.Stream)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the stream %s: %w", m.source.Stream, err)
+		return fmt.Errorf("cannot open the stream %s: %w", m.source.Stream, err)
 	}
 	created := stream.CachedInfo().Created
 	if err := m.cursor.load(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	consumer, err := openConsumer(ctx, stream, m.want)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.created.Store(&created)
 	// Events that a matcher took before it died come again after the ack wait;
@@ -90,10 +92,10 @@ func (m *matcher) open(ctx context.Context) (jetstream.Consumer, error) {
 		select {
 		case <-time.After(matchAckWait + 100*time.Millisecond):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
-	return consumer, nil
+	return nil
 }
 
 // run matches until ctx ends, then waits for what is being published, at most
@@ -132,7 +134,9 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 	defer cancel()
 	err := m.in.Flush(flush)
 	if created := m.created.Load(); err == nil && settled == nil && created != nil {
-		err = m.cursor.advance(flush, *created)
+		if behind := m.cursor.advance(flush, *created); behind != nil {
+			m.log.Warn("the cursor stays behind", zap.Error(behind))
+		}
 	}
 	stopBeats()
 	background.Wait()

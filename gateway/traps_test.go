@@ -49,6 +49,25 @@ func TestProducersHeadersSteerNothing(t *testing.T) {
 	}
 }
 
+// An empty event with a Status header looks like a control message to NATS
+// clients. It is an event like any other, on every hop.
+func TestEventThatLooksLikeAStatus(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook.set(func(request) int { return 500 })
+	w.start()
+	for _, status := range []string{"100", "404", "503"} {
+		w.publish("events.x", "", nats.Header{"Status": {status}})
+	}
+	w.letters(3)
+	w.hook.set(nil)
+	if outcome, err := w.queue().Replay(t.Context(), dlq.Filter{}, dlq.ReplayOptions{}); err != nil || outcome.Done != 3 {
+		t.Fatalf("%+v, %v", outcome, err)
+	}
+	w.delivered("a", 3)
+	w.quiet()
+}
+
 // A letter that is replayed and dead-lettered again within seconds is a new
 // letter each time: nothing takes it for a duplicate.
 func TestReplayedLetterDiesAgainAtOnce(t *testing.T) {

@@ -42,8 +42,9 @@ type Options struct {
 	Refuse    []netip.AddrPort // addresses of our own listeners; optional
 	Version   string           // for the User-Agent
 
-	// OpenDeliver and OpenDue find the two consumers that deliveries come from.
-	OpenDeliver, OpenDue func(context.Context) (jetstream.Consumer, error)
+	// OpenDeliver and OpenDue make sure that the two consumers exist that
+	// deliveries come from.
+	OpenDeliver, OpenDue func(context.Context) error
 	// Retries publishes to the retries stream.
 	Retries *publish.Publisher
 	Letters *dlq.Writer
@@ -112,16 +113,18 @@ func New(o Options) (*Dispatcher, error) {
 		d.endpoints[settings.Name] = ep
 	}
 	d.removals = newRemovals(o.State, d.endpoints, d.log)
-	d.deliver = d.newIntake(o.Names.DeliverConsumer(), o.OpenDeliver, deliverWindow)
-	d.due = d.newIntake(o.Names.DueConsumer(), o.OpenDue, dueWindow)
+	d.deliver = d.newIntake(o.Names.DeliveriesStream(), o.Names.DeliverConsumer(), o.OpenDeliver, deliverWindow)
+	d.due = d.newIntake(o.Names.RetriesStream(), o.Names.DueConsumer(), o.OpenDue, dueWindow)
 	return d, nil
 }
 
-func (d *Dispatcher) newIntake(consumer string, open func(context.Context) (jetstream.Consumer, error), window int) *intake.Intake {
+func (d *Dispatcher) newIntake(stream, consumer string, open func(context.Context) error, window int) *intake.Intake {
 	return intake.New(intake.Options{
-		Conn:   d.opts.Conn,
-		Open:   open,
-		Handle: d.admit,
+		Conn:     d.opts.Conn,
+		Stream:   stream,
+		Consumer: consumer,
+		Open:     open,
+		Handle:   d.admit,
 		State: func(err error) {
 			if d.opts.OnState != nil {
 				d.opts.OnState(consumer, err)
@@ -179,7 +182,7 @@ func (d *Dispatcher) Held() int { return d.deliver.Held() + d.due.Held() }
 
 // admit takes a message off the wire. It never blocks.
 func (d *Dispatcher) admit(m *intake.Message) {
-	subject := m.Msg.Subject()
+	subject := m.Msg.Subject
 	dl := &delivery{msg: m, ep: d.endpoints[subject[strings.LastIndexByte(subject, '.')+1:]]}
 	if dl.ep == nil {
 		d.start(dl)

@@ -59,7 +59,7 @@ func (d *Dispatcher) settle(ctx context.Context, m *intake.Message, ep *endpoint
 // schedule publishes the schedule of the delivery's next attempt and
 // acknowledges the message. attempts is the number made so far.
 func (d *Dispatcher) schedule(ctx context.Context, m *intake.Message, env wire.Envelope, at time.Time, attempts int) bool {
-	h := wire.EventHeaders(m.Msg.Headers())
+	h := wire.EventHeaders(m.Msg.Header)
 	env.WriteTo(h)
 	// nats.go's own option truncates to whole seconds.
 	h[headerSchedule] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
@@ -68,7 +68,7 @@ func (d *Dispatcher) schedule(ctx context.Context, m *intake.Message, env wire.E
 		// The same schedule published twice replaces itself.
 		Subject: d.opts.Names.RetrySubject(env.Endpoint, env.Key),
 		Header:  h,
-		Data:    m.Msg.Data(),
+		Data:    m.Msg.Data,
 	})
 	switch {
 	case err == nil:
@@ -90,7 +90,7 @@ func (d *Dispatcher) schedule(ctx context.Context, m *intake.Message, env wire.E
 
 // deadLetter publishes the delivery's dead letter and acknowledges the message.
 func (d *Dispatcher) deadLetter(ctx context.Context, m *intake.Message, env wire.Envelope, reason dlq.Reason, attempts int) {
-	err := d.opts.Letters.Write(ctx, env, reason, attempts, m.Msg.Headers(), m.Msg.Data(), position(m).HopID())
+	err := d.opts.Letters.Write(ctx, env, reason, attempts, m.Msg.Header, m.Msg.Data, position(m).HopID())
 	switch {
 	case err == nil:
 		m.Ack()
@@ -138,7 +138,7 @@ func (d *Dispatcher) orphan(ctx context.Context, dl *delivery, env wire.Envelope
 // foreign handles a message on one of our subjects that is no delivery.
 func (d *Dispatcher) foreign(ctx context.Context, dl *delivery, err error) {
 	d.metrics.undelivered.Inc()
-	subject := dl.msg.Msg.Subject()
+	subject := dl.msg.Msg.Subject
 	env := wire.Envelope{
 		Endpoint:  subject[strings.LastIndexByte(subject, '.')+1:],
 		Subject:   subject,

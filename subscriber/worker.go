@@ -57,7 +57,7 @@ func (d *Dispatcher) worker(ctx context.Context, dl *delivery) {
 
 // process makes one attempt of a delivery and settles it.
 func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
-	env, err := wire.ReadEnvelope(dl.msg.Msg.Headers())
+	env, err := wire.ReadEnvelope(dl.msg.Msg.Header)
 	switch {
 	case err != nil:
 		d.foreign(ctx, dl, err)
@@ -67,7 +67,7 @@ func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
 		dl.msg.Nak()
 	default:
 		d.metrics.inFlight.Inc()
-		dl.ep.attempt(ctx, &env, dl.msg.Msg.Headers(), dl.msg.Msg.Data(), func(r Result) {
+		dl.ep.attempt(ctx, &env, dl.msg.Msg.Header, dl.msg.Msg.Data, func(r Result) {
 			d.metrics.inFlight.Dec()
 			d.observe(dl.ep, &env, r)
 			d.settle(ctx, dl.msg, dl.ep, env, r)

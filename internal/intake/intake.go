@@ -14,25 +14,20 @@ package intake
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
-
-// fetchWait is how long one pull request waits for messages. It bounds how
-// long a stop takes, and keeps a pinned client pinned.
-const fetchWait = 500 * time.Millisecond
 
 // Options configure an [Intake].
 type Options struct {
-	Conn *nats.Conn // the connection that Open's consumer uses; required
-	// Open finds the consumer. It is called again, after a pause, whenever
-	// receiving failed. Required.
-	Open func(ctx context.Context) (jetstream.Consumer, error)
+	Conn             *nats.Conn // required
+	Stream, Consumer string     // what to receive from; required
+	// Open makes sure that the consumer exists. It is called before receiving,
+	// and again, after a pause, whenever receiving failed. Required.
+	Open func(ctx context.Context) error
 	// Handle takes a message. It must not block; the message is held until it
 	// is settled. Required.
 	Handle func(*Message)
@@ -88,10 +83,10 @@ func (in *Intake) Run(ctx context.Context) {
 	const minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
 	pause := minPause
 	for ctx.Err() == nil {
-		consumer, err := in.opts.Open(ctx)
+		err := in.opts.Open(ctx)
 		if err == nil {
 			var received bool
-			received, err = in.receive(ctx, consumer)
+			received, err = in.receive(ctx)
 			if received {
 				pause = minPause
 			}
@@ -111,40 +106,6 @@ func (in *Intake) Run(ctx context.Context) {
 func (in *Intake) state(err error) {
 	if in.opts.State != nil {
 		in.opts.State(err)
-	}
-}
-
-// receive pulls until ctx ends or the consumer fails. It reports whether any
-// pull request was answered.
-func (in *Intake) receive(ctx context.Context, consumer jetstream.Consumer) (received bool, err error) {
-	for {
-		count, size := in.credit(ctx)
-		if ctx.Err() != nil {
-			return received, nil
-		}
-		if !in.opts.Conn.IsConnected() {
-			return received, nats.ErrDisconnected
-		}
-		opts := []jetstream.FetchOpt{jetstream.FetchMaxWait(fetchWait), jetstream.FetchMaxBytes(size)}
-		if in.opts.Group != "" {
-			opts = append(opts, jetstream.FetchPriorityGroup(in.opts.Group))
-		}
-		batch, err := consumer.Fetch(count, opts...)
-		if err != nil {
-			return received, fmt.Errorf("cannot pull: %w", err)
-		}
-		for msg := range batch.Messages() {
-			in.admit(msg)
-		}
-		switch err := batch.Error(); {
-		case err == nil, errors.Is(err, jetstream.ErrPinIDMismatch):
-			if !received {
-				received = true
-				in.state(nil)
-			}
-		default:
-			return received, err
-		}
 	}
 }
 
@@ -184,10 +145,10 @@ func (in *Intake) room(ctx context.Context) (count, size int) {
 }
 
 // admit takes a message that the server sent.
-func (in *Intake) admit(msg jetstream.Msg) {
+func (in *Intake) admit(msg *nats.Msg) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return // not a JetStream message: nobody waits for its ack
+		return // an ack subject that nobody could answer
 	}
 	seq, stored := meta.Sequence.Stream, meta.Timestamp
 	size := sizeOf(msg)
@@ -216,9 +177,9 @@ func (in *Intake) admit(msg jetstream.Msg) {
 }
 
 // sizeOf is roughly what a held message takes in memory.
-func sizeOf(msg jetstream.Msg) int {
-	size := len(msg.Data()) + 512
-	for key, values := range msg.Headers() {
+func sizeOf(msg *nats.Msg) int {
+	size := len(msg.Data) + 512
+	for key, values := range msg.Header {
 		size += len(key) + 32
 		for _, v := range values {
 			size += len(v)
@@ -243,7 +204,7 @@ func (in *Intake) release(m *Message, acked bool) bool {
 	in.beats.remove(m)
 	if acked {
 		in.settled.add(m.Sequence, m.Stored)
-		in.lastAck = m.Msg.Reply()
+		in.lastAck = m.Msg.Reply
 	}
 	if wasFull || len(in.held) == 0 {
 		in.changed.Broadcast()

@@ -43,7 +43,11 @@ func setup(t *testing.T, change ...func(*Options)) *bench {
 	}
 	o := Options{
 		Conn:   b.server.Conn(),
-		Open:   func(ctx context.Context) (jetstream.Consumer, error) { return b.js.Consumer(ctx, "S", "c") },
+		Stream: "S", Consumer: "c",
+		Open: func(ctx context.Context) error {
+			_, err := b.js.Consumer(ctx, "S", "c")
+			return err
+		},
 		Handle: func(m *Message) { b.got <- m },
 		Beat:   ackWait / 4,
 	}
@@ -114,7 +118,7 @@ func TestReceivesInOrder(t *testing.T) {
 	b := setup(t)
 	b.publish(1500)
 	for i, m := range b.receive(1500) {
-		if m.Sequence != uint64(i+1) || string(m.Msg.Data()) != fmt.Sprint(i) || m.Stream != "S" || m.Stored.IsZero() {
+		if m.Sequence != uint64(i+1) || string(m.Msg.Data) != fmt.Sprint(i) || m.Stream != "S" || m.Stored.IsZero() {
 			t.Fatalf("message %d: %+v", i, m)
 		}
 		m.Ack()
@@ -321,4 +325,19 @@ func TestSameSequenceInANewStreamIsANewMessage(t *testing.T) {
 	if n := b.in.Held(); n != 0 {
 		t.Errorf("%d held", n)
 	}
+}
+
+// An event that looks like a control message of the server is an event.
+func TestMessagesThatLookLikeStatuses(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, status := range []string{"100", "404", "408", "409", "423", "503"} {
+		if _, err := b.js.PublishMsg(t.Context(), &nats.Msg{Subject: "s", Header: nats.Header{"Status": {status}, "Description": {"x"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range b.receive(6) {
+		m.Ack()
+	}
+	b.waitFor("all are acked", func() bool { return b.info().AckFloor.Stream == 6 })
 }

@@ -3,13 +3,13 @@ package intake
 import (
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 )
 
 // Message is a received message that waits to be settled by [Message.Ack] or
 // [Message.Nak]; the first of them counts.
 type Message struct {
-	Msg      jetstream.Msg
+	Msg      *nats.Msg
 	Stream   string
 	Sequence uint64    // in the stream
 	Stored   time.Time // when the stream stored it
