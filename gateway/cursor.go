@@ -33,7 +33,7 @@ type cursor struct {
 	js     jetstream.JetStream
 	state  jetstream.KeyValue
 	stream string
-	name   string // of the consumer
+	want   jetstream.ConsumerConfig // of the consumer
 
 	at atomic.Pointer[position]
 
@@ -71,11 +71,17 @@ func (c *cursor) load(ctx context.Context) error {
 // advance copies the ack floor that the server reports. It goes only forward:
 // never our own count, for after a restart newer events may come first.
 func (c *cursor) advance(ctx context.Context, created time.Time) error {
-	consumer, err := c.js.Consumer(ctx, c.stream, c.name)
+	consumer, err := c.js.Consumer(ctx, c.stream, c.want.Durable)
 	if err != nil {
 		return fmt.Errorf("cannot read the ack floor of %s: %w", c.stream, err)
 	}
-	floor := consumer.CachedInfo().AckFloor.Stream
+	info := consumer.CachedInfo()
+	// One that was created by hand to deliver new events only has its floor at
+	// the end of the stream, and below it events wait.
+	if err := checkConsumer(info, c.want); err != nil {
+		return err
+	}
+	floor := info.AckFloor.Stream
 	if at := c.at.Load(); floor == 0 || at != nil && at.Created.Equal(created) && at.Sequence >= floor {
 		return nil
 	}

@@ -140,9 +140,6 @@ func (g *Gateway) run(ctx context.Context) error {
 		return ignoreStop(ctx, err)
 	}
 	defer nc.Close()
-	if err := broker.CheckServer(ctx, nc); err != nil {
-		return ignoreStop(ctx, err)
-	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
 	if err != nil {
 		return err
@@ -157,11 +154,14 @@ func (g *Gateway) run(ctx context.Context) error {
 	return g.work(ctx, nc, js, state)
 }
 
-// prepare creates and checks streams and consumers. What will pass is tried
+// prepare checks the server, and creates and checks streams and consumers. What will pass is tried
 // again; what somebody must mend ends the start.
 func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 	return broker.Wait(ctx, g.log, "JetStream", broker.Transient, func(ctx context.Context) error {
-		err := ensureTopology(ctx, js, g.names, g.config, g.log)
+		err := broker.CheckServer(ctx, js.Conn())
+		if err == nil {
+			err = ensureTopology(ctx, js, g.names, g.config, g.log)
+		}
 		if err != nil {
 			g.health.swap("gateway", fmt.Errorf("starting: %w", err))
 		}
@@ -212,10 +212,11 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	var parts errgroup.Group
 	parts.Go(func() error { return dispatcher.Run(ctx, g.opts.Grace) })
 	for _, source := range g.config.Sources {
+		want := matchConsumerConfig(g.names)
 		m := &matcher{
-			source: source, names: g.names, js: js, nc: nc, want: matchConsumerConfig(g.names), match: g.match,
+			source: source, names: g.names, js: js, nc: nc, want: want, match: g.match,
 			deliveries: deliveries, letters: letters, health: g.health, metrics: g.metrics, log: g.log,
-			cursor: &cursor{js: js, state: state, stream: source.Stream, name: g.names.MatchConsumer()},
+			cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
 		}
 		m.init()
 		parts.Go(func() error { return m.run(ctx, g.opts.Grace) })
