@@ -27,7 +27,7 @@ would start with this file; warnings do not change that.`,
   fanjet check --config prod.yaml --no-secrets -o json`,
 	}
 	cmd.Flags().BoolVar(&noSecrets, "no-secrets", false, "do not read the secrets that env: and file: refer to, on a machine that lacks them")
-	out := addOutputFlag(cmd.Flags())
+	out := addOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, err := g.loadConfig(config.Options{NoSecrets: noSecrets})
 		report := newCheckReport(g.config, cfg, err)

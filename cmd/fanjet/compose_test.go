@@ -119,7 +119,7 @@ func TestComposeCommands(t *testing.T) {
 func parseCommandLine(ctx context.Context, args []string, env func(string) (string, bool)) error {
 	g := &globals{}
 	root := newRootCommand(g)
-	if err := g.fromEnvironment(root.PersistentFlags(), env); err != nil {
+	if err := g.fromEnvironment(root, env); err != nil {
 		return err
 	}
 	cmd, rest, err := root.Find(args)

@@ -28,7 +28,7 @@ the times of the oldest and the newest. It reads every letter.`,
   fanjet dlq stats --since 24h -o json`,
 	}
 	flags := addDLQFilter(cmd)
-	out := addOutputFlag(cmd.Flags())
+	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
 			stats, err := queue.Stats(ctx, filter)
@@ -71,7 +71,7 @@ for those. Letters that arrive meanwhile are left out.`,
   fanjet dlq list -o json | jq -r '.[].event_id'`,
 	}
 	flags := addDLQFilter(cmd)
-	out := addOutputFlag(cmd.Flags())
+	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
 			if out.json() {

@@ -25,7 +25,7 @@ arrive meanwhile stay.`,
 	cmd.Flags().BoolVar(&options.DryRun, "dry-run", false, "only show how many would be purged")
 	cmd.Flags().Float64Var(&options.Rate, "rate", 0, "letters per second at most; 0 means as fast as NATS can")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	out := addOutputFlag(cmd.Flags())
+	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if options.Rate < 0 {
 			return usagef("--rate %v: must not be negative", options.Rate)

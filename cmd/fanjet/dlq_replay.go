@@ -32,7 +32,7 @@ twice when it is run again within ten minutes. Above 1,000 letters it asks first
 	cmd.Flags().BoolVar(&options.DryRun, "dry-run", false, "only show what would be replayed")
 	cmd.Flags().Float64Var(&options.Rate, "rate", 0, "letters per second at most; 0 means as fast as NATS stores them")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	out := addOutputFlag(cmd.Flags())
+	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if options.Rate < 0 {
 			return usagef("--rate %v: must not be negative", options.Rate)

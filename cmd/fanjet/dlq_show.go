@@ -30,7 +30,7 @@ own headers and its body. With -o json the body is base64, byte for byte.`,
 			return nil
 		},
 	}
-	out := addOutputFlag(cmd.Flags())
+	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		seq, err := strconv.ParseUint(args[0], 10, 64)
 		if err != nil || seq == 0 {

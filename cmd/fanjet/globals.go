@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 )
 
 // defaultConfig is the configuration file that is read unless another is named.
@@ -20,28 +20,29 @@ type globals struct {
 	logFormat string // json, console, or auto: console on a terminal, else json
 }
 
-func (g *globals) addFlags(flags *pflag.FlagSet) {
+// addFlags adds the global flags to the root command.
+func (g *globals) addFlags(root *cobra.Command) {
+	flags := root.PersistentFlags()
 	flags.StringVar(&g.config, "config", defaultConfig, "configuration `file`")
 	flags.StringVar(&g.nats, "nats", "", "NATS `URL`, instead of the configuration's")
 	flags.Var(newChoice(&g.logLevel, "info", "debug", "warn", "error"), "log-level", "what to log: debug, info, warn or error")
 	flags.Var(newChoice(&g.logFormat, "auto", "json", "console"), "log-format", "json or console; auto means console on a terminal, else json")
 }
 
-// fromEnvironment sets the flags that FANJET_… variables mirror: --log-level is
-// FANJET_LOG_LEVEL. The command line wins over them.
-func (g *globals) fromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
-	var err error
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := "FANJET_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, ok := lookup(name)
-		if !ok || value == "" || err != nil {
-			return
+// fromEnvironment sets the global flags that FANJET_… variables mirror:
+// --log-level is FANJET_LOG_LEVEL. The command line wins over them.
+func (g *globals) fromEnvironment(root *cobra.Command, lookup func(string) (string, bool)) error {
+	for _, flag := range []string{"config", "nats", "log-level", "log-format"} {
+		variable := "FANJET_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+		value, ok := lookup(variable)
+		if !ok || value == "" {
+			continue
 		}
-		if setErr := flags.Set(f.Name, value); setErr != nil {
-			err = usagef("environment variable %s: %w", name, f.Value.Set(value))
+		if err := root.PersistentFlags().Lookup(flag).Value.Set(value); err != nil {
+			return usagef("environment variable %s: %q %w", variable, value, err)
 		}
-	})
-	return err
+	}
+	return nil
 }
 
 // choice is a flag that takes one of a few words.

@@ -53,7 +53,7 @@ configuration file is read.`,
 	cmd.Flags().StringVar(&subject, "subject", "", "subject that the event is published on")
 	cmd.Flags().StringVar(&data, "data", "", "`file` with the event's body; - is the standard input")
 	cmd.Flags().StringArrayVar(&headers, "header", nil, "header of the event, as `NAME=VALUE`; may be repeated")
-	out := addOutputFlag(cmd.Flags())
+	out := addOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if subject == "" {
 			return usagef("--subject is missing: on which subject is the event published?")

@@ -9,16 +9,16 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 )
 
 // output is how a command that reads shows what it found.
 type output struct{ format string }
 
 // addOutputFlag adds -o to a command that reads.
-func addOutputFlag(flags *pflag.FlagSet) *output {
+func addOutputFlag(cmd *cobra.Command) *output {
 	o := &output{}
-	flags.VarP(newChoice(&o.format, "table", "json"), "output", "o", "table for people, json for programs")
+	cmd.Flags().VarP(newChoice(&o.format, "table", "json"), "output", "o", "table for people, json for programs")
 	return o
 }
 

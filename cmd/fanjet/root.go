@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, std streams) (code int) {
 		}
 	}()
 	cmd := newRootCommand(g)
-	err := g.fromEnvironment(cmd.PersistentFlags(), os.LookupEnv)
+	err := g.fromEnvironment(cmd, os.LookupEnv)
 	if err == nil {
 		cmd.SetArgs(args)
 		err = cmd.ExecuteContext(ctx)
@@ -108,7 +108,7 @@ success, 1 on failure and 2 when they were called wrongly.`,
 	cmd.SetIn(g.in)
 	cmd.SetOut(g.out)
 	cmd.SetErr(g.err)
-	g.addFlags(cmd.PersistentFlags())
+	g.addFlags(cmd)
 
 	cmd.AddCommand(
 		newDemoCommand(g),

@@ -38,7 +38,7 @@ can verify, but not sign.`,
   fanjet secret new --key-pair`,
 	}
 	cmd.Flags().BoolVar(&keyPair, "key-pair", false, "a private key for us and a public key for the receiver, instead of a shared secret")
-	out := addOutputFlag(cmd.Flags())
+	out := addOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		s := newSecret{Secret: webhook.NewSecret()}
 		if keyPair {

@@ -56,7 +56,7 @@ func newVersionCommand(g *globals) *cobra.Command {
 		Short:   "Show the version of this program and of its NATS server",
 		Example: "  fanjet version\n  fanjet version -o json",
 	}
-	out := addOutputFlag(cmd.Flags())
+	out := addOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		b := currentBuild()
 		if out.json() {
