@@ -103,9 +103,9 @@ func (s *Server) Run(ctx context.Context) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if s.http.Shutdown(stop) != nil {
-		s.http.Close() // whoever still reads is cut off
+		_ = s.http.Close() // whoever still reads is cut off
 	}
-	<-served
+	_ = <-served // http.ErrServerClosed
 	return nil
 }
 

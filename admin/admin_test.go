@@ -102,14 +102,22 @@ func TestReady(t *testing.T) {
 		json   string
 	}{
 		{"ready", nil, 200, "ok\n", `{"ready":true,"reasons":[]}` + "\n"},
-		{"one reason", errors.New("nats: not connected"), 503, "not ready\nnats: not connected\n",
-			`{"ready":false,"reasons":["nats: not connected"]}` + "\n"},
-		{"two reasons", errors.Join(errors.New("a"), errors.New("b")), 503, "not ready\na\nb\n",
-			`{"ready":false,"reasons":["a","b"]}` + "\n"},
-		{"joined inside a sentence", fmt.Errorf("start: %w", errors.Join(errors.New("a"), errors.New("b"))), 503, "not ready\nstart: a\nb\n",
-			`{"ready":false,"reasons":["start: a\nb"]}` + "\n"},
-		{"two causes of one sentence", fmt.Errorf("%w and %w", errors.New("a"), errors.New("b")), 503, "not ready\na and b\n",
-			`{"ready":false,"reasons":["a and b"]}` + "\n"},
+		{
+			"one reason", errors.New("nats: not connected"), 503, "not ready\nnats: not connected\n",
+			`{"ready":false,"reasons":["nats: not connected"]}` + "\n",
+		},
+		{
+			"two reasons", errors.Join(errors.New("a"), errors.New("b")), 503, "not ready\na\nb\n",
+			`{"ready":false,"reasons":["a","b"]}` + "\n",
+		},
+		{
+			"joined inside a sentence", fmt.Errorf("start: %w", errors.Join(errors.New("a"), errors.New("b"))), 503, "not ready\nstart: a\nb\n",
+			`{"ready":false,"reasons":["start: a\nb"]}` + "\n",
+		},
+		{
+			"two causes of one sentence", fmt.Errorf("%w and %w", errors.New("a"), errors.New("b")), 503, "not ready\na and b\n",
+			`{"ready":false,"reasons":["a and b"]}` + "\n",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -90,7 +90,7 @@ func writeReady(w http.ResponseWriter, r *http.Request, fault error) {
 	if wantsJSON(r) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(readiness{Ready: fault == nil, Reasons: reasons(fault)})
+		_ = json.NewEncoder(w).Encode(readiness{Ready: fault == nil, Reasons: reasons(fault)})
 		return
 	}
 	if fault == nil {

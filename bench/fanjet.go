@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -70,7 +71,7 @@ func drainFanjet(s setup) (figures, error) {
 	}
 	names := wire.NewNames(wire.DefaultPrefix)
 	if err := settled(ctx, js, names.DeliveriesStream(), names.DeliverConsumer(), uint64(s.Events)); err != nil {
-		return figures{}, fmt.Errorf("%w (%v)", err, gw.Ready())
+		return figures{}, errors.Join(err, gw.Ready())
 	}
 	f := watch.stop(s.Events)
 	stop()

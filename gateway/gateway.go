@@ -85,7 +85,7 @@ func New(o Options) (*Gateway, error) {
 		match:   matcher,
 		started: make(chan struct{}),
 	}
-	g.health.swap("gateway", errors.New("starting"))
+	g.health.setQuietly("gateway", errors.New("starting"))
 	g.admin, err = admin.New(admin.Options{
 		Listen: o.Config.Admin.Listen, Log: o.Log, Gatherer: o.Registry, Ready: g.health.err,
 	})
@@ -163,7 +163,7 @@ func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 			err = ensureTopology(ctx, js, g.names, g.config, g.log)
 		}
 		if err != nil {
-			g.health.swap("gateway", fmt.Errorf("starting: %w", err))
+			g.health.setQuietly("gateway", fmt.Errorf("starting: %w", err))
 		}
 		return err
 	})
@@ -221,13 +221,13 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		m.init()
 		parts.Go(func() error { return m.run(ctx, g.opts.Grace) })
 	}
-	g.health.swap("gateway", nil)
+	g.health.setQuietly("gateway", nil)
 	close(g.started)
 	g.log.Info("ready", zap.String("nats", g.NATSURL()), zap.String("durability", g.durability()), zap.String("admin", "http://"+g.AdminAddr()),
 		zap.Int("endpoints", len(g.config.Endpoints)), zap.Int("subscriptions", len(g.config.Subscriptions)))
 
 	<-ctx.Done()
-	g.health.swap("gateway", errors.New("draining"))
+	g.health.setQuietly("gateway", errors.New("draining"))
 	g.log.Info("stopping", zap.Int("held", dispatcher.Held()))
 	return parts.Wait()
 }

@@ -30,7 +30,10 @@ func (h *health) set(part string, err error) {
 	}
 }
 
-// swap says how a part does, without a word, and returns how it did before.
+// setQuietly says how a part does, without a word in the log.
+func (h *health) setQuietly(part string, err error) { _ = h.swap(part, err) }
+
+// swap says how a part does, and returns how it did before.
 func (h *health) swap(part string, err error) (before error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -30,6 +30,7 @@ func TestInSequence(t *testing.T) {
 				got = append(got, m.Sequence)
 			})
 		}()
+		pass := func(d time.Duration) { <-time.After(d) } // in the bubble's time
 		expect := func(when, want string) {
 			t.Helper()
 			synctest.Wait()
@@ -43,11 +44,11 @@ func TestInSequence(t *testing.T) {
 		expect("new ones at once", "[1 2]")
 		send(2, 5, 6, 3, 4)
 		expect("others are gathered", "[1 2]")
-		time.Sleep(redeliveryGap - 1)
+		pass(redeliveryGap - 1)
 		send(3, 7)
-		time.Sleep(redeliveryGap - 1)
+		pass(redeliveryGap - 1)
 		expect("as long as they come", "[1 2]")
-		time.Sleep(1)
+		pass(1)
 		expect("and then sorted", "[1 2 3 4 5 6 7]")
 		send(2, 9, 8)
 		send(1, 10)

@@ -20,28 +20,61 @@ func TestCheckConsumer(t *testing.T) {
 	}{
 		{"ours", jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy}, nil},
 		{"the filter as a list", jetstream.ConsumerConfig{FilterSubjects: []string{"fanjet.deliver.*"}, AckPolicy: jetstream.AckExplicitPolicy}, nil},
-		{"DeliverNew", jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverNewPolicy},
-			[]string{`deliver_policy is "new", not "all"`, "nats consumer rm FANJET_DELIVERIES fanjet-deliver"}},
-		{"DeliverLast", jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverLastPolicy},
-			[]string{`deliver_policy is "last"`}},
-		{"from a sequence", jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: 5},
-			[]string{`deliver_policy is "by_start_sequence"`}},
-		{"from a time", jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &later},
-			[]string{`deliver_policy is "by_start_time"`}},
-		{"no acks", jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckNonePolicy},
-			[]string{"ack_policy is AckNone, not AckExplicit"}},
-		{"acks of all before", jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckAllPolicy},
-			[]string{"ack_policy is AckAll"}},
-		{"no filter", jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy},
-			[]string{"filter is [], not [fanjet.deliver.*]"}},
-		{"one endpoint only", jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.billing", AckPolicy: jetstream.AckExplicitPolicy},
-			[]string{"filter is [fanjet.deliver.billing]"}},
-		{"two endpoints only", jetstream.ConsumerConfig{FilterSubjects: []string{"fanjet.deliver.b", "fanjet.deliver.a"}, AckPolicy: jetstream.AckExplicitPolicy},
-			[]string{"filter is [fanjet.deliver.a fanjet.deliver.b]"}},
-		{"gives up", jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 5},
-			[]string{"max_deliver is 5, not -1"}},
-		{"several at once", jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverNewPolicy},
-			[]string{"deliver_policy is", "ack_policy is", "filter is"}},
+		{
+			"DeliverNew",
+			jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverNewPolicy},
+			[]string{`deliver_policy is "new", not "all"`, "nats consumer rm FANJET_DELIVERIES fanjet-deliver"},
+		},
+		{
+			"DeliverLast",
+			jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverLastPolicy},
+			[]string{`deliver_policy is "last"`},
+		},
+		{
+			"from a sequence",
+			jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: 5},
+			[]string{`deliver_policy is "by_start_sequence"`},
+		},
+		{
+			"from a time",
+			jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &later},
+			[]string{`deliver_policy is "by_start_time"`},
+		},
+		{
+			"no acks",
+			jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckNonePolicy},
+			[]string{"ack_policy is AckNone, not AckExplicit"},
+		},
+		{
+			"acks of all before",
+			jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckAllPolicy},
+			[]string{"ack_policy is AckAll"},
+		},
+		{
+			"no filter",
+			jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy},
+			[]string{"filter is [], not [fanjet.deliver.*]"},
+		},
+		{
+			"one endpoint only",
+			jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.billing", AckPolicy: jetstream.AckExplicitPolicy},
+			[]string{"filter is [fanjet.deliver.billing]"},
+		},
+		{
+			"two endpoints only",
+			jetstream.ConsumerConfig{FilterSubjects: []string{"fanjet.deliver.b", "fanjet.deliver.a"}, AckPolicy: jetstream.AckExplicitPolicy},
+			[]string{"filter is [fanjet.deliver.a fanjet.deliver.b]"},
+		},
+		{
+			"gives up",
+			jetstream.ConsumerConfig{FilterSubject: "fanjet.deliver.*", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 5},
+			[]string{"max_deliver is 5, not -1"},
+		},
+		{
+			"several at once",
+			jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverNewPolicy},
+			[]string{"deliver_policy is", "ack_policy is", "filter is"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

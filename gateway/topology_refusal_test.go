@@ -39,50 +39,89 @@ func TestTopologyRefusesOwnStreams(t *testing.T) {
 		exists jetstream.StreamConfig
 		want   []string
 	}{
-		{"retention", deliveries(func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }),
-			[]string{"stream FANJET_DELIVERIES", `retention is "workqueue", not "limits"`, "nats stream rm FANJET_DELIVERIES"}},
-		{"retention of retries", retries(func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy }),
-			[]string{"stream FANJET_RETRIES", `retention is "limits", not "workqueue"`}},
-		{"storage", deliveries(func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }),
-			[]string{"storage is memory"}},
-		{"max_age", deliveries(func(c *jetstream.StreamConfig) { c.MaxAge = 36 * time.Hour }),
-			[]string{"max_age is 36h", "nats stream edit FANJET_DELIVERIES --max-age=-1"}},
-		{"max_age of retries", retries(func(c *jetstream.StreamConfig) { c.MaxAge = 90 * time.Minute }),
-			[]string{"max_age is 1h30m", "nats stream edit FANJET_RETRIES --max-age=-1"}},
-		{"max_bytes", deliveries(func(c *jetstream.StreamConfig) { c.MaxBytes = 1000 }),
-			[]string{"max_bytes is 1000", "--max-bytes=-1"}},
-		{"max_msgs", retries(func(c *jetstream.StreamConfig) { c.MaxMsgs = 7 }),
-			[]string{"max_msgs is 7", "--max-msgs=-1"}},
-		{"max_msgs of letters", letters(func(c *jetstream.StreamConfig) { c.MaxMsgs = 7 }),
-			[]string{"stream FANJET_DLQ", "max_msgs is 7", "--max-msgs=-1"}},
-		{"max_msgs_per_subject", letters(func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 }),
-			[]string{"max_msgs_per_subject is 5", "--max-msgs-per-subject=-1"}},
-		{"max_msg_size", deliveries(func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1024 }),
-			[]string{"max_msg_size is 1024", "--max-msg-size=-1"}},
-		{"subjects", deliveries(func(c *jetstream.StreamConfig) { c.Subjects = []string{"fanjet.deliver.a"} }),
-			[]string{"subjects are fanjet.deliver.a", "--subjects 'fanjet.deliver.*'"}},
-		{"more subjects", letters(func(c *jetstream.StreamConfig) { c.Subjects = append(c.Subjects, "orders") }),
-			[]string{"subjects are fanjet.dlq.*, orders"}},
-		{"no_ack", retries(func(c *jetstream.StreamConfig) { c.NoAck = true }),
-			[]string{"no_ack is true", "nats stream edit FANJET_RETRIES --ack"}},
-		{"deny_purge", deliveries(func(c *jetstream.StreamConfig) { c.DenyPurge = true }),
-			[]string{"deny_purge is true"}},
-		{"deny_delete", letters(func(c *jetstream.StreamConfig) { c.DenyDelete = true }),
-			[]string{"deny_delete is true"}},
-		{"counter", letters(func(c *jetstream.StreamConfig) { c.AllowMsgCounter, c.Discard = true, jetstream.DiscardOld }),
-			[]string{"allow_msg_counter is true"}},
-		{"persist_mode", letters(func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode }),
-			[]string{"persist_mode is async"}},
+		{
+			"retention", deliveries(func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }),
+			[]string{"stream FANJET_DELIVERIES", `retention is "workqueue", not "limits"`, "nats stream rm FANJET_DELIVERIES"},
+		},
+		{
+			"retention of retries", retries(func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy }),
+			[]string{"stream FANJET_RETRIES", `retention is "limits", not "workqueue"`},
+		},
+		{
+			"storage", deliveries(func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }),
+			[]string{"storage is memory"},
+		},
+		{
+			"max_age", deliveries(func(c *jetstream.StreamConfig) { c.MaxAge = 36 * time.Hour }),
+			[]string{"max_age is 36h", "nats stream edit FANJET_DELIVERIES --max-age=-1"},
+		},
+		{
+			"max_age of retries", retries(func(c *jetstream.StreamConfig) { c.MaxAge = 90 * time.Minute }),
+			[]string{"max_age is 1h30m", "nats stream edit FANJET_RETRIES --max-age=-1"},
+		},
+		{
+			"max_bytes", deliveries(func(c *jetstream.StreamConfig) { c.MaxBytes = 1000 }),
+			[]string{"max_bytes is 1000", "--max-bytes=-1"},
+		},
+		{
+			"max_msgs", retries(func(c *jetstream.StreamConfig) { c.MaxMsgs = 7 }),
+			[]string{"max_msgs is 7", "--max-msgs=-1"},
+		},
+		{
+			"max_msgs of letters", letters(func(c *jetstream.StreamConfig) { c.MaxMsgs = 7 }),
+			[]string{"stream FANJET_DLQ", "max_msgs is 7", "--max-msgs=-1"},
+		},
+		{
+			"max_msgs_per_subject", letters(func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 }),
+			[]string{"max_msgs_per_subject is 5", "--max-msgs-per-subject=-1"},
+		},
+		{
+			"max_msg_size", deliveries(func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1024 }),
+			[]string{"max_msg_size is 1024", "--max-msg-size=-1"},
+		},
+		{
+			"subjects", deliveries(func(c *jetstream.StreamConfig) { c.Subjects = []string{"fanjet.deliver.a"} }),
+			[]string{"subjects are fanjet.deliver.a", "--subjects 'fanjet.deliver.*'"},
+		},
+		{
+			"more subjects", letters(func(c *jetstream.StreamConfig) { c.Subjects = append(c.Subjects, "orders") }),
+			[]string{"subjects are fanjet.dlq.*, orders"},
+		},
+		{
+			"no_ack", retries(func(c *jetstream.StreamConfig) { c.NoAck = true }),
+			[]string{"no_ack is true", "nats stream edit FANJET_RETRIES --ack"},
+		},
+		{
+			"deny_purge", deliveries(func(c *jetstream.StreamConfig) { c.DenyPurge = true }),
+			[]string{"deny_purge is true"},
+		},
+		{
+			"deny_delete", letters(func(c *jetstream.StreamConfig) { c.DenyDelete = true }),
+			[]string{"deny_delete is true"},
+		},
+		{
+			"counter", letters(func(c *jetstream.StreamConfig) { c.AllowMsgCounter, c.Discard = true, jetstream.DiscardOld }),
+			[]string{"allow_msg_counter is true"},
+		},
+		{
+			"persist_mode", letters(func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode }),
+			[]string{"persist_mode is async"},
+		},
 		{"subject_transform", letters(func(c *jetstream.StreamConfig) {
 			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "fanjet.dlq.*", Destination: "other.{{wildcard(1)}}"}
 		}), []string{"subject_transform is set"}},
-		{"sources", letters(func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "OTHER"}} }),
-			[]string{"filled from another stream"}},
+		{
+			"sources", letters(func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "OTHER"}} }),
+			[]string{"filled from another stream"},
+		},
 		{"expiring state", jetstream.StreamConfig{
 			Name: "KV_fanjet-state", Subjects: []string{"$KV.fanjet-state.>"}, MaxMsgsPerSubject: 1, MaxAge: time.Hour, AllowRollup: true, Discard: jetstream.DiscardNew,
 		}, []string{"stream KV_fanjet-state", "max_age is 1h"}},
-		{"subject overlap", jetstream.StreamConfig{Name: "ALL", Subjects: []string{"fanjet.>"}},
-			[]string{"stream FANJET_DELIVERIES", "overlap those of the stream ALL", "nats.prefix"}},
+		{
+			"subject overlap",
+			jetstream.StreamConfig{Name: "ALL", Subjects: []string{"fanjet.>"}},
+			[]string{"stream FANJET_DELIVERIES", "overlap those of the stream ALL", "nats.prefix"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -143,14 +182,26 @@ func TestTopologyForeignSource(t *testing.T) {
 		{"in memory", jetstream.StreamConfig{Storage: jetstream.MemoryStorage}, nil},
 		{"denies everything", jetstream.StreamConfig{DenyDelete: true, DenyPurge: true}, nil},
 		{"refuses new ones of a subject", jetstream.StreamConfig{Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxMsgsPerSubject: 3}, nil},
-		{"discard old, max_msgs", jetstream.StreamConfig{MaxMsgs: 10},
-			[]string{`discard is "old" and max_msgs is 10`, "nats stream edit ORDERS --discard new"}},
-		{"discard old, max_bytes", jetstream.StreamConfig{MaxBytes: 10_000},
-			[]string{`discard is "old" and max_bytes is 10000`}},
-		{"discard old, per subject", jetstream.StreamConfig{MaxMsgsPerSubject: 3},
-			[]string{"max_msgs_per_subject is 3 without discard_new_per_subject"}},
-		{"discard new, per subject", jetstream.StreamConfig{Discard: jetstream.DiscardNew, MaxMsgsPerSubject: 3},
-			[]string{"max_msgs_per_subject is 3 without discard_new_per_subject", "--max-msgs-per-subject=-1"}},
+		{
+			"discard old, max_msgs",
+			jetstream.StreamConfig{MaxMsgs: 10},
+			[]string{`discard is "old" and max_msgs is 10`, "nats stream edit ORDERS --discard new"},
+		},
+		{
+			"discard old, max_bytes",
+			jetstream.StreamConfig{MaxBytes: 10_000},
+			[]string{`discard is "old" and max_bytes is 10000`},
+		},
+		{
+			"discard old, per subject",
+			jetstream.StreamConfig{MaxMsgsPerSubject: 3},
+			[]string{"max_msgs_per_subject is 3 without discard_new_per_subject"},
+		},
+		{
+			"discard new, per subject",
+			jetstream.StreamConfig{Discard: jetstream.DiscardNew, MaxMsgsPerSubject: 3},
+			[]string{"max_msgs_per_subject is 3 without discard_new_per_subject", "--max-msgs-per-subject=-1"},
+		},
 		{"no acks", jetstream.StreamConfig{NoAck: true}, []string{"no_ack is true", "--ack"}},
 		{"work queue", jetstream.StreamConfig{Retention: jetstream.WorkQueuePolicy}, []string{`retention is "workqueue"`, "removed for everybody"}},
 		{"interest", jetstream.StreamConfig{Retention: jetstream.InterestPolicy}, []string{`retention is "interest"`, "accepted and dropped"}},
@@ -204,18 +255,38 @@ func TestTopologyOwnSource(t *testing.T) {
 		source config.Source
 		want   []string
 	}{
-		{"memory", events(func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }), config.Source{},
-			[]string{"storage is memory", "create: false"}},
-		{"mirror", jetstream.StreamConfig{Name: "EVENTS", Mirror: &jetstream.StreamSource{Name: "OTHER"}}, config.Source{},
-			[]string{"filled from another stream", "create: false"}},
-		{"discard old with max_bytes", events(func(c *jetstream.StreamConfig) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 10_000 }), config.Source{},
-			[]string{`discard is "old" and max_bytes is 10000`}},
-		{"more subjects", events(func(c *jetstream.StreamConfig) { c.Subjects = []string{"events.>", "orders.*"} }), config.Source{},
-			[]string{"it takes orders.* too", "add them to the subjects", "--subjects 'events.>'"}},
-		{"subjects of another", jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"events.orders.*"}}, config.Source{},
-			[]string{"stream EVENTS", "overlap those of the stream OTHER", "create: false"}},
-		{"larger than the disk", events(func(*jetstream.StreamConfig) {}), config.Source{MaxBytes: 1 << 60},
-			[]string{"stream EVENTS", "there is no room for it", "lower max_bytes"}},
+		{
+			"memory", events(func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }),
+			config.Source{},
+			[]string{"storage is memory", "create: false"},
+		},
+		{
+			"mirror",
+			jetstream.StreamConfig{Name: "EVENTS", Mirror: &jetstream.StreamSource{Name: "OTHER"}},
+			config.Source{},
+			[]string{"filled from another stream", "create: false"},
+		},
+		{
+			"discard old with max_bytes", events(func(c *jetstream.StreamConfig) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 10_000 }),
+			config.Source{},
+			[]string{`discard is "old" and max_bytes is 10000`},
+		},
+		{
+			"more subjects", events(func(c *jetstream.StreamConfig) { c.Subjects = []string{"events.>", "orders.*"} }),
+			config.Source{},
+			[]string{"it takes orders.* too", "add them to the subjects", "--subjects 'events.>'"},
+		},
+		{
+			"subjects of another",
+			jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"events.orders.*"}},
+			config.Source{},
+			[]string{"stream EVENTS", "overlap those of the stream OTHER", "create: false"},
+		},
+		{
+			"larger than the disk", events(func(*jetstream.StreamConfig) {}),
+			config.Source{MaxBytes: 1 << 60},
+			[]string{"stream EVENTS", "there is no room for it", "lower max_bytes"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

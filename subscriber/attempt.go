@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
@@ -82,9 +83,7 @@ func (e *endpoint) request(ctx context.Context, now time.Time, env *wire.Envelop
 	})
 
 	h := make(http.Header, len(e.Headers)+10)
-	for k, v := range e.Headers {
-		h[k] = v
-	}
+	maps.Copy(h, e.Headers)
 	h["Content-Type"] = []string{contentType(header, body)}
 	h["User-Agent"] = []string{e.userAgent}
 	h["Webhook-Id"] = []string{env.EventID}

@@ -218,8 +218,8 @@ func serveText(t *testing.T, text string) string {
 			if err != nil {
 				return
 			}
-			conn.Write([]byte(text))
-			conn.Close()
+			_, _ = conn.Write([]byte(text))
+			_ = conn.Close()
 		}
 	}()
 	t.Cleanup(func() { l.Close(); <-done })

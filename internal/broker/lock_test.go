@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println("locked")
-		io.Copy(io.Discard, os.Stdin) // until it is killed, or the test is gone
+		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed, or the test is gone
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -65,7 +65,7 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 	if err := holder.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	holder.Wait() // says that it was killed
+	_ = holder.Wait() // says that it was killed
 	lock, err := lockStore(dir)
 	if err != nil {
 		t.Fatalf("the lock outlived its process: %v", err)
