@@ -105,7 +105,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.http.Shutdown(stop) != nil {
 		_ = s.http.Close() // whoever still reads is cut off
 	}
-	_ = <-served // http.ErrServerClosed
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin listener: %w", err)
+	}
 	return nil
 }
 
