@@ -345,3 +345,30 @@ func waitFor(t *testing.T, ok func() bool) {
 		}
 	}
 }
+
+// A replicated stream answers "in process" when it has not yet decided on an
+// earlier message with the same id, the one whose answer was lost. That is no
+// refusal: the message is on its way.
+func TestIDInProcessIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, natstest.Options{})
+	answers := []string{
+		`{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"},"stream":"S","seq":0}`,
+		`{"stream":"S","seq":7,"duplicate":true}`,
+	}
+	sub, err := s.Conn().Subscribe("s.*", func(m *nats.Msg) {
+		answer := answers[0]
+		answers = answers[1:]
+		if err := m.Respond([]byte(answer)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	p := start(t, s, Options{})
+	if err := p.Publish(t.Context(), message(1, "known")); err != nil {
+		t.Error(err)
+	}
+}

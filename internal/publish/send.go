@@ -162,6 +162,7 @@ const (
 // Error codes that the verdict needs beyond those that nats.go names.
 const (
 	codeBatchDuplicate    jetstream.ErrorCode = 10201
+	codeIDInProcess       jetstream.ErrorCode = 10158 // an earlier message with the id is not decided yet
 	codeInsufficient      jetstream.ErrorCode = 10023
 	codeStoreFailed       jetstream.ErrorCode = 10077 // also: maximum messages or bytes exceeded
 	codeAccountExceeded   jetstream.ErrorCode = 10002
@@ -189,7 +190,7 @@ func verdict(err error) class {
 		return duplicates
 	case codeInsufficient, codeStoreFailed, codeAccountExceeded, codeStorageExceeded:
 		return full
-	case codeStreamSealed, codeNotEnabledAccount:
+	case codeStreamSealed, codeNotEnabledAccount, codeIDInProcess:
 		return held // the stream's state, whatever the message
 	}
 	if api.Code >= 400 && api.Code < 500 && api.Code != 408 && api.Code != 429 {
