@@ -11,10 +11,11 @@ import (
 
 	"fanjet/dlq"
 	"fanjet/gateway/match"
+	"fanjet/internal/natstest"
 	"fanjet/subscriber"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // Every expected pair of event and endpoint arrives exactly once, with the
 // event's bytes and the same id everywhere; nothing else arrives.

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -40,8 +38,7 @@ should, with 1 otherwise.`,
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end after the tour")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-		defer stop()
+		ctx := cmd.Context()
 		err := runDemo(ctx, g, once)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil // interrupted

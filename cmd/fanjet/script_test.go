@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	}
 	// A write that meets the shutdown of nats-server 2.15.2 can leave one of its
 	// flush loops behind (filestore.go, spinUpFlushLoopLocked).
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"))
+	goleak.VerifyTestMain(m, natstest.Leaks()...)
 }
 
 // TestScript runs the scripts of testdata/script. Each has a folder of its own,

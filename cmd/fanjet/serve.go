@@ -1,9 +1,6 @@
 package main
 
 import (
-	"context"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,10 +45,7 @@ once; nothing is lost then either, but deliveries may come twice.`,
 		if err != nil {
 			return err
 		}
-		ctx, restore := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-		defer restore()
-		context.AfterFunc(ctx, restore) // the second signal then ends the process at once
-		if err := gw.Run(ctx); err != nil {
+		if err := gw.Run(cmd.Context()); err != nil {
 			return err
 		}
 		log.Info("stopped")

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"fanjet/internal/natstest"
 )
 
 // holdStore is the environment variable that turns this test program into a
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("locked")
 		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed, or the test is gone
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, natstest.Leaks()...)
 }
 
 func TestLockEndsWithItsProcess(t *testing.T) {

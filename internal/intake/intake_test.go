@@ -14,7 +14,7 @@ import (
 	"fanjet/internal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // bench is a stream with a consumer, and an intake on it.
 type bench struct {

@@ -10,7 +10,7 @@ import (
 	"fanjet/internal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 func TestRestartKeepsStreamsAndConnections(t *testing.T) {
 	t.Parallel()

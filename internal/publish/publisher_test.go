@@ -16,7 +16,7 @@ import (
 	"fanjet/internal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // collector gathers outcomes in the order in which they come.
 type collector struct {
