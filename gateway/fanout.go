@@ -18,10 +18,10 @@ import (
 
 // handle matches one event and enqueues its deliveries.
 func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
-	m.metrics.received.WithLabelValues(m.source.Stream).Inc()
+	m.counts.received.Inc()
 	created := *m.created.Load()
 	if m.cursor.at.Load().covers(created, msg.Sequence, msg.Stored) {
-		m.metrics.skipped.WithLabelValues(m.source.Stream).Inc()
+		m.counts.skipped.Inc()
 		msg.Ack()
 		return
 	}
@@ -30,14 +30,15 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 	pos := wire.Position{Stream: m.source.Stream, Created: created, Sequence: msg.Sequence, Stored: msg.Stored}
 	id := wire.EventID(header, data, pos, m.source.ByPosition)
 	event := match.Event{ID: id, Subject: subject, Header: header, Data: data, Time: msg.Stored}
-	endpoints := m.match.Match(&event, nil, func(subscription string, err error) {
+	m.endpoints = m.match.Match(&event, m.endpoints[:0], func(subscription string, err error) {
 		m.metrics.filterErrors.Inc()
 		m.sampled.Warn("a filter cannot be evaluated; the event does not match it",
 			zap.String("subscription", subscription), zap.String("source_event", pos.Source()), zap.Error(err))
 	})
 	m.moved.Store(true)
+	endpoints := m.endpoints
 	if len(endpoints) == 0 {
-		m.metrics.unmatched.WithLabelValues(m.source.Stream).Inc()
+		m.counts.unmatched.Inc()
 		msg.Ack()
 		return
 	}

@@ -215,7 +215,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		want := matchConsumerConfig(g.names)
 		m := &matcher{
 			source: source, names: g.names, js: js, nc: nc, want: want, match: g.match,
-			deliveries: deliveries, letters: letters, health: g.health, metrics: g.metrics, log: g.log,
+			deliveries: deliveries, letters: letters, health: g.health, metrics: g.metrics, counts: g.metrics.forSource(source.Stream), log: g.log,
 			cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
 		}
 		m.init()

@@ -42,14 +42,16 @@ type matcher struct {
 	cursor     *cursor
 	health     *health
 	metrics    *metrics
+	counts     sourceCounts
 	log        *zap.Logger
 	sampled    *zap.Logger // for what may happen with every event
 
-	in      *intake.Intake
-	queue   chan *intake.Message
-	created atomic.Pointer[time.Time] // of the source stream
-	moved   atomic.Bool               // events were acknowledged since the cursor was written
-	letting sync.WaitGroup            // dead letters being written
+	in        *intake.Intake
+	endpoints []string // of the event that is being handled
+	queue     chan *intake.Message
+	created   atomic.Pointer[time.Time] // of the source stream
+	moved     atomic.Bool               // events were acknowledged since the cursor was written
+	letting   sync.WaitGroup            // dead letters being written
 }
 
 func (m *matcher) init() {

@@ -43,9 +43,19 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 		}),
 	}
 	for _, s := range sources {
-		m.received.WithLabelValues(s)
-		m.unmatched.WithLabelValues(s)
-		m.skipped.WithLabelValues(s)
+		m.forSource(s)
 	}
 	return m
+}
+
+// sourceCounts are the counters of one source, looked up once.
+type sourceCounts struct{ received, unmatched, skipped prometheus.Counter }
+
+// forSource also creates the source's series at zero.
+func (m *metrics) forSource(stream string) sourceCounts {
+	return sourceCounts{
+		received:  m.received.WithLabelValues(stream),
+		unmatched: m.unmatched.WithLabelValues(stream),
+		skipped:   m.skipped.WithLabelValues(stream),
+	}
 }
