@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"maps"
 	"strconv"
 	"time"
 
@@ -56,10 +57,23 @@ func NewMessage(names wire.Names, env wire.Envelope, reason Reason, attempts int
 	}
 	h := wire.EventHeaders(eventHeaders)
 	env.WriteTo(h)
-	h[HeaderReason] = []string{string(reason)}
-	h[HeaderAttempts] = []string{strconv.Itoa(attempts)}
+	maps.Copy(h, VerdictHeader(reason, attempts))
 	h[nats.MsgIdHdr] = []string{hopID}
 	return &nats.Msg{Subject: names.DeadLetterSubject(env.Endpoint), Header: h, Data: data}
+}
+
+// VerdictHeader marks a delivery that has been given up but whose letter was not
+// taken yet; [Verdict] reads it. Only Fanjet can have set it: fan-out strips it
+// from events, and replay from letters.
+func VerdictHeader(reason Reason, attempts int) nats.Header {
+	return nats.Header{HeaderReason: {string(reason)}, HeaderAttempts: {strconv.Itoa(attempts)}}
+}
+
+// Verdict returns why a delivery has been given up already and after how many
+// attempts, or no reason if it has not.
+func Verdict(h nats.Header) (reason Reason, attempts int) {
+	attempts, _ = strconv.Atoi(h.Get(HeaderAttempts))
+	return Reason(h.Get(HeaderReason)), attempts
 }
 
 // Letter is a dead letter as it is stored. Its JSON form is what `fanjet dlq`

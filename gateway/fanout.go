@@ -121,10 +121,10 @@ func (d *fanoutDelivery) deadLetter(refusal error) bool {
 		case err == nil:
 			m.metrics.unpublished.WithLabelValues(string(reason)).Inc()
 			return true
-		case !errors.Is(err, publish.ErrFull):
+		case !errors.Is(err, publish.ErrFull) && !publish.IsRefused(err):
 			return false
 		}
-		m.log.Error("the dead-letter stream is full; the event waits", zap.Error(err))
+		m.log.Error("the dead letter is not taken; the event waits", zap.Error(err))
 		select {
 		case <-time.After(5 * time.Second):
 		case <-d.fanout.ctx.Done():

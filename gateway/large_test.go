@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,7 +157,140 @@ func TestFullDeadLetterStream(t *testing.T) {
 	if _, err := w.queue().Purge(t.Context(), dlq.Filter{}, dlq.PurgeOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if letter := w.letters(1)[0]; !strings.HasPrefix(string(letter.Data), "y") || letter.Reason != dlq.ReasonRejected {
-		t.Errorf("%s: %.10s", letter.Reason, letter.Data)
+	if letter := w.letters(1)[0]; !strings.HasPrefix(string(letter.Data), "y") || letter.Reason != dlq.ReasonRejected || letter.Attempts != 1 {
+		t.Errorf("%s after %d: %.10s", letter.Reason, letter.Attempts, letter.Data)
 	}
+	if n := len(w.hook.all()); n != 2 {
+		t.Errorf("%d requests, though waiting for room is no attempt", n)
+	}
+}
+
+// What waits for room in the dead-letter stream holds up no retries, even when
+// it is no delivery of Fanjet.
+func TestForeignMessageAndFullDeadLetterStream(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cfg.DeadLetters.MaxBytes = 1
+	w.start()
+	names := w.gw.names
+	if _, err := w.js.Publish(t.Context(), names.DeliverSubject("a"), []byte("sign this")); err != nil {
+		t.Fatal(err)
+	}
+	w.waitFor("it has left the fast lane", func() bool { return w.messages(names.DeliveriesStream()) == 0 })
+	w.hook.set(func(r request) int {
+		if r.attempt == "1" {
+			return 500
+		}
+		return 200
+	})
+	w.publish("events.x", "{}", nil)
+	w.delivered("a", 1)
+}
+
+// refuseLetters makes the dead-letter stream refuse every letter, and counts
+// the tries from then on.
+func (w *world) refuseLetters() (tries *atomic.Int64, allow func()) {
+	w.Helper()
+	stream, err := w.js.Stream(w.Context(), w.gw.names.DeadLettersStream())
+	if err != nil {
+		w.Fatal(err)
+	}
+	limit := func(size int32) {
+		cfg := stream.CachedInfo().Config
+		cfg.MaxMsgSize = size
+		if _, err := w.js.UpdateStream(w.Context(), cfg); err != nil {
+			w.Fatal(err)
+		}
+	}
+	limit(1)
+	return w.countLetters(), func() { limit(-1) }
+}
+
+// countLetters counts the letters that anybody tries to store.
+func (w *world) countLetters() *atomic.Int64 {
+	w.Helper()
+	tries := new(atomic.Int64)
+	sub, err := w.nats.Conn().Subscribe(w.gw.names.DeadLetterSubject("*"), func(*nats.Msg) { tries.Add(1) })
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = sub.Unsubscribe() })
+	return tries
+}
+
+// A letter that is refused for another reason than room waits in the same way:
+// the endpoint hears nothing of it.
+func TestRefusedLetterWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook.set(func(request) int { return 410 })
+	w.start()
+	_, allow := w.refuseLetters()
+	w.publish("events.x", "{}", nil)
+	w.waitFor("the delivery waits as a schedule", func() bool { return w.messages(w.gw.names.RetriesStream()) == 1 })
+	allow()
+	if letter := w.letters(1)[0]; letter.Reason != dlq.ReasonRejected {
+		t.Error(letter.Reason)
+	}
+	if n := len(w.hook.all()); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// A delivery that can become neither a schedule nor a letter is held, without
+// haste, and others go on.
+func TestNeitherScheduleNorLetter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cfg.DeadLetters.MaxBytes = 1
+	w.hook.set(func(r request) int {
+		if r.subject == "events.wide" {
+			return 500
+		}
+		return 200
+	})
+	if _, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.cfg.Sources[0].Create = false
+	w.start()
+	tries := w.countLetters()
+	// JetStream takes 64 KiB of headers: those of a delivery fit, those of its
+	// schedule do not.
+	w.publish("events.wide", "{}", nats.Header{"X-Large": {strings.Repeat("x", 65_100)}})
+	w.waitFor("a letter is tried", func() bool { return tries.Load() > 0 })
+	for i := range 100 {
+		w.publish("events.x", "{}", nil)
+		w.delivered("a", i+1)
+	}
+	if n := tries.Load(); n > 20 {
+		t.Errorf("tried %d times to store the letter", n)
+	}
+	if n := w.messages(w.gw.names.DeliveriesStream()); n == 0 {
+		t.Error("the delivery is gone")
+	}
+}
+
+// An event whose deliveries can be neither stored nor dead-lettered waits,
+// without haste.
+func TestNeitherDeliveryNorLetter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.cfg.Sources[0].Create = false
+	w.start()
+	tries, allow := w.refuseLetters()
+	w.publish("events.x", strings.Repeat("x", int(w.nats.Conn().MaxPayload())), nil)
+	w.waitFor("a letter is tried", func() bool { return tries.Load() > 0 })
+	for i := range 100 {
+		w.publish("events.x", "{}", nil)
+		w.delivered("a", i+1)
+	}
+	if n := tries.Load(); n > 20 {
+		t.Errorf("tried %d times to store the letter", n)
+	}
+	allow()
+	w.letters(1)
 }

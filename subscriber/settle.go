@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 
 // Waits that are no attempts.
 const (
-	fullWait   = 10 * time.Second // until a dead letter that found no room is tried again
+	letterWait = 10 * time.Second // until a dead letter that was not taken is tried again
 	orphanWait = 30 * time.Second // until an unknown endpoint is looked up again
 )
 
@@ -59,17 +60,7 @@ func (d *Dispatcher) settle(ctx context.Context, m *intake.Message, ep *endpoint
 // schedule publishes the schedule of the delivery's next attempt and
 // acknowledges the message. attempts is the number made so far.
 func (d *Dispatcher) schedule(ctx context.Context, m *intake.Message, env wire.Envelope, at time.Time, attempts int) bool {
-	h := wire.EventHeaders(m.Msg.Header)
-	env.WriteTo(h)
-	// nats.go's own option truncates to whole seconds.
-	h[headerSchedule] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
-	h[headerScheduleTarget] = []string{d.opts.Names.DueSubject(env.Endpoint)}
-	err := d.opts.Retries.Publish(ctx, &nats.Msg{
-		// The same schedule published twice replaces itself.
-		Subject: d.opts.Names.RetrySubject(env.Endpoint, env.Key),
-		Header:  h,
-		Data:    m.Msg.Data,
-	})
+	err := d.publishSchedule(ctx, m, env, at, nil)
 	switch {
 	case err == nil:
 		m.Ack()
@@ -88,23 +79,60 @@ func (d *Dispatcher) schedule(ctx context.Context, m *intake.Message, env wire.E
 	return false
 }
 
+// publishSchedule makes the message come again at a time, with more headers if
+// there are any.
+func (d *Dispatcher) publishSchedule(ctx context.Context, m *intake.Message, env wire.Envelope, at time.Time, more nats.Header) error {
+	h := wire.EventHeaders(m.Msg.Header)
+	env.WriteTo(h)
+	maps.Copy(h, more)
+	// nats.go's own option truncates to whole seconds.
+	h[headerSchedule] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
+	h[headerScheduleTarget] = []string{d.opts.Names.DueSubject(env.Endpoint)}
+	return d.opts.Retries.Publish(ctx, &nats.Msg{
+		// The same schedule published twice replaces itself.
+		Subject: d.opts.Names.RetrySubject(env.Endpoint, env.Key),
+		Header:  h,
+		Data:    m.Msg.Data,
+	})
+}
+
 // deadLetter publishes the delivery's dead letter and acknowledges the message.
+// A letter that finds no room, or is refused, is tried again later: the verdict
+// stands, so the endpoint hears nothing of it.
 func (d *Dispatcher) deadLetter(ctx context.Context, m *intake.Message, env wire.Envelope, reason dlq.Reason, attempts int) {
-	err := d.opts.Letters.Write(ctx, env, reason, attempts, m.Msg.Header, m.Msg.Data, position(m).HopID())
-	switch {
-	case err == nil:
-		m.Ack()
-		d.metrics.dead.WithLabelValues(env.Endpoint, string(reason)).Inc()
-		d.log.Warn("dead letter", zap.String("endpoint", env.Endpoint), zap.String("id", env.EventID),
-			zap.String("reason", string(reason)), zap.Int("attempts", attempts),
-			zap.Int("status", env.LastStatus), zap.String("error", env.LastError))
-	case errors.Is(err, publish.ErrFull):
-		// It must not stay in the fast lane: it would hold back the truncation.
-		d.log.Error("the dead-letter stream is full; the delivery waits", zap.String("endpoint", env.Endpoint),
+	for {
+		err := d.opts.Letters.Write(ctx, env, reason, attempts, m.Msg.Header, m.Msg.Data, position(m).HopID())
+		if err == nil {
+			m.Ack()
+			d.metrics.dead.WithLabelValues(env.Endpoint, string(reason)).Inc()
+			d.log.Warn("dead letter", zap.String("endpoint", env.Endpoint), zap.String("id", env.EventID),
+				zap.String("reason", string(reason)), zap.Int("attempts", attempts),
+				zap.Int("status", env.LastStatus), zap.String("error", env.LastError))
+			return
+		}
+		if !errors.Is(err, publish.ErrFull) && !publish.IsRefused(err) {
+			d.giveBack(m, env, err)
+			return
+		}
+		d.log.Error("the dead letter is not taken; the delivery waits", zap.String("endpoint", env.Endpoint),
 			zap.String("id", env.EventID), zap.Error(err))
-		d.schedule(ctx, m, env, d.opts.ServerTime().Add(fullWait), attempts)
-	default:
-		d.giveBack(m, env, err)
+		// It must not stay in the fast lane: it would hold back the truncation.
+		err = d.publishSchedule(ctx, m, env, d.opts.ServerTime().Add(letterWait), dlq.VerdictHeader(reason, attempts))
+		switch {
+		case err == nil:
+			m.Ack()
+			return
+		case !publish.IsRefused(err):
+			d.giveBack(m, env, err)
+			return
+		}
+		// Nobody takes it: it stays here.
+		select {
+		case <-time.After(letterWait):
+		case <-ctx.Done():
+			m.Nak()
+			return
+		}
 	}
 }
 
@@ -140,6 +168,7 @@ func (d *Dispatcher) foreign(ctx context.Context, dl *delivery, err error) {
 	d.metrics.undelivered.Inc()
 	subject := dl.msg.Msg.Subject
 	env := wire.Envelope{
+		Key:       position(dl.msg).HopID(), // of its schedule, should it need one
 		Endpoint:  subject[strings.LastIndexByte(subject, '.')+1:],
 		Subject:   subject,
 		Source:    position(dl.msg).Source(),

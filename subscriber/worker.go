@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"fanjet/dlq"
 	"fanjet/internal/intake"
 	"fanjet/internal/wire"
 )
@@ -58,9 +59,12 @@ func (d *Dispatcher) worker(ctx context.Context, dl *delivery) {
 // process makes one attempt of a delivery and settles it.
 func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
 	env, err := wire.ReadEnvelope(dl.msg.Msg.Header)
+	reason, attempts := dlq.Verdict(dl.msg.Msg.Header)
 	switch {
 	case err != nil:
 		d.foreign(ctx, dl, err)
+	case reason != "" && reason != dlq.ReasonEndpointRemoved: // which may have come back
+		d.deadLetter(ctx, dl.msg, env, reason, attempts)
 	case dl.ep == nil:
 		d.orphan(ctx, dl, env)
 	case ctx.Err() != nil:
