@@ -248,7 +248,7 @@ func TestReplayByReference(t *testing.T) {
 		letter(fits, nil),
 		letter(tooLarge, nil),
 		letter(again, func(e *wire.Envelope) {
-			e.Key, e.Generation, e.EventID = "of a letter", 1, wire.EventID(header, nil, again, false)
+			e.Key, e.Generation, e.EventID = "of-a-letter", 1, wire.EventID(header, nil, again, false)
 		}),
 		letter(dropped, nil),
 		letter(other, nil),

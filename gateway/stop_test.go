@@ -2,8 +2,11 @@ package gateway
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"fanjet/gateway/match"
 	"fanjet/internal/wire"
@@ -267,6 +270,30 @@ func TestForeignMessageIsDeadLettered(t *testing.T) {
 	w.delivered("a", 1)
 	w.waitFor("it is a dead letter", func() bool { return w.messages(w.gw.names.DeadLettersStream()) == 1 })
 	if n := len(w.hook.all()); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// Nor can one that looks like a delivery stop or steer the others.
+func TestForgedDeliveryIsDeadLettered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook.set(func(request) int { return 500 })
+	w.start()
+	seq := w.publish("events.x", "{}", nil)
+	w.letters(1)
+	for i, forge := range []nats.Header{
+		{wire.HeaderKey: {"a.b"}}, {wire.HeaderKey: {"a b"}}, {wire.HeaderEndpoint: {"b"}}, {wire.HeaderAttempt: {"0"}},
+	} {
+		m := w.delivery("a", seq)
+		maps.Copy(m.Header, forge)
+		m.Header.Set(nats.MsgIdHdr, fmt.Sprint("forged ", i))
+		if _, err := w.js.PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		w.waitFor(fmt.Sprintf("%v is a dead letter", forge), func() bool { return w.messages(w.gw.names.DeadLettersStream()) == uint64(i)+2 })
+	}
+	if n := len(w.hook.all()); n != 3 {
 		t.Errorf("%d requests", n)
 	}
 }

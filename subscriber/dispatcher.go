@@ -182,8 +182,7 @@ func (d *Dispatcher) Held() int { return d.deliver.Held() + d.due.Held() }
 
 // admit takes a message off the wire. It never blocks.
 func (d *Dispatcher) admit(m *intake.Message) {
-	subject := m.Msg.Subject
-	dl := &delivery{msg: m, ep: d.endpoints[subject[strings.LastIndexByte(subject, '.')+1:]]}
+	dl := &delivery{msg: m, ep: d.endpoints[endpointOf(m.Msg.Subject)]}
 	if dl.ep == nil {
 		d.start(dl)
 		return
@@ -196,3 +195,7 @@ func (d *Dispatcher) admit(m *intake.Message) {
 		m.Nak()
 	}
 }
+
+// endpointOf returns the endpoint that a delivery's subject names, see
+// [wire.Names].
+func endpointOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

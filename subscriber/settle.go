@@ -169,7 +169,7 @@ func (d *Dispatcher) foreign(ctx context.Context, dl *delivery, err error) {
 	subject := dl.msg.Msg.Subject
 	env := wire.Envelope{
 		Key:       position(dl.msg).HopID(), // of its schedule, should it need one
-		Endpoint:  subject[strings.LastIndexByte(subject, '.')+1:],
+		Endpoint:  endpointOf(subject),
 		Subject:   subject,
 		Source:    position(dl.msg).Source(),
 		Accepted:  dl.msg.Stored,

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,6 +60,9 @@ func (d *Dispatcher) worker(ctx context.Context, dl *delivery) {
 // process makes one attempt of a delivery and settles it.
 func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
 	env, err := wire.ReadEnvelope(dl.msg.Msg.Header)
+	if subject := dl.msg.Msg.Subject; err == nil && env.Endpoint != endpointOf(subject) {
+		err = fmt.Errorf("%w: a delivery to %s on %s", wire.ErrEnvelope, env.Endpoint, subject)
+	}
 	reason, attempts := dlq.Verdict(dl.msg.Msg.Header)
 	switch {
 	case err != nil:

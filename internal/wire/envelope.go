@@ -74,7 +74,8 @@ func (e *Envelope) WriteTo(h nats.Header) {
 var ErrEnvelope = errors.New("not a delivery of Fanjet")
 
 // ReadEnvelope reads the internal headers. It returns [ErrEnvelope] when one
-// that every delivery carries is missing or cannot be read.
+// that every delivery carries is missing or cannot be read. The endpoint and
+// the key are safe as tokens of a subject, and the attempt is at least 1.
 func ReadEnvelope(h nats.Header) (Envelope, error) {
 	var errs []error
 	need := func(k string) string {
@@ -84,13 +85,20 @@ func ReadEnvelope(h nats.Header) (Envelope, error) {
 		}
 		return v
 	}
-	number := func(k, v string) int {
+	token := func(k string) string {
+		v := need(k)
+		if strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(".*>", r) }) {
+			errs = append(errs, fmt.Errorf("%w: header %s: %q is not a token of a subject", ErrEnvelope, k, v))
+		}
+		return v
+	}
+	number := func(k, v string, least int) int {
 		if v == "" {
 			return 0
 		}
 		n, err := strconv.Atoi(v)
-		if err != nil || n < 0 {
-			errs = append(errs, fmt.Errorf("%w: header %s: %q is not a number", ErrEnvelope, k, v))
+		if err != nil || n < least {
+			errs = append(errs, fmt.Errorf("%w: header %s: %q is not a number from %d", ErrEnvelope, k, v, least))
 		}
 		return n
 	}
@@ -106,16 +114,16 @@ func ReadEnvelope(h nats.Header) (Envelope, error) {
 	}
 	e := Envelope{
 		EventID:      need(HeaderEventID),
-		Key:          need(HeaderKey),
-		Endpoint:     need(HeaderEndpoint),
+		Key:          token(HeaderKey),
+		Endpoint:     token(HeaderEndpoint),
 		Subject:      need(HeaderSubject),
 		Source:       need(HeaderSource),
 		Accepted:     moment(HeaderAccepted, need(HeaderAccepted)),
-		Attempt:      number(HeaderAttempt, need(HeaderAttempt)),
-		Generation:   number(HeaderGeneration, h.Get(HeaderGeneration)),
+		Attempt:      number(HeaderAttempt, need(HeaderAttempt), 1),
+		Generation:   number(HeaderGeneration, h.Get(HeaderGeneration), 0),
 		FirstAttempt: moment(HeaderFirstAttempt, h.Get(HeaderFirstAttempt)),
 		LastAttempt:  moment(HeaderLastAttempt, h.Get(HeaderLastAttempt)),
-		LastStatus:   number(HeaderLastStatus, h.Get(HeaderLastStatus)),
+		LastStatus:   number(HeaderLastStatus, h.Get(HeaderLastStatus), 0),
 		LastError:    h.Get(HeaderLastError),
 	}
 	if len(errs) > 0 {

@@ -105,15 +105,15 @@ func TestEventHeadersDropsWhatSteers(t *testing.T) {
 
 func TestEnvelopeRoundTrip(t *testing.T) {
 	t.Parallel()
-	text := rapid.StringMatching(`[a-zA-Z0-9._/-]{1,40}`)
+	text, token := rapid.StringMatching(`[a-zA-Z0-9._/-]{1,40}`), rapid.StringMatching(`[a-zA-Z0-9_/-]{1,40}`)
 	moment := rapid.Custom(func(t *rapid.T) time.Time {
 		return time.Unix(rapid.Int64Range(1, 4e9).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).UTC()
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		want := Envelope{
-			EventID: text.Draw(t, "id"), Key: text.Draw(t, "key"), Endpoint: text.Draw(t, "endpoint"),
+			EventID: text.Draw(t, "id"), Key: token.Draw(t, "key"), Endpoint: token.Draw(t, "endpoint"),
 			Subject: text.Draw(t, "subject"), Source: text.Draw(t, "source"), Accepted: moment.Draw(t, "accepted"),
-			Attempt: rapid.IntRange(0, 100).Draw(t, "attempt"), Generation: rapid.IntRange(0, 9).Draw(t, "generation"),
+			Attempt: rapid.IntRange(1, 100).Draw(t, "attempt"), Generation: rapid.IntRange(0, 9).Draw(t, "generation"),
 		}
 		if rapid.Bool().Draw(t, "failed") {
 			want.FirstAttempt, want.LastAttempt = moment.Draw(t, "first"), moment.Draw(t, "last")
@@ -133,13 +133,21 @@ func TestReadEnvelopeSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	h := nats.Header{}
 	(&Envelope{EventID: "i", Key: "k", Endpoint: "e", Subject: "s", Source: "S/1", Accepted: stored, Attempt: 1}).WriteTo(h)
-	for key, value := range map[string]string{
-		HeaderEventID: "", HeaderKey: "", HeaderAttempt: "-1", HeaderAccepted: "yesterday", HeaderGeneration: "x", HeaderLastStatus: "ok",
+	for key, values := range map[string][]string{
+		HeaderEventID:    {""},
+		HeaderKey:        {"", "a.b", "a b", "*", ">", "ä", "a\tb"}, // it is a token of a subject
+		HeaderEndpoint:   {"", "a.b", "a b", "*"},
+		HeaderAttempt:    {"", "-1", "0", "one"},
+		HeaderAccepted:   {"", "yesterday"},
+		HeaderGeneration: {"x"},
+		HeaderLastStatus: {"ok"},
 	} {
-		broken := maps.Clone(h)
-		broken[key] = []string{value}
-		if _, err := ReadEnvelope(broken); !errors.Is(err, ErrEnvelope) || !strings.Contains(err.Error(), key) {
-			t.Errorf("%s %q: %v", key, value, err)
+		for _, value := range values {
+			broken := maps.Clone(h)
+			broken[key] = []string{value}
+			if _, err := ReadEnvelope(broken); !errors.Is(err, ErrEnvelope) || !strings.Contains(err.Error(), key) {
+				t.Errorf("%s %q: %v", key, value, err)
+			}
 		}
 	}
 }
