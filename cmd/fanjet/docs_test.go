@@ -44,6 +44,29 @@ func documents(t *testing.T) map[string]string {
 	return found
 }
 
+// source returns the code of packages, tests apart.
+func source(t *testing.T, folders ...string) string {
+	t.Helper()
+	var code strings.Builder
+	for _, folder := range folders {
+		files, err := filepath.Glob(filepath.Join(repository, folder, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(text)
+		}
+	}
+	return code.String()
+}
+
 func TestDocumentLinks(t *testing.T) {
 	t.Parallel()
 	docs := documents(t)
@@ -159,20 +182,8 @@ func TestDocumentMetrics(t *testing.T) {
 	t.Parallel()
 	inCode := make(map[string]bool)
 	name := regexp.MustCompile(`Name:\s+"(fanjet_[a-z0-9_]+)"`)
-	for _, folder := range []string{"gateway", "subscriber", "cmd/fanjet"} {
-		files, err := filepath.Glob(filepath.Join(repository, folder, "*.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			source, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range name.FindAllStringSubmatch(string(source), -1) {
-				inCode[m[1]] = true
-			}
-		}
+	for _, m := range name.FindAllStringSubmatch(source(t, "gateway", "subscriber", "cmd/fanjet"), -1) {
+		inCode[m[1]] = true
 	}
 	if len(inCode) < 15 {
 		t.Errorf("only %d metrics in the code", len(inCode))
@@ -191,6 +202,30 @@ func TestDocumentMetrics(t *testing.T) {
 				t.Errorf("%s: there is no metric %s", path, metric)
 			}
 		}
+	}
+}
+
+// TestDocumentLogs looks for every message of the table of log lines in the code.
+func TestDocumentLogs(t *testing.T) {
+	t.Parallel()
+	code := source(t, "gateway", "subscriber", "internal/publish")
+	_, logs, _ := strings.Cut(documents(t)[filepath.Join(repository, "docs", "operations.md")], "\n## Logs\n")
+	logs, _, _ = strings.Cut(logs, "\n## ")
+	messages := 0
+	for line := range strings.Lines(logs) {
+		cell, _, isRow := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		if !isRow {
+			continue
+		}
+		for _, message := range spansOf(cell) {
+			messages++
+			if !strings.Contains(code, `("`+message+`"`) && !strings.Contains(code, `, "`+message+`"`) {
+				t.Errorf("docs/operations.md: nothing logs %q", message)
+			}
+		}
+	}
+	if messages < 8 {
+		t.Errorf("only %d messages", messages)
 	}
 }
 
