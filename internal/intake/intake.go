@@ -231,6 +231,9 @@ func (in *Intake) Beat(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			due = in.due(due[:0], now)
+			if !in.opts.Conn.IsConnected() {
+				continue // they would fill the buffer that acks need
+			}
 			for _, m := range due {
 				_ = m.Msg.InProgress() // lost: the next one comes soon
 			}

@@ -341,3 +341,37 @@ func TestMessagesThatLookLikeStatuses(t *testing.T) {
 	}
 	b.waitFor("all are acked", func() bool { return b.info().AckFloor.Stream == 6 })
 }
+
+// While the connection is lost, its buffer is for acks: beats would fill it
+// within seconds, and acks that find no room are repeated only when the message
+// comes to the same process again.
+func TestNoBeatsWhileDisconnected(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *Options) {
+		o.Open = func(context.Context) error { // asks the server for nothing
+			if !o.Conn.IsConnected() {
+				return nats.ErrDisconnected
+			}
+			return nil
+		}
+	})
+	b.publish(1)
+	m := b.receive(1)[0]
+	conn := b.server.Conn()
+	b.server.Stop()
+	b.waitFor("the connection is lost", func() bool { return !conn.IsConnected() })
+	beaten := func() time.Time { b.in.mu.Lock(); defer b.in.mu.Unlock(); return m.beaten }
+	for range 4 {
+		last := beaten()
+		b.waitFor("a beat is due", func() bool { return beaten().After(last) })
+	}
+	if n, err := conn.Buffered(); err != nil || n > 0 {
+		t.Errorf("%d bytes wait for the server, %v", n, err)
+	}
+	m.Ack()
+	b.server.Resume()
+	b.waitFor("the ack has arrived", func() bool {
+		info, err := b.consumer.Info(t.Context())
+		return err == nil && info.AckFloor.Stream == 1
+	})
+}
