@@ -92,41 +92,11 @@ func (c *cursor) advance(ctx context.Context, created time.Time) error {
 	if !stream.CachedInfo().Created.Equal(created) {
 		return nil // created again meanwhile; the matcher will notice
 	}
-	stored, err := c.storedTime(ctx, floor)
+	stored, err := storedTime(ctx, c.js, c.stream, floor)
 	if err != nil || stored.IsZero() {
-		return err
+		return err // or it is gone, or not kept once acked, and cannot be fanned out again
 	}
 	return c.store(ctx, position{Created: created, Sequence: floor, Stored: stored})
-}
-
-// storedTime returns when the stream stored an event; the zero time if it is
-// gone, or not kept once acked: then it cannot be fanned out again.
-//
-// It asks the API of streams, not for a direct get, whose answer is the event
-// itself: nats.go takes an empty one with a header "Status" for an error.
-func (c *cursor) storedTime(ctx context.Context, seq uint64) (time.Time, error) {
-	request := fmt.Appendf(nil, `{"seq": %d}`, seq)
-	answer, err := c.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+c.stream, request)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("cannot read the cursor's event: %w", err)
-	}
-	var found struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Time time.Time `json:"time"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(answer.Data, &found); err != nil {
-		return time.Time{}, fmt.Errorf("cannot read the cursor's event: %w", err)
-	}
-	switch {
-	case found.Error == nil:
-		return found.Message.Time, nil
-	case found.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return time.Time{}, nil
-	default:
-		return time.Time{}, fmt.Errorf("cannot read the cursor's event: %w", found.Error)
-	}
 }
 
 func (c *cursor) store(ctx context.Context, p position) error {

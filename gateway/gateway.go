@@ -140,12 +140,17 @@ func (g *Gateway) run(ctx context.Context) error {
 		return ignoreStop(ctx, err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
+	patient, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
 	if err != nil {
 		return err
 	}
-	if err := g.prepare(ctx, js); err != nil {
+	if err := g.prepare(ctx, patient); err != nil {
 		return ignoreStop(ctx, err)
+	}
+	// A question that got lost with a connection is asked again soon.
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(3*time.Second))
+	if err != nil {
+		return err
 	}
 	state, err := js.KeyValue(ctx, g.names.StateBucket())
 	if err != nil {
@@ -197,11 +202,13 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		return err
 	}
 
+	backlog := newBacklog(g.opts.Registry, js, g.names, g.config, g.log)
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	var watch errgroup.Group
 	defer func() { stopBackground(); _ = watch.Wait() }()
 	truncator := &truncator{js: js, names: g.names, want: deliverConfig, clock: &g.clock, health: g.health, metrics: g.metrics}
 	watch.Go(func() error { truncator.run(background); return nil })
+	watch.Go(func() error { backlog.run(background); return nil })
 	watch.Go(func() error {
 		g.monitor(background, nc, js, map[string]*publish.Publisher{
 			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.DeadLettersStream(): dead,
@@ -223,7 +230,11 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	}
 	g.health.setQuietly("gateway", nil)
 	close(g.started)
-	g.log.Info("ready", zap.String("nats", g.NATSURL()), zap.String("durability", g.durability()), zap.String("admin", "http://"+g.AdminAddr()),
+	natsURL := nc.ConnectedUrlRedacted() // a URL may carry a password
+	if g.server != nil {
+		natsURL = g.server.URL()
+	}
+	g.log.Info("ready", zap.String("nats", natsURL), zap.String("durability", g.durability()), zap.String("admin", "http://"+g.AdminAddr()),
 		zap.Int("endpoints", len(g.config.Endpoints)), zap.Int("subscriptions", len(g.config.Subscriptions)))
 
 	<-ctx.Done()

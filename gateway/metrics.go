@@ -3,6 +3,8 @@ package gateway
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"fanjet/dlq"
 )
 
 // metrics are the instruments of matching and of what keeps the streams in
@@ -44,6 +46,9 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 	}
 	for _, s := range sources {
 		m.forSource(s)
+	}
+	for _, reason := range [...]dlq.Reason{dlq.ReasonTooLarge, dlq.ReasonUnpublishable} {
+		m.unpublished.WithLabelValues(string(reason))
 	}
 	return m
 }

@@ -69,6 +69,8 @@ func (m *metrics) forEndpoint(name string) endpointMetrics {
 	for _, class := range classes {
 		em.attempts[class] = m.attempts.WithLabelValues(name, string(class))
 	}
-	m.dead.WithLabelValues(name, string(dlq.ReasonExhausted))
+	for _, reason := range [...]dlq.Reason{dlq.ReasonExhausted, dlq.ReasonExpired, dlq.ReasonRejected, dlq.ReasonBlockedDestination} {
+		m.dead.WithLabelValues(name, string(reason))
+	}
 	return em
 }

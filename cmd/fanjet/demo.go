@@ -155,7 +155,7 @@ func (d *demo) publish(ctx context.Context) error {
 		if to == "" {
 			to = "nobody: " + e.why
 		}
-		fmt.Fprintf(d.out, "   %s/%d  %-26s %-52s for %s\n", ack.Stream, ack.Sequence, e.subject, e.data, to)
+		fmt.Fprintf(d.out, "   %s/%d  %-27s %-52s for %s\n", ack.Stream, ack.Sequence, e.subject, e.data, to)
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (d *demo) await(ctx context.Context, want []demoPair, how string) error {
 		if err != nil {
 			return fmt.Errorf("%s was not delivered to %s within %v", pair.event, pair.endpoint, stepTimeout)
 		}
-		fmt.Fprintf(d.out, "   %-13s %s  %-26s attempt %s  %s\n", pair.endpoint, hook.id, hook.subject, hook.attempt, how)
+		fmt.Fprintf(d.out, "   %-13s %s  %-27s attempt %s  %s\n", pair.endpoint, hook.id, hook.subject, hook.attempt, how)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (r *demoReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.ids[pair.event][hook.id] = true
 	}
 	if r.echo != nil {
-		fmt.Fprintf(r.echo, "   %-13s %s  %-26s attempt %s  %s\n", endpoint, hook.id, hook.subject, hook.attempt, body)
+		fmt.Fprintf(r.echo, "   %-13s %s  %-27s attempt %s  %s\n", endpoint, hook.id, hook.subject, hook.attempt, body)
 	}
 	if r.down[endpoint] {
 		r.failed++

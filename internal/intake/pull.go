@@ -146,7 +146,7 @@ func (p *puller) status(m *nats.Msg) (done bool, err error) {
 		case strings.Contains(lower, "batch completed"), strings.Contains(lower, "exceeds maxbytes"):
 			return true, nil // no more fits
 		case strings.Contains(lower, "server shutdown"), strings.Contains(lower, "leadership change"):
-			return true, errors.New("the consumer moves to another server")
+			return true, errors.New("the server of the consumer stops, or another one takes over")
 		}
 	}
 	return true, fmt.Errorf("the server refuses to send: %s %s", code, description)
