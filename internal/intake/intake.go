@@ -26,7 +26,8 @@ type Options struct {
 	Conn             *nats.Conn // required
 	Stream, Consumer string     // what to receive from; required
 	// Open makes sure that the consumer exists. It is called before receiving,
-	// and again, after a pause, whenever receiving failed. Required.
+	// and again, after a pause, whenever receiving failed. Its context ends when
+	// the connection is lost. Required.
 	Open func(ctx context.Context) error
 	// Handle takes a message. It must not block; the message is held until it
 	// is settled. Required.
@@ -83,7 +84,7 @@ func (in *Intake) Run(ctx context.Context) {
 	const minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
 	pause := minPause
 	for ctx.Err() == nil {
-		err := in.opts.Open(ctx)
+		err := in.open(ctx)
 		if err == nil {
 			var received bool
 			received, err = in.receive(ctx)
@@ -101,6 +102,25 @@ func (in *Intake) Run(ctx context.Context) {
 		}
 		pause = min(2*pause, maxPause)
 	}
+}
+
+// open calls Open. What it asks of a server whose connection breaks is never
+// answered: it is not waited for.
+func (in *Intake) open(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	lost := in.opts.Conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	defer in.opts.Conn.RemoveStatusListener(lost) // also ends the goroutine
+	go func() {
+		if _, ok := <-lost; ok {
+			cancel(nats.ErrDisconnected)
+		}
+	}()
+	err := in.opts.Open(ctx)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 func (in *Intake) state(err error) {

@@ -2,8 +2,10 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -374,4 +376,40 @@ func TestNoBeatsWhileDisconnected(t *testing.T) {
 		info, err := b.consumer.Info(t.Context())
 		return err == nil && info.AckFloor.Stream == 1
 	})
+}
+
+// What Open asks of a server whose connection breaks is never answered, and not
+// waited for. A server says that it shuts down, so that is when Open is called.
+func TestLostConnectionEndsOpen(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	ended := make(chan error, 1)
+	b := setup(t, func(o *Options) {
+		o.Open = func(ctx context.Context) error {
+			if calls.Add(1) == 2 {
+				<-ctx.Done() // for an answer that does not come
+				ended <- context.Cause(ctx)
+				return ctx.Err()
+			}
+			return nil
+		}
+	})
+	b.publish(1)
+	b.receive(1)
+	if err := b.js.DeleteConsumer(t.Context(), "S", "c"); err != nil {
+		t.Fatal(err)
+	}
+	b.waitFor("it opens again", func() bool { return calls.Load() == 2 })
+	if err := b.server.Conn().ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, nats.ErrDisconnected) {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits on")
+	}
+	b.waitFor("it tries again", func() bool { return calls.Load() > 2 })
 }
