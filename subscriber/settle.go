@@ -85,11 +85,13 @@ func (d *Dispatcher) publishSchedule(ctx context.Context, m *intake.Message, env
 	h := wire.EventHeaders(m.Msg.Header)
 	env.WriteTo(h)
 	maps.Copy(h, more)
+	// The same schedule published twice replaces itself, and once it has fired
+	// it is known by the message that it was made from.
+	h[nats.MsgIdHdr] = []string{position(m).HopID()}
 	// nats.go's own option truncates to whole seconds.
 	h[headerSchedule] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
 	h[headerScheduleTarget] = []string{d.opts.Names.DueSubject(env.Endpoint)}
 	return d.opts.Retries.Publish(ctx, &nats.Msg{
-		// The same schedule published twice replaces itself.
 		Subject: d.opts.Names.RetrySubject(env.Endpoint, env.Key),
 		Header:  h,
 		Data:    m.Msg.Data,
