@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 )
 
 // Class groups the outcomes of attempts for metrics and decisions.
@@ -25,12 +26,13 @@ const (
 	ClassConnect     Class = "connect"     // no connection, or it broke
 	ClassTLS         Class = "tls"         // handshake or certificate
 	ClassBlocked     Class = "blocked"     // the egress policy forbids the address
+	ClassLocal       Class = "local"       // this machine has no more file descriptors; not the endpoint's failure
 	ClassInterrupted Class = "interrupted" // a shutdown; not the endpoint's failure
 )
 
 // classes lists all of them, for metrics.
 var classes = [...]Class{
-	Class2xx, Class3xx, Class4xx, Class5xx, ClassTimeout, ClassDNS, ClassConnect, ClassTLS, ClassBlocked, ClassInterrupted,
+	Class2xx, Class3xx, Class4xx, Class5xx, ClassTimeout, ClassDNS, ClassConnect, ClassTLS, ClassBlocked, ClassLocal, ClassInterrupted,
 }
 
 func statusClass(status int) Class {
@@ -60,6 +62,8 @@ func classOf(err error) Class {
 		return ClassInterrupted
 	case errors.Is(err, ErrBlocked):
 		return ClassBlocked
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return ClassLocal
 	case errors.As(err, &dns):
 		return ClassDNS
 	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):

@@ -14,6 +14,7 @@ type verb int
 const (
 	ack        verb = iota // delivered
 	giveBack               // no attempt was made of it: somebody takes it again
+	postpone               // the same, at a later time
 	reschedule             // try again at a later time
 	deadLetter             // give it up
 )
@@ -21,7 +22,7 @@ const (
 // decision is a verb and what it needs.
 type decision struct {
 	verb   verb
-	at     time.Time  // reschedule: when
+	at     time.Time  // postpone and reschedule: when
 	reason dlq.Reason // deadLetter: why
 }
 
@@ -33,6 +34,8 @@ func decide(r Result, env *wire.Envelope, ep *Endpoint, now time.Time, random fl
 		return decision{verb: ack}
 	case r.Class == ClassInterrupted:
 		return decision{verb: giveBack}
+	case r.Class == ClassLocal:
+		return decision{verb: postpone, at: now.Add(localWait)}
 	case r.Class == ClassBlocked:
 		// No later attempt can reach it either, until somebody changes the policy.
 		return decision{verb: deadLetter, reason: dlq.ReasonBlockedDestination}

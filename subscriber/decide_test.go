@@ -3,7 +3,11 @@ package subscriber
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,6 +65,22 @@ func TestDecide(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+// What this machine cannot do is no failure of the endpoint: the same attempt
+// comes again.
+func TestOwnLimitsAreNoAttempt(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	ep := &Endpoint{Retry: Retry{MaxAge: time.Hour}} // one attempt
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
+		err := &url.Error{Op: "Post", Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", errno)}}
+		env := &wire.Envelope{Attempt: 1, Accepted: now.Add(-100 * time.Hour)}
+		got := decide(Result{Err: err, Class: classOf(err)}, env, ep, now, 0.5)
+		if got.verb == deadLetter || got.verb == reschedule || !got.at.After(now) {
+			t.Errorf("%v: %+v", err, got)
+		}
 	}
 }
 

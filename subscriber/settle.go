@@ -25,6 +25,7 @@ const (
 
 // Waits that are no attempts.
 const (
+	localWait  = 10 * time.Second // until this machine is asked again for what it did not have
 	letterWait = 10 * time.Second // until a dead letter that was not taken is tried again
 	orphanWait = 30 * time.Second // until an unknown endpoint is looked up again
 )
@@ -39,6 +40,9 @@ func (d *Dispatcher) settle(ctx context.Context, m *intake.Message, ep *endpoint
 		return
 	case giveBack:
 		m.Nak()
+		return
+	case postpone:
+		d.schedule(ctx, m, env, todo.at, env.Attempt-1)
 		return
 	}
 
