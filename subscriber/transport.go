@@ -43,6 +43,9 @@ func newClient(slots int, egress Egress, refuse []netip.AddrPort) *retryablehttp
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxResponseHeader,
 		WriteBufferSize:        8 << 10,
+		// A connection of HTTP/2 that fell silent would be used again until its
+		// streams are used up: an attempt that times out does not close it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	return &retryablehttp.Client{
 		HTTPClient: &http.Client{
