@@ -257,6 +257,31 @@ func TestRemovedEndpointIsDeadLetteredAfterTheGraceTime(t *testing.T) {
 	}
 }
 
+// When nobody can tell since when an endpoint is gone, its deliveries wait as
+// schedules all the same, and do not go round in circles.
+func TestUnknownEndpointWithoutState(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	names := w.gw.names
+	seq := w.publish("events.x", "{}", nil)
+	w.delivered("a", 1)
+	if err := w.js.DeleteKeyValue(t.Context(), names.StateBucket()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.js.PublishMsg(t.Context(), w.delivery("gone", seq)); err != nil {
+		t.Fatal(err)
+	}
+	w.waitFor("it waits as a schedule", func() bool { return w.messages(names.RetriesStream()) == 1 })
+	consumer, err := w.js.Consumer(t.Context(), names.DeliveriesStream(), names.DeliverConsumer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := consumer.CachedInfo().NumRedelivered; n != 0 {
+		t.Errorf("%d deliveries came again", n)
+	}
+}
+
 // A message that somebody published on our subjects is no delivery: it is
 // never signed, and it is not lost either.
 func TestForeignMessageIsDeadLettered(t *testing.T) {

@@ -157,8 +157,9 @@ func (d *Dispatcher) giveBack(m *intake.Message, env wire.Envelope, err error) {
 func (d *Dispatcher) orphan(ctx context.Context, dl *delivery, env wire.Envelope) {
 	since, err := d.removals.since(ctx, env.Endpoint)
 	if err != nil {
-		d.giveBack(dl.msg, env, err)
-		return
+		d.log.Error("it is not known since when an endpoint is missing; its delivery waits", zap.String("endpoint", env.Endpoint),
+			zap.String("id", env.EventID), zap.Error(err))
+		since = time.Now()
 	}
 	gone := time.Since(since)
 	if gone < d.opts.RemovalGrace {
