@@ -372,3 +372,39 @@ func TestIDInProcessIsNoRefusal(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Messages that are too large leave no batches behind that were begun and never
+// committed: the server allows 50 of them and forgets one after ten seconds.
+func TestTooLargeMessagesHoldNobodyUp(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{})
+	p := start(t, s, Options{})
+	large := make([]byte, s.Conn().MaxPayload())
+	const n = 2000
+	var c collector
+	c.expect(n)
+	for i := range n {
+		m := message(i, fmt.Sprint("id-", i))
+		if i%50 == 49 {
+			m.Data = large
+		}
+		enqueue(t, p, &c, m)
+	}
+	refused := 0
+	for _, err := range c.wait() {
+		if IsTooLarge(err) {
+			refused++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	if refused != n/50 {
+		t.Errorf("%d refused", refused)
+	}
+	if got := len(bodies(t, stream)); got != n-n/50 {
+		t.Errorf("stored %d", got)
+	}
+	if p.batchSeq > 10*n/50 {
+		t.Errorf("%d batches were begun", p.batchSeq)
+	}
+}

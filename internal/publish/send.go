@@ -20,6 +20,9 @@ const (
 	headerBatchCommit = "Nats-Batch-Commit"
 )
 
+// batchHeaders bounds what those headers add to a message, in bytes.
+const batchHeaders = 256
+
 // Waits between two tries while messages are held.
 const (
 	minHold = 50 * time.Millisecond
@@ -97,6 +100,13 @@ func (p *Publisher) try(items []item) error {
 		return p.request(ctx, last, 0)
 	}
 
+	// Nothing is staged in vain: the server keeps a batch that is never committed
+	// for ten seconds, and refuses all when there are 50.
+	for i := range items {
+		if items[i].size+batchHeaders > int(p.opts.Conn.MaxPayload()) {
+			return nats.ErrMaxPayload // unless it fits alone
+		}
+	}
 	p.batchSeq++
 	id := []string{p.batchPrefix + strconv.FormatUint(p.batchSeq, 36)}
 	for i := range items {
