@@ -40,10 +40,13 @@ should, with 1 otherwise.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		err := runDemo(ctx, g, once)
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil // interrupted
+		switch {
+		case ctx.Err() == nil || !errors.Is(err, context.Canceled):
+			return err
+		case once:
+			return errors.New("interrupted before the end of the tour")
 		}
-		return err
+		return nil
 	}
 	return cmd
 }
@@ -134,6 +137,9 @@ func (d *demo) tour(ctx context.Context, gw *gateway.Gateway, ended chan error) 
 
 	for _, do := range []func(context.Context) error{d.publish, d.deliver, d.deadLetter, d.replay, d.account} {
 		if err := do(ctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err() // interrupted
+			}
 			fmt.Fprintf(d.out, "\n   FAILED: %v\n", err)
 			return errSilent
 		}
