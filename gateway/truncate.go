@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	truncateEvery = 250 * time.Millisecond
+	truncateEvery = 500 * time.Millisecond
 	// truncateStep bounds one purge, so that none holds the stream for long.
 	truncateStep = 50_000
 )

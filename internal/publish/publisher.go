@@ -39,7 +39,7 @@ type Options struct {
 	// instead of holding them until there is room.
 	FailWhenFull bool
 
-	MaxBatch      int           // messages in a batch; default 500, at most 1,000
+	MaxBatch      int           // messages in a batch; default and limit of the server 1,000
 	MaxBatchBytes int           // bytes in a batch; default 8 MiB
 	MaxQueue      int           // messages waiting; Enqueue blocks beyond it; default 4,096
 	MaxQueueBytes int           // bytes waiting; default 64 MiB
@@ -47,7 +47,7 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	o.MaxBatch = min(cmp.Or(o.MaxBatch, 500), 1000)
+	o.MaxBatch = min(cmp.Or(o.MaxBatch, 1000), 1000)
 	o.MaxBatchBytes = cmp.Or(o.MaxBatchBytes, 8<<20)
 	o.MaxQueue = cmp.Or(o.MaxQueue, 4096)
 	o.MaxQueueBytes = cmp.Or(o.MaxQueueBytes, 64<<20)
