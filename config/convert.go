@@ -57,7 +57,7 @@ func (d *decoder) convert(src *source, in ast.Node, parent *node, name string) *
 	case *ast.AliasNode:
 		d.errorf(n, `YAML aliases are not supported: if this is a subject with the wildcard *, put it in quotes, such as "*.paid"`)
 	case *ast.TagNode:
-		d.errorf(n, "YAML tags are not supported: remove the tag, and put the value in quotes if it is text")
+		d.errorf(n, "YAML tags are not supported: if this is text that begins with !, such as a filter, put it in quotes; else remove the tag")
 	default:
 		d.errorf(n, "this kind of YAML value is not supported")
 	}

@@ -39,7 +39,7 @@ func (d *decoder) parse(src *source) *node {
 		d.errorf(whole, "the file is larger than %d MiB: split it with include", maxFileSize>>20)
 		return nil
 	case !utf8.ValidString(src.text):
-		d.errorf(whole, "the file is not UTF-8 text")
+		d.errorf(firstInvalid(src), "this is not UTF-8 text: save the file as UTF-8")
 		return nil
 	}
 	src.text = strings.TrimPrefix(src.text, "\ufeff") // byte order mark
@@ -89,6 +89,20 @@ func (d *decoder) onlyDocument(src *source, file *ast.File) ast.Node {
 	return found
 }
 
+// firstInvalid is a node that stands for the first byte that is not UTF-8.
+func firstInvalid(src *source) *node {
+	n := &node{source: src, line: 1, column: 1}
+	for i, r := range src.text {
+		if _, size := utf8.DecodeRuneInString(src.text[i:]); r == utf8.RuneError && size == 1 {
+			break
+		}
+		if n.column++; r == '\n' {
+			n.line, n.column = n.line+1, 1
+		}
+	}
+	return n
+}
+
 // at is a node that stands for the place of a token.
 func at(src *source, tk *token.Token) *node {
 	n := &node{source: src}
@@ -105,12 +119,35 @@ func syntaxHint(err yaml.Error) string {
 		return ": indent with spaces, not tabs"
 	case strings.Contains(err.GetMessage(), "alias"), strings.HasPrefix(strings.TrimSpace(tk.Value), ">"), tk.Prev != nil && tk.Prev.Type == token.AliasType:
 		return `: put subjects with * or > in quotes, such as "orders.*"`
-	case strings.Contains(err.GetMessage(), "mapping value is not allowed"):
-		return `: a value that contains ": " needs quotes`
-	case strings.Contains(err.GetMessage(), "reserved character"), strings.Contains(err.GetMessage(), "directive"):
-		return ": put the value in quotes"
+	case tk.Value == "]", tk.Value == "}":
+		return ": a bracket is closed that was not opened"
+	}
+	for _, h := range syntaxHints {
+		if strings.Contains(err.GetMessage(), h.message) {
+			return ": " + h.hint
+		}
 	}
 	return ""
+}
+
+// syntaxHints say what is meant by messages of the parser; of several whose
+// beginning is the same, the longer one comes first.
+var syntaxHints = [...]struct{ message, hint string }{
+	{"mapping value is not allowed", `a value that contains ": " needs quotes`},
+	{"reserved character", "put the value in quotes"},
+	{"directive", "put the value in quotes"},
+	{"unknown escape character", `put the value in single quotes, where \ has no meaning, or write \\`},
+	{"end character of", "the quote that begins here is not closed"},
+	{"must be specified", "a bracket or a quote before this is not closed, or a comma is missing"},
+	{"flow map", "a { is not closed, or a comma is missing"},
+	{"could not find map value", "a { is not closed, or a value is missing"},
+	{"unexpected key name", "write keys as key: value, with a colon and a space behind it"},
+	{"non-map value", "write keys as key: value, with a colon and a space behind it"},
+	{"invalid key", "write keys as key: value, with a colon and a space behind it"},
+	{"map key-value is pre-defined", `the value ended with the quote before this: put all of it in quotes of the other kind, as in '"a" == "b"'`},
+	{"value is not allowed in this context", "keys of one map begin in the same column: check the indentation"},
+	{"block sequence entries", "a list with dashes begins in a line of its own"},
+	{"invalid header option", "begin the text in the next line, or leave out the | or >"},
 }
 
 // tooComplex finds the first token that exceeds a bound.
