@@ -3,6 +3,10 @@ package gateway
 import (
 	"fmt"
 	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +39,33 @@ func TestStopLetsAttemptsEnd(t *testing.T) {
 	if n := len(w.hook.all()); n != 10 {
 		t.Errorf("%d requests for 10 events", n)
 	}
+}
+
+// A gateway that has stopped leaves no connections behind.
+func TestStopClosesConnections(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var open atomic.Int32
+	hook := httptest.NewUnstartedServer(w.hook)
+	hook.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	hook.Start()
+	t.Cleanup(hook.Close)
+	w.cfg.Endpoints[0].URL.Host = hook.Listener.Addr().String()
+	w.start()
+	w.publish("events.x", "{}", nil)
+	w.delivered("a", 1)
+	if open.Load() == 0 {
+		t.Fatal("no connection was kept")
+	}
+	w.stop()
+	w.waitFor("the connections are closed", func() bool { return open.Load() == 0 })
 }
 
 // An attempt that a stop cuts off was not made: the next one has its number.

@@ -165,6 +165,9 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	defer timer.Stop()
 	close(d.idle)
 	d.workers.Wait()
+	for _, ep := range d.endpoints {
+		ep.client.HTTPClient.CloseIdleConnections()
+	}
 
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
