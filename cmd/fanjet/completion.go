@@ -8,6 +8,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// completeWords lets the Tab key offer words for the value of a flag.
+func completeWords(cmd *cobra.Command, flag string, words ...string) {
+	// It fails only when there is no such flag, or when it has words already.
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
 func newCompletionCommand(g *globals) *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{

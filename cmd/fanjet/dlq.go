@@ -54,6 +54,11 @@ func addDLQFilter(cmd *cobra.Command) *dlqFilter {
 	flags.StringVar(&f.until, "until", "", "dead-lettered before this `TIME`")
 	flags.StringVar(&f.id, "id", "", "letters of the event with this webhook-id")
 	flags.IntVar(&f.limit, "limit", 0, "only the oldest so many; 0 means all")
+	var reasons []string
+	for _, reason := range dlq.Reasons() {
+		reasons = append(reasons, string(reason))
+	}
+	completeWords(cmd, "reason", reasons...)
 	return f
 }
 

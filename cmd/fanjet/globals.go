@@ -27,6 +27,8 @@ func (g *globals) addFlags(root *cobra.Command) {
 	flags.StringVar(&g.nats, "nats", "", "NATS `URL`, instead of the configuration's")
 	flags.Var(newChoice(&g.logLevel, "info", "debug", "warn", "error"), "log-level", "what to log: debug, info, warn or error")
 	flags.Var(newChoice(&g.logFormat, "auto", "json", "console"), "log-format", "json or console; auto means console on a terminal, else json")
+	completeWords(root, "log-level", "info", "debug", "warn", "error")
+	completeWords(root, "log-format", "auto", "json", "console")
 }
 
 // fromEnvironment sets the global flags that FANJET_… variables mirror:

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -68,7 +70,9 @@ configuration file is read.`,
 		}
 		ev.Header = header
 		if data != "" {
-			if ev.Data, err = g.readFile(data); err != nil {
+			if ev.Data, err = g.readFile(data); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("--data: there is no file %q; a body that is in no file is piped in with --data -", data)
+			} else if err != nil {
 				return fmt.Errorf("--data: %w", err)
 			}
 		}

@@ -19,6 +19,7 @@ type output struct{ format string }
 func addOutputFlag(cmd *cobra.Command) *output {
 	o := &output{}
 	cmd.Flags().VarP(newChoice(&o.format, "table", "json"), "output", "o", "table for people, json for programs")
+	completeWords(cmd, "output", "table", "json")
 	return o
 }
 
