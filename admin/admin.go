@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,8 +70,12 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("admin.listen: %w; choose another port if the address is in use", err)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("admin.listen: %s is taken by another process, perhaps a gateway that runs already: "+
+			"stop it, or choose another port", address)
+	case err != nil:
+		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
 	return &Server{listener: listener, http: newHTTPServer(opts, errorLog)}, nil
 }

@@ -191,7 +191,7 @@ func TestNewRefuses(t *testing.T) {
 		"[::]:8422":             "not a loopback address",
 		"10.0.0.1:8422":         "not a loopback address",
 		"example.com:8422":      "not a loopback address",
-		taken.Addr().String():   "in use",
+		taken.Addr().String():   taken.Addr().String() + " is taken by another process",
 		"127.0.0.1:no-such-one": "admin.listen",
 	} {
 		_, err := New(Options{Listen: listen, Gatherer: prometheus.NewRegistry(), Ready: func() error { return nil }})
