@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func testEndpoint(t *testing.T, rawURL string, egress Egress, change ...func(*En
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(ep.client.HTTPClient.CloseIdleConnections)
+	t.Cleanup(ep.closeIdle)
 	return ep
 }
 
@@ -162,6 +163,10 @@ func TestAttemptOutcomes(t *testing.T) {
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 		}, 307, Class3xx, 0},
+		{"redirect to nowhere", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "http://[::x")
+			w.WriteHeader(302)
+		}, 302, Class3xx, 0},
 		{"too many", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(429) }, 429, Class4xx, 7 * time.Second},
 		{"unavailable", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(503) }, 503, Class5xx, 7 * time.Second},
 		{"asks although it must not", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(500) }, 500, Class5xx, 0},
@@ -256,11 +261,6 @@ func TestNoResponse(t *testing.T) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
 	plain := receiver(t, func(http.ResponseWriter, *http.Request) { t.Error("a blocked address was reached") })
 	plainAsTLS := receiver(t, func(http.ResponseWriter, *http.Request) {})
 	strict := Egress{AllowHTTP: true, Ports: []uint16{80, 443}}
@@ -271,7 +271,7 @@ func TestNoResponse(t *testing.T) {
 	}{
 		{"certificate of nobody we trust", secure.URL, loopback, ClassTLS},
 		{"no TLS there", strings.Replace(plainAsTLS.URL, "http:", "https:", 1), loopback, ClassTLS},
-		{"nobody listens", "http://" + closed.Addr().String(), loopback, ClassConnect},
+		{"nobody listens", "http://127.0.0.1:1", loopback, ClassConnect},
 		{"no such name", "http://name.invalid", loopback, ClassDNS},
 		{"loopback", plain.URL, strict, ClassBlocked},
 		{"loopback by name", strings.Replace(plain.URL, "127.0.0.1", "localhost", 1), strict, ClassBlocked},
@@ -373,5 +373,56 @@ func TestDescribeNamesTheClass(t *testing.T) {
 	}
 	if got := (Result{Status: 500}).describe(); got != "" {
 		t.Error(got)
+	}
+}
+
+// An attempt that fails closes no connection but its own.
+func TestFailureKeepsOtherConnections(t *testing.T) {
+	t.Parallel()
+	arrived, release := make(chan struct{}, 2), make(chan struct{})
+	var connections atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("Webhook-Id") {
+		case "msg_fails":
+			panic(http.ErrAbortHandler)
+		case "msg_waits":
+			arrived <- struct{}{}
+			<-release
+		}
+	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	ep := testEndpoint(t, s.URL, loopback)
+	attempt := func(id string) (result Result) {
+		ep.attempt(t.Context(), &wire.Envelope{EventID: id, Attempt: 1}, nil, []byte("{}"), func(r Result) { result = r })
+		return result
+	}
+	// Three connections, all idle in the end.
+	var waiting sync.WaitGroup
+	for range 2 {
+		waiting.Go(func() { attempt("msg_waits") })
+		<-arrived
+	}
+	attempt("msg_passes")
+	close(release)
+	waiting.Wait()
+	if n := connections.Load(); n != 3 {
+		t.Fatalf("%d connections", n)
+	}
+	// One attempt fails on one of them, and its retry on another.
+	if r := attempt("msg_fails"); r.Class != ClassConnect {
+		t.Fatalf("%+v", r)
+	}
+	before := connections.Load()
+	for range 3 {
+		attempt("msg_passes")
+	}
+	if n := connections.Load() - before; n != 0 {
+		t.Errorf("%d new connections although one was left", n)
 	}
 }

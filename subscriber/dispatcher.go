@@ -166,7 +166,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	close(d.idle)
 	d.workers.Wait()
 	for _, ep := range d.endpoints {
-		ep.client.HTTPClient.CloseIdleConnections()
+		ep.closeIdle()
 	}
 
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

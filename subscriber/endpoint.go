@@ -15,6 +15,7 @@ import (
 type endpoint struct {
 	Endpoint
 	client    *retryablehttp.Client
+	closeIdle func() // closes its connections that nobody uses
 	signer    *webhook.Signer
 	userAgent string
 	metrics   endpointMetrics
@@ -34,9 +35,11 @@ func newEndpoint(settings Endpoint, o *Options, refuse []netip.AddrPort, m *metr
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", settings.Name, err)
 	}
+	client, closeIdle := newClient(settings.MaxInFlight, o.Egress, refuse)
 	return &endpoint{
 		Endpoint:  settings,
-		client:    newClient(settings.MaxInFlight, o.Egress, refuse),
+		client:    client,
+		closeIdle: closeIdle,
 		signer:    signer,
 		userAgent: "Fanjet/" + o.Version,
 		metrics:   m.forEndpoint(settings.Name),

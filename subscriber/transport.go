@@ -25,7 +25,9 @@ const (
 // cookies. Every address is checked when it is dialled, after DNS. The only
 // retry is an immediate one when a connection that was kept alive turns out to
 // be dead before any byte of the response; everything longer is a schedule.
-func newClient(slots int, egress Egress, refuse []netip.AddrPort) *retryablehttp.Client {
+//
+// closeIdle closes the connections that nobody uses.
+func newClient(slots int, egress Egress, refuse []netip.AddrPort) (client *retryablehttp.Client, closeIdle func()) {
 	dialer := &net.Dialer{
 		Timeout:   10 * time.Second,
 		KeepAlive: 30 * time.Second,
@@ -49,14 +51,29 @@ func newClient(slots int, egress Egress, refuse []netip.AddrPort) *retryablehttp
 	}
 	return &retryablehttp.Client{
 		HTTPClient: &http.Client{
-			Transport:     transport,
+			Transport:     oneHop{transport},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		RetryMax:     1,
 		CheckRetry:   retryDeadConnection,
 		Backoff:      func(time.Duration, time.Duration, int, *http.Response) time.Duration { return 0 },
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}, transport.CloseIdleConnections
+}
+
+// oneHop is a transport whose redirects are answers like others: a Location
+// that cannot be read does not turn a 302 into an error. It also hides that
+// idle connections can be closed, for retryablehttp would close all of the
+// endpoint's after each attempt that failed.
+type oneHop struct{ transport *http.Transport }
+
+// RoundTrip implements [http.RoundTripper].
+func (h oneHop) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := h.transport.RoundTrip(req)
+	if err == nil {
+		resp.Header.Del("Location")
 	}
+	return resp, err
 }
 
 // connection is what a try learned about the connection that it used.

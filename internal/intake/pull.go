@@ -24,7 +24,7 @@ const (
 	// long a stop takes, and keeps a pinned client pinned.
 	fetchWait = 500 * time.Millisecond
 	// answerWait is how much later the server may say that the wait is over.
-	answerWait = 5 * time.Second
+	answerWait = 2 * time.Second
 
 	headerStatus      = "Status"
 	headerDescription = "Description"
@@ -88,6 +88,9 @@ func (p *puller) close(admit func(*nats.Msg)) {
 // errUnanswered means that the server said nothing about a request.
 var errUnanswered = errors.New("the server does not answer pull requests")
 
+// errNoRoom means that the next message is larger than what was asked for.
+var errNoRoom = errors.New("the next message is larger than what is asked for at a time: it was stored when the server's max_payload was larger")
+
 // pull makes one request and hands every message to admit. It returns when
 // the request is answered in full or its wait is over.
 func (p *puller) pull(count, size int, admit func(*nats.Msg)) error {
@@ -101,6 +104,7 @@ func (p *puller) pull(count, size int, admit func(*nats.Msg)) error {
 		return fmt.Errorf("cannot pull: %w", err)
 	}
 	p.wait.Reset(fetchWait + answerWait)
+	asked := count
 	for count > 0 {
 		select {
 		case m := <-p.msgs:
@@ -115,7 +119,11 @@ func (p *puller) pull(count, size int, admit func(*nats.Msg)) error {
 			if m.Subject != inbox {
 				continue // about an earlier request
 			}
-			if done, err := p.status(m); done || err != nil {
+			done, err := p.status(m)
+			if errors.Is(err, errNoRoom) && count < asked {
+				return nil // what came before it filled the room
+			}
+			if done || err != nil {
 				return err
 			}
 		case <-p.wait.C:
@@ -143,8 +151,10 @@ func (p *puller) status(m *nats.Msg) (done bool, err error) {
 		return true, nats.ErrNoResponders
 	case "409":
 		switch lower := strings.ToLower(description); {
-		case strings.Contains(lower, "batch completed"), strings.Contains(lower, "exceeds maxbytes"):
-			return true, nil // no more fits
+		case strings.Contains(lower, "batch completed"):
+			return true, nil
+		case strings.Contains(lower, "exceeds maxbytes"):
+			return true, errNoRoom
 		case strings.Contains(lower, "server shutdown"), strings.Contains(lower, "leadership change"):
 			return true, errors.New("the server of the consumer stops, or another one takes over")
 		}
