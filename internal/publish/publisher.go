@@ -2,7 +2,8 @@
 // publisher that every hop of a delivery uses.
 //
 // Batches form by themselves. While one commit is in flight the next batch
-// fills; a message that is alone goes out at once. A batch is an atomic one
+// fills; a message that is alone goes out at once, and a few go one after the
+// other where that is sooner done. A batch is an atomic one
 // (nats-server 2.12 and newer): one write to the disk for all of it, and all
 // or nothing is stored. One commit is in flight at a time, so what is enqueued
 // in order is stored in order.
@@ -94,6 +95,7 @@ type Publisher struct {
 
 	batchPrefix string
 	batchSeq    uint64
+	pace        pace
 }
 
 // New starts a publisher; Close ends it.
@@ -105,6 +107,7 @@ func New(o Options) *Publisher {
 		reset:       watchResets(o.Conn),
 		wake:        make(chan struct{}, 1),
 		finished:    make(chan struct{}),
+		pace:        newPace(),
 		batchPrefix: nats.NewInbox()[len(nats.InboxPrefix):] + "-",
 	}
 	p.room.L = &p.mu

@@ -57,6 +57,7 @@ func start(t *testing.T, s *natstest.Server, o Options) *Publisher {
 	t.Helper()
 	o.Conn, o.Stream = s.Conn(), "S"
 	p := New(o)
+	p.pace.single = time.Hour // only batches, unless a test says otherwise
 	t.Cleanup(p.Close)
 	return p
 }
@@ -121,6 +122,29 @@ func TestStoresInOrderInFewCommits(t *testing.T) {
 	}
 	if p.batchSeq == 0 || p.batchSeq > n/10 {
 		t.Errorf("%d atomic batches for %d messages", p.batchSeq, n)
+	}
+}
+
+// A few messages go one by one where that is sooner done, in order as well.
+func TestFewGoOneByOne(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{})
+	p := start(t, s, Options{})
+	p.pace = newPace()
+	var c collector
+	c.expect(5)
+	items := make([]item, 5)
+	for i := range items {
+		items[i] = item{msg: message(i, fmt.Sprint("id-", i)), done: &c}
+	}
+	p.send(items)
+	for i, err := range c.wait() {
+		if err != nil {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	if got := strings.Join(bodies(t, stream), " "); got != "0 1 2 3 4" || p.batchSeq != 0 {
+		t.Errorf("stored %s with %d batches", got, p.batchSeq)
 	}
 }
 

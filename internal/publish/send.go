@@ -31,11 +31,19 @@ const (
 
 // send publishes the items, in order, and completes each.
 func (p *Publisher) send(items []item) {
+	if p.pace.oneByOne(len(items)) {
+		for i := range items {
+			p.send(items[i : i+1])
+		}
+		return
+	}
 	wait := minHold
 	for {
+		began := time.Now()
 		err := p.try(items)
 		switch verdict(err) {
 		case stored:
+			p.pace.observe(len(items), time.Since(began))
 			p.setHeld(nil)
 			complete(items, nil)
 			return
