@@ -57,7 +57,7 @@ type matcher struct {
 func (m *matcher) init() {
 	m.log = m.log.Named("match").With(zap.String("source", m.source.Stream))
 	m.sampled = m.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(c, time.Second, 5, 0)
+		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
 	}))
 	m.queue = make(chan *intake.Message, matchWindow)
 	m.in = intake.New(intake.Options{

@@ -31,7 +31,7 @@ type Result struct {
 
 // Causes that end an attempt early.
 var (
-	errTimeout     = errors.New("timeout")
+	errTimeout     = errors.New("no response in time")
 	errInterrupted = errors.New("interrupted by a shutdown")
 )
 

@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"fanjet/dlq"
 	"fanjet/internal/intake"
@@ -73,6 +74,7 @@ const AckWait = 10 * time.Second
 type Dispatcher struct {
 	opts      Options
 	log       *zap.Logger
+	sampled   *zap.Logger // for what may happen with every delivery
 	metrics   *metrics
 	endpoints map[string]*endpoint
 	removals  *removals
@@ -105,6 +107,9 @@ func New(o Options) (*Dispatcher, error) {
 		random:    rand.Float64,
 		idle:      make(chan *delivery),
 	}
+	d.sampled = d.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
+	}))
 	for _, settings := range o.Endpoints {
 		ep, err := newEndpoint(settings, &o, o.Refuse, d.metrics)
 		if err != nil {

@@ -120,7 +120,7 @@ func (d *Dispatcher) deadLetter(ctx context.Context, m *intake.Message, env wire
 			d.giveBack(m, env, err)
 			return
 		}
-		d.log.Error("the dead letter is not taken; the delivery waits", zap.String("endpoint", env.Endpoint),
+		d.sampled.Error("the dead letter is not taken; the delivery waits", zap.String("endpoint", env.Endpoint),
 			zap.String("id", env.EventID), zap.Error(err))
 		// It must not stay in the fast lane: it would hold back the truncation.
 		err = d.publishSchedule(ctx, m, env, d.opts.ServerTime().Add(letterWait), dlq.VerdictHeader(reason, attempts))
