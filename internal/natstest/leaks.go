@@ -3,7 +3,12 @@ package natstest
 import "go.uber.org/goleak"
 
 // Leaks are the options for goleak where a NATS server ran in the test process:
-// a flush loop of the server's file store may outlive its shutdown by a moment.
+// loops of the server's file stores may outlive its shutdown, above all those of
+// atomic batches that were begun and never committed.
 func Leaks() []goleak.Option {
-	return []goleak.Option{goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop")}
+	const server = "github.com/nats-io/nats-server/v2/server."
+	return []goleak.Option{
+		goleak.IgnoreAnyFunction(server + "(*msgBlock).flushLoop"),
+		goleak.IgnoreAnyFunction(server + "(*fileStore).flushStreamStateLoop"),
+	}
 }
