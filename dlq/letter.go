@@ -72,8 +72,11 @@ func VerdictHeader(reason Reason, attempts int) nats.Header {
 // Verdict returns why a delivery has been given up already and after how many
 // attempts, or no reason if it has not.
 func Verdict(h nats.Header) (reason Reason, attempts int) {
-	attempts, _ = strconv.Atoi(h.Get(HeaderAttempts))
-	return Reason(h.Get(HeaderReason)), attempts
+	reason = Reason(h.Get(HeaderReason))
+	if reason != "" { // hardly any delivery has one
+		attempts, _ = strconv.Atoi(h.Get(HeaderAttempts))
+	}
+	return reason, attempts
 }
 
 // Letter is a dead letter as it is stored. Its JSON form is what `fanjet dlq`

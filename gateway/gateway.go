@@ -159,8 +159,8 @@ func (g *Gateway) run(ctx context.Context) error {
 	return g.work(ctx, nc, js, state)
 }
 
-// prepare checks the server, and creates and checks streams and consumers. What will pass is tried
-// again; what somebody must mend ends the start.
+// prepare checks the server, and creates and checks streams and consumers. What
+// will pass is tried again; what somebody must mend ends the start.
 func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 	return broker.Wait(ctx, g.log, "JetStream", broker.Transient, func(ctx context.Context) error {
 		err := broker.CheckServer(ctx, js.Conn())
@@ -245,14 +245,10 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 
 // durability names the tier in force.
 func (g *Gateway) durability() string {
-	switch {
-	case g.server == nil:
+	if g.server == nil {
 		return "of the external server"
-	case g.config.NATS.Embedded.SyncInterval == 0:
-		return "fsync"
-	default:
-		return g.config.NATS.Embedded.SyncInterval.String()
 	}
+	return g.config.NATS.Embedded.Durability()
 }
 
 // listeners are our own, which no endpoint may reach.

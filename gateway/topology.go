@@ -7,6 +7,7 @@ import (
 
 	"fanjet/config"
 	"fanjet/internal/wire"
+	"fanjet/subscriber"
 )
 
 const (
@@ -27,8 +28,6 @@ const (
 	matchPinnedTTL = 3 * time.Second
 	matchAckWait   = 2 * time.Second
 
-	// A killed gateway's deliveries come again after deliverAckWait.
-	deliverAckWait = 10 * time.Second
 	// deliverMaxAckPending bounds what all replicas hold together.
 	deliverMaxAckPending = 65_536
 )
@@ -157,7 +156,7 @@ func matchConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
 // deliverConsumerConfig hands first attempts to the replicas.
 func deliverConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
 	c := consumerConfig(names.DeliverConsumer(), "Fanjet: first attempts", names.DeliverSubject("*"))
-	c.AckWait = deliverAckWait
+	c.AckWait = subscriber.AckWait
 	c.MaxAckPending = deliverMaxAckPending
 	return c
 }
@@ -166,7 +165,7 @@ func deliverConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
 // filter must not cover the schedules themselves.
 func dueConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
 	c := consumerConfig(names.DueConsumer(), "Fanjet: attempts that are due", names.DueSubject("*"))
-	c.AckWait = deliverAckWait
+	c.AckWait = subscriber.AckWait
 	c.MaxAckPending = deliverMaxAckPending
 	return c
 }

@@ -9,13 +9,13 @@ import (
 
 // metrics are the instruments of delivery. No label carries an id or a URL.
 type metrics struct {
-	attempts    *prometheus.CounterVec // endpoint, class
-	retries     *prometheus.CounterVec // endpoint
-	dead        *prometheus.CounterVec // endpoint, reason
-	duration    prometheus.Histogram
-	endToEnd    prometheus.Histogram
-	inFlight    prometheus.Gauge
-	undelivered prometheus.Counter
+	attempts *prometheus.CounterVec // endpoint, class
+	retries  *prometheus.CounterVec // endpoint
+	dead     *prometheus.CounterVec // endpoint, reason
+	duration prometheus.Histogram
+	endToEnd prometheus.Histogram
+	inFlight prometheus.Gauge
+	foreign  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -47,7 +47,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "fanjet_attempts_in_flight",
 			Help: "Attempts that are being made now.",
 		}),
-		undelivered: f.NewCounter(prometheus.CounterOpts{
+		foreign: f.NewCounter(prometheus.CounterOpts{
 			Name: "fanjet_foreign_messages_total",
 			Help: "Messages on Fanjet's own subjects that Fanjet did not write; they are dead-lettered.",
 		}),

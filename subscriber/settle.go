@@ -172,7 +172,7 @@ func (d *Dispatcher) orphan(ctx context.Context, dl *delivery, env wire.Envelope
 
 // foreign handles a message on one of our subjects that is no delivery.
 func (d *Dispatcher) foreign(ctx context.Context, dl *delivery, err error) {
-	d.metrics.undelivered.Inc()
+	d.metrics.foreign.Inc()
 	subject := dl.msg.Msg.Subject
 	env := wire.Envelope{
 		Key:       position(dl.msg).HopID(), // of its schedule, should it need one
