@@ -19,6 +19,30 @@ type Endpoint struct {
 	MaxInFlight  int            // attempts at once, a gateway replica
 	Retry        Retry
 	DeadLetterOn []int // statuses that are final at once
+
+	RateLimit Rate    // attempts, a gateway replica; the zero value: no limit
+	Circuit   Circuit // when to stop sending to an endpoint that fails
+	// Ordered delivers the endpoint's events in the order of their source, one
+	// at a time, each retried in place.
+	Ordered bool
+	// Block lets the line of an ordered endpoint stand when its first delivery
+	// has used up its attempts, until an operator acts; else that one is
+	// dead-lettered and the line goes on.
+	Block bool
+}
+
+// Rate limits how many attempts are made in a time. Bursts of up to a second's
+// worth are let through.
+type Rate struct {
+	Count int
+	Per   time.Duration // a second or a minute
+}
+
+// Circuit says when an endpoint counts as down, and how it is tried then.
+type Circuit struct {
+	Failures int           // failures in a row that open the circuit; 0: it never opens
+	Probe    time.Duration // from then to the first probe; doubled after each that fails
+	MaxProbe time.Duration // longest wait between probes
 }
 
 // Retry says when a failed delivery is tried again.
@@ -47,6 +71,7 @@ func DefaultEndpoint() Endpoint {
 			MaxAge: 72 * time.Hour,
 		},
 		DeadLetterOn: []int{http.StatusGone},
+		Circuit:      Circuit{Failures: 10, Probe: 5 * time.Second, MaxProbe: 5 * time.Minute},
 	}
 }
 
