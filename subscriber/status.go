@@ -29,9 +29,9 @@ type Status struct {
 	InFlight int `json:"in_flight"` // attempts that are being made
 	Held     int `json:"held"`      // deliveries in memory that wait for an attempt
 
-	Delivered uint64  `json:"delivered"`       // attempts with a 2xx since the start of the replica
-	Failed    uint64  `json:"failed"`          // attempts that failed since then
-	LatencyMS float64 `json:"latency_ms"`      // moving average of an attempt's time
+	Delivered uint64  `json:"delivered"`            // attempts with a 2xx since the start of the replica
+	Failed    uint64  `json:"failed"`               // attempts that failed since then
+	LatencyMS float64 `json:"latency_ms"`           // moving average of an attempt's time
 	LastError string  `json:"last_error,omitempty"` // of the latest failed attempt
 }
 
