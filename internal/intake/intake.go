@@ -37,8 +37,9 @@ type Options struct {
 	State func(error)
 
 	Group       string        // priority group of the consumer, if it has one
-	Window      int           // messages held at once; default 4,096
+	Window      int           // messages held at once; default 4,096; [Intake.SetWindow] changes it
 	WindowBytes int           // bytes held at once; default 64 MiB, at least twice the server's max_payload
+	Remember    int           // settled messages that are known when they come again; default 16,384
 	Beat        time.Duration // how often a held message is reported in progress; required, well below the consumer's AckWait
 }
 
@@ -48,7 +49,8 @@ type Intake struct {
 	minBytes int // ask for no less, or a large message would never fit
 
 	mu      sync.Mutex
-	changed sync.Cond // the window got emptier, or closing
+	changed sync.Cond // the window got emptier or larger, or closing
+	window  int
 	held    map[uint64]*Message
 	bytes   int
 	beats   list // held messages, the one whose beat is due first in front
@@ -64,7 +66,9 @@ func New(o Options) *Intake {
 	in := &Intake{
 		opts:     o,
 		minBytes: maxPayload + 64<<10,
+		window:   o.Window,
 		held:     make(map[uint64]*Message),
+		settled:  make(recent, cmp.Or(o.Remember, 1<<14)),
 	}
 	in.changed.L = &in.mu
 	in.beats.init()
@@ -136,32 +140,45 @@ const (
 	maxFetch = 512
 )
 
+// SetWindow changes how many messages are held at once, from 0. What is held
+// beyond it stays; nothing more is asked for until there is room.
+func (in *Intake) SetWindow(n int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if n > in.window {
+		in.changed.Broadcast()
+	}
+	in.window = n
+}
+
 // credit waits until there is room, and returns how many messages and bytes to
 // ask for.
 func (in *Intake) credit(ctx context.Context) (count, size int) {
-	if count, size = in.room(ctx); count >= minFetch || in.opts.Window-count < minFetch {
+	count, size, held := in.room(ctx)
+	if count >= minFetch || held < minFetch {
 		return count, size
 	}
 	select { // the window is nearly full: let some more of it empty
 	case <-time.After(2 * time.Millisecond):
 	case <-ctx.Done():
 	}
-	return in.room(ctx)
+	count, size, _ = in.room(ctx)
+	return count, size
 }
 
 // room waits until there is any room.
-func (in *Intake) room(ctx context.Context) (count, size int) {
+func (in *Intake) room(ctx context.Context) (count, size, held int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for ctx.Err() == nil {
-		count = in.opts.Window - len(in.held)
+		count = in.window - len(in.held)
 		size = in.opts.WindowBytes - in.bytes
 		if count > 0 && size >= in.minBytes {
-			return min(count, maxFetch), size
+			return min(count, maxFetch), size, len(in.held)
 		}
 		in.changed.Wait()
 	}
-	return 0, 0
+	return 0, 0, 0
 }
 
 // admit takes a message that the server sent.
@@ -177,16 +194,19 @@ func (in *Intake) admit(msg *nats.Msg) {
 	if in.settled.has(seq, stored) {
 		// Its ack was lost. It was settled; say so again.
 		in.mu.Unlock()
-		_ = msg.Ack()
+		_ = in.opts.Conn.Publish(msg.Reply, ackAck)
 		return
 	}
 	if old := in.held[seq]; old != nil && old.Stored.Equal(stored) {
+		// Still being worked on. Its consumer may have been made anew, and would
+		// not understand an answer to what the old one sent.
+		old.reply = msg.Reply
 		in.mu.Unlock()
-		return // still being worked on
+		return
 	}
 	m := &Message{
-		Msg: msg, Stream: meta.Stream, Sequence: seq, Stored: stored, Deliveries: meta.NumDelivered,
-		in: in, size: size, beaten: time.Now(),
+		Msg: msg, Stream: meta.Stream, Sequence: seq, Stored: stored, Deliveries: meta.NumDelivered, Pending: meta.NumPending,
+		in: in, reply: msg.Reply, size: size, beaten: time.Now(),
 	}
 	in.held[seq] = m
 	in.bytes += size
@@ -208,15 +228,16 @@ func sizeOf(msg *nats.Msg) int {
 	return size
 }
 
-// release forgets a held message; acked says that it is settled for good.
-func (in *Intake) release(m *Message, acked bool) bool {
+// release forgets a held message; acked says that it is settled for good. It
+// returns where the server wants to hear of it.
+func (in *Intake) release(m *Message, acked bool) (reply string, ok bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if m.released {
-		return false
+		return "", false
 	}
 	m.released = true
-	wasFull := len(in.held) >= in.opts.Window || in.opts.WindowBytes-in.bytes < in.minBytes
+	wasFull := len(in.held) >= in.window || in.opts.WindowBytes-in.bytes < in.minBytes
 	if in.held[m.Sequence] == m {
 		delete(in.held, m.Sequence)
 	}
@@ -224,12 +245,12 @@ func (in *Intake) release(m *Message, acked bool) bool {
 	in.beats.remove(m)
 	if acked {
 		in.settled.add(m.Sequence, m.Stored)
-		in.lastAck = m.Msg.Reply
+		in.lastAck = m.reply
 	}
 	if wasFull || len(in.held) == 0 {
 		in.changed.Broadcast()
 	}
-	return true
+	return m.reply, true
 }
 
 // Held returns how many messages are held.
@@ -244,7 +265,7 @@ func (in *Intake) Held() int {
 func (in *Intake) Beat(ctx context.Context) {
 	tick := time.NewTicker(in.opts.Beat / 4)
 	defer tick.Stop()
-	var due []*Message
+	var due []string
 	for {
 		select {
 		case <-ctx.Done():
@@ -254,23 +275,24 @@ func (in *Intake) Beat(ctx context.Context) {
 			if !in.opts.Conn.IsConnected() {
 				continue // they would fill the buffer that acks need
 			}
-			for _, m := range due {
-				_ = m.Msg.InProgress() // lost: the next one comes soon
+			for _, reply := range due {
+				_ = in.opts.Conn.Publish(reply, ackProgress) // lost: the next one comes soon
 			}
 			clear(due)
 		}
 	}
 }
 
-// due returns the messages whose beat is due, and counts them as beaten.
-func (in *Intake) due(due []*Message, now time.Time) []*Message {
+// due returns where to report the messages whose beat is due, and counts them
+// as beaten.
+func (in *Intake) due(due []string, now time.Time) []string {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for m := in.beats.front(); m != nil && now.Sub(m.beaten) >= in.opts.Beat; m = in.beats.front() {
 		m.beaten = now
 		in.beats.remove(m)
 		in.beats.pushBack(m)
-		due = append(due, m)
+		due = append(due, m.reply)
 	}
 	return due
 }
@@ -302,7 +324,7 @@ func (in *Intake) Flush(ctx context.Context) error {
 	if last == "" {
 		return in.opts.Conn.FlushWithContext(ctx)
 	}
-	if _, err := in.opts.Conn.RequestWithContext(ctx, last, []byte("+ACK")); err != nil {
+	if _, err := in.opts.Conn.RequestWithContext(ctx, last, ackAck); err != nil {
 		return fmt.Errorf("cannot make sure that the last acks arrived: %w", err)
 	}
 	return nil

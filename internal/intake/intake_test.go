@@ -413,3 +413,58 @@ func TestLostConnectionEndsOpen(t *testing.T) {
 	}
 	b.waitFor("it tries again", func() bool { return calls.Load() > 2 })
 }
+
+// A held message whose consumer is deleted and made anew comes again; its
+// settlement counts with the new consumer.
+func TestSettlesWithTheNewConsumer(t *testing.T) {
+	t.Parallel()
+	config := jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 10_000}
+	var js jetstream.JetStream
+	b := setup(t, func(o *Options) {
+		js = must(jetstream.New(o.Conn))
+		o.Open = func(ctx context.Context) error {
+			_, err := js.CreateOrUpdateConsumer(ctx, "S", config)
+			return err
+		}
+	})
+	b.publish(3)
+	held := b.receive(3)
+	if err := b.js.DeleteConsumer(b.Context(), "S", "c"); err != nil {
+		t.Fatal(err)
+	}
+	b.waitFor("the new consumer has sent them again", func() bool {
+		c, err := b.js.Consumer(b.Context(), "S", "c")
+		return err == nil && c.CachedInfo().NumAckPending == 3 && c.CachedInfo().Delivered.Consumer >= 3
+	})
+	b.publish(1)
+	last := b.receive(1)[0] // so the others were received again, too
+	for _, m := range append(held, last) {
+		m.Ack()
+	}
+	b.waitFor("all are settled", func() bool {
+		c, err := b.js.Consumer(b.Context(), "S", "c")
+		return err == nil && c.CachedInfo().AckFloor.Stream == 4 && c.CachedInfo().NumAckPending == 0
+	})
+	if n := len(b.got); n != 0 {
+		t.Errorf("%d handed out twice", n)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestWindowCanChange(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *Options) { o.Window = 2 })
+	b.publish(10)
+	b.receive(2)
+	b.in.SetWindow(6)
+	b.receive(4)
+	if n := b.in.Held(); n != 6 {
+		t.Errorf("%d held", n)
+	}
+}

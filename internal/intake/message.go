@@ -15,8 +15,11 @@ type Message struct {
 	Stored   time.Time // when the stream stored it
 	// Deliveries is how many times the server has sent it to anybody, from 1.
 	Deliveries uint64
+	// Pending is how many messages the consumer still had to send after this one.
+	Pending uint64
 
 	in         *Intake
+	reply      string // where its acknowledgement goes; guarded by in.mu
 	size       int
 	released   bool
 	beaten     time.Time // last reported in progress
@@ -25,18 +28,25 @@ type Message struct {
 
 // Ack settles the message for good.
 func (m *Message) Ack() {
-	if m.in.release(m, true) {
+	if reply, ok := m.in.release(m, true); ok {
 		// A lost ack is repeated when the server sends the message again.
-		_ = m.Msg.Ack()
+		_ = m.in.opts.Conn.Publish(reply, ackAck)
 	}
 }
 
 // Nak gives the message back: the server sends it again at once, to anybody.
 func (m *Message) Nak() {
-	if m.in.release(m, false) {
-		_ = m.Msg.Nak() // lost: it comes again after the consumer's AckWait
+	if reply, ok := m.in.release(m, false); ok {
+		_ = m.in.opts.Conn.Publish(reply, ackNak) // lost: it comes again after the consumer's AckWait
 	}
 }
+
+// What is said about a message (NATS ADR-13).
+var (
+	ackAck      = []byte("+ACK")
+	ackNak      = []byte("-NAK")
+	ackProgress = []byte("+WPI")
+)
 
 // list is a doubly linked list of messages, so that each moves in O(1).
 type list struct{ root Message }
@@ -63,19 +73,17 @@ func (l *list) remove(m *Message) {
 // recent remembers the latest settled messages. Acks that get lost belong to
 // the last moments before a connection broke, so a bounded memory will do; a
 // consumer's sequences are dense, so it is indexed by them.
-type recent struct {
-	seq    [recentSize]uint64
-	stored [recentSize]int64
+type recent []settledAt
+
+type settledAt struct {
+	seq    uint64
+	stored int64
 }
 
-const recentSize = 1 << 14
-
-func (r *recent) add(seq uint64, stored time.Time) {
-	i := seq % recentSize
-	r.seq[i], r.stored[i] = seq, stored.UnixNano()
+func (r recent) add(seq uint64, stored time.Time) {
+	r[seq%uint64(len(r))] = settledAt{seq, stored.UnixNano()}
 }
 
-func (r *recent) has(seq uint64, stored time.Time) bool {
-	i := seq % recentSize
-	return r.seq[i] == seq && r.stored[i] == stored.UnixNano() && seq != 0
+func (r recent) has(seq uint64, stored time.Time) bool {
+	return seq != 0 && r[seq%uint64(len(r))] == settledAt{seq, stored.UnixNano()}
 }
