@@ -30,7 +30,7 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 	pos := wire.Position{Stream: m.source.Stream, Created: created, Sequence: msg.Sequence, Stored: msg.Stored}
 	id := wire.EventID(header, data, pos, m.source.ByPosition)
 	event := match.Event{ID: id, Subject: subject, Header: header, Data: data, Time: msg.Stored}
-	m.endpoints = m.match.Match(&event, m.endpoints[:0], func(subscription string, err error) {
+	m.endpoints = m.match.Load().Match(&event, m.endpoints[:0], func(subscription string, err error) {
 		m.metrics.filterErrors.Inc()
 		m.sampled.Warn("a filter cannot be evaluated; the event does not match it",
 			zap.String("subscription", subscription), zap.String("source_event", pos.Source()), zap.Error(err))

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -46,7 +47,7 @@ type Gateway struct {
 	log     *zap.Logger
 	health  *health
 	metrics *metrics
-	match   *match.Matcher
+	match   atomic.Pointer[match.Matcher]
 	admin   *admin.Server
 	clock   clock
 
@@ -82,9 +83,9 @@ func New(o Options) (*Gateway, error) {
 		log:     o.Log,
 		health:  &health{log: o.Log},
 		metrics: newMetrics(o.Registry, sources),
-		match:   matcher,
 		started: make(chan struct{}),
 	}
+	g.match.Store(matcher)
 	g.health.setQuietly("gateway", errors.New("starting"))
 	g.admin, err = admin.New(admin.Options{
 		Listen: o.Config.Admin.Listen, Log: o.Log, Gatherer: o.Registry, Ready: g.health.err,
@@ -221,7 +222,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	for _, source := range g.config.Sources {
 		want := matchConsumerConfig(g.names)
 		m := &matcher{
-			source: source, names: g.names, js: js, nc: nc, want: want, match: g.match,
+			source: source, names: g.names, js: js, nc: nc, want: want, match: &g.match,
 			deliveries: deliveries, letters: letters, health: g.health, metrics: g.metrics, counts: g.metrics.forSource(source.Stream), log: g.log,
 			cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
 		}

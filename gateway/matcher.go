@@ -36,7 +36,7 @@ type matcher struct {
 	js         jetstream.JetStream
 	nc         *nats.Conn
 	want       jetstream.ConsumerConfig
-	match      *match.Matcher
+	match      *atomic.Pointer[match.Matcher] // replaced by a reload
 	deliveries *publish.Publisher
 	letters    *dlq.Writer
 	cursor     *cursor
