@@ -27,7 +27,7 @@ func (l *loader) document(root *node) {
 	l.deadLetters(section["dead_letters"])
 	l.egressFailed = l.fails(func() { l.egress(section["egress"]) })
 	if l.defaultsNode = section["defaults"]; l.defaultsNode != nil {
-		l.settings(l.defaultsNode, &l.defaults)
+		l.defaultsFailed = l.fails(func() { l.settings(l.defaultsNode, &l.defaults) })
 	}
 	parts := append([]map[string]*node{section}, l.include(root, section["include"])...)
 	for _, part := range parts {

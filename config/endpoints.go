@@ -41,7 +41,9 @@ func (l *loader) endpoint(key, n *node) {
 	e := l.defaults
 	e.Name = key.text
 	e.Headers = e.Headers.Clone()
-	l.settings(n, &e)
+	if !l.fails(func() { l.settings(n, &e) }) && !l.defaultsFailed {
+		l.inLine(n, &e)
+	}
 	if !l.set(n, "url") {
 		l.errorf(key, "url is missing: add the address that events are sent to")
 	}
@@ -62,7 +64,8 @@ func envName(endpoint string) string {
 }
 
 // settings reads the settings of an endpoint, or those of all, over e. Lists
-// take the place of those of the defaults; headers and retry are merged.
+// take the place of those of the defaults; headers, retry and circuit are
+// merged.
 func (l *loader) settings(n *node, e *subscriber.Endpoint) {
 	l.fields(n, fields{
 		"url":     func(n *node) { l.url(n, e) },
@@ -82,10 +85,10 @@ func (l *loader) settings(n *node, e *subscriber.Endpoint) {
 				}
 			})
 		},
-		"rate_limit":   l.notYet,
-		"ordered":      l.ordered,
-		"on_exhausted": func(n *node) { l.only(n, "dead_letter", "block") },
-		"circuit":      l.circuit,
+		"rate_limit":   func(n *node) { l.rate(n, &e.RateLimit) },
+		"circuit":      func(n *node) { l.circuit(n, &e.Circuit) },
+		"ordered":      func(n *node) { l.boolean(n, &e.Ordered) },
+		"on_exhausted": func(n *node) { l.onExhausted(n, &e.Block) },
 		"format":       func(n *node) { l.only(n, "raw", "cloudevents", "cloudevents-binary") },
 		"transform":    l.notYet,
 	})
@@ -170,34 +173,10 @@ func (l *loader) schedule(n *node, schedule *[]time.Duration) {
 	*schedule = waits
 }
 
-// ordered accepts only false for now.
-func (l *loader) ordered(n *node) {
-	ordered := false
-	if l.boolean(n, &ordered); ordered {
-		l.errorf(n, "is not available yet: leave it out, or set it to false")
-	}
-}
-
 // only accepts the first of some words for now.
 func (l *loader) only(n *node, now string, later ...string) {
 	text, ok := l.oneOf(n, append([]string{now}, later...)...)
 	if ok && text != now {
 		l.errorf(n, "%s is not available yet: leave it out, or set it to %s", text, now)
-	}
-}
-
-// circuit accepts only a circuit that never opens for now.
-func (l *loader) circuit(n *node) {
-	failures := 1
-	var probe, maxProbe time.Duration
-	bounds := span{least: subscriber.MinDuration, most: subscriber.MaxWait}
-	before := len(l.problems)
-	l.fields(n, fields{
-		"failures":  func(n *node) { l.integer(n, &failures, 0, 1_000_000) },
-		"probe":     func(n *node) { l.duration(n, &probe, bounds) },
-		"max_probe": func(n *node) { l.duration(n, &maxProbe, bounds) },
-	})
-	if len(l.problems) == before && len(n.pairs) > 0 && failures > 0 {
-		l.errorf(n, "is not available yet: leave it out, or set failures to 0")
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"fanjet/subscriber"
 )
 
 // FuzzLoad loads anything, without a file system. Loading must end, never
@@ -96,6 +99,10 @@ func checkConfig(t *testing.T, cfg *Config) {
 	for _, e := range cfg.Endpoints {
 		if names[e.Name] || e.URL == nil || len(e.Secrets) == 0 || e.Timeout <= 0 || e.MaxInFlight < 1 || len(e.Retry.Schedule) == 0 || e.Retry.MaxAge <= 0 {
 			t.Errorf("an endpoint that cannot be used: %+v", e)
+		}
+		if e.Block && !e.Ordered || e.Ordered && e.MaxInFlight != 1 || e.Circuit.Failures < 0 || e.Circuit.Probe <= 0 || e.Circuit.Probe > e.Circuit.MaxProbe ||
+			(e.RateLimit != subscriber.Rate{}) && (e.RateLimit.Count < 1 || e.RateLimit.Per < time.Second) {
+			t.Errorf("an endpoint with a pace that cannot be: %+v", e)
 		}
 		names[e.Name] = true
 	}

@@ -77,16 +77,20 @@ func TestFull(t *testing.T) {
 		Retry:       subscriber.Retry{Schedule: []time.Duration{time.Second, time.Second}, Jitter: 1, MaxAge: 72 * time.Hour},
 
 		DeadLetterOn: []int{http.StatusGone},
+		RateLimit:    subscriber.Rate{Count: 600, Per: time.Minute},
+		Circuit:      subscriber.Circuit{Failures: 10, Probe: 500 * time.Millisecond, MaxProbe: 5 * time.Minute},
 	}
 	number, inherits, overrides, team := base, base, base, base
 	number.Name, number.URL = "123", mustURL(t, "https://[fd00::1]:8080/")
 	number.Retry.Schedule = []time.Duration{10 * time.Millisecond, 24 * time.Hour}
+	number.RateLimit, number.Ordered, number.Block, number.MaxInFlight = subscriber.Rate{Count: 100, Per: time.Second}, true, true, 1
 	inherits.Name, inherits.URL = "inherits", mustURL(t, "https://inherits.example.com/")
 	overrides.Name, overrides.URL = "overrides", mustURL(t, "http://10.0.0.1:8080/x?y=1")
 	overrides.Secrets = secrets(t, "GOOD", "OLD", "KEY", "GOOD")
 	overrides.Headers = http.Header{"X-Sender": {"shop"}, "X-Version": {"2"}, "X-Own": {"yes"}}
 	overrides.Timeout, overrides.MaxInFlight, overrides.DeadLetterOn = 250*time.Millisecond, 1, nil
 	overrides.Retry.MaxAge = time.Hour
+	overrides.RateLimit, overrides.Circuit = subscriber.Rate{}, subscriber.Circuit{Probe: 5 * time.Second, MaxProbe: 5 * time.Second}
 	team.Name, team.URL, team.Secrets = "team-one", mustURL(t, "https://one.example.com/"), secrets(t, "OLD")
 
 	want := &Config{
@@ -181,6 +185,33 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// An ordered endpoint has one attempt in flight, whatever the defaults say, and
+// what the defaults say of ordered endpoints does not concern the others.
+func TestOrderedDefaults(t *testing.T) {
+	t.Parallel()
+	cfg := mustLoad(t, write(t, `version: 1
+defaults: {secrets: [env:GOOD], max_in_flight: 8, ordered: true, on_exhausted: block}
+endpoints:
+  inherits: {url: "https://a.example.com/"}
+  letters: {url: "https://a.example.com/", on_exhausted: dead_letter}
+  loose: {url: "https://a.example.com/", ordered: false}
+subscriptions: [{name: s, subjects: [events.>], endpoints: [inherits, letters, loose]}]
+`), Options{})
+	if len(cfg.Warnings) > 0 {
+		t.Errorf("warnings: %v", cfg.Warnings)
+	}
+	type line struct {
+		slots          int
+		ordered, block bool
+	}
+	want := map[string]line{"inherits": {1, true, true}, "letters": {1, true, false}, "loose": {8, false, false}}
+	for _, e := range cfg.Endpoints {
+		if got := (line{e.MaxInFlight, e.Ordered, e.Block}); got != want[e.Name] {
+			t.Errorf("%s: %+v, want %+v", e.Name, got, want[e.Name])
+		}
+	}
+}
+
 // A configuration without endpoints is no error, but it is said.
 func TestNothing(t *testing.T) {
 	t.Parallel()
@@ -199,7 +230,7 @@ sources: [{stream: A, subjects: [a], create: false, max_age: 1h, max_bytes: 1}]
 egress: {allow_cidrs: [0.0.0.0/0]}
 endpoints:
   a: {url: "https://a.example.com/", secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw], retry: {max_age: 1h}}
-  unused: {url: "https://a.example.com/", secrets: [env:GOOD]}
+  unused: {url: "https://a.example.com/", secrets: [env:GOOD], ordered: true, max_in_flight: 2}
 subscriptions:
   - {name: s, subjects: [b.>], endpoints: [a]}
 `)
@@ -215,6 +246,7 @@ subscriptions:
 		":6:48: endpoints.a.secrets[0]: a secret is written in the file: keep it elsewhere and refer to it with env:NAME or file:PATH",
 		":6:96: endpoints.a.retry: the waits of the schedule add up to 22h42m35s, but max_age ends it after 1h: the last attempts are never made",
 		":7:3: endpoints.unused: no subscription names this endpoint: it gets nothing",
+		":7:94: endpoints.unused.max_in_flight: has no effect: an endpoint that is ordered has one attempt in flight; remove it, or set ordered to false",
 		":9:26: subscriptions[0].subjects[0]: b.> matches nothing: no source has such subjects",
 	}
 	if !slices.Equal(got, want) {

@@ -94,8 +94,9 @@ type loader struct {
 	used     map[string]bool  // endpoints that a subscription names
 
 	// What failed, so that its consequences are not reported too.
-	egressFailed, sourcesFailed bool
-	incomplete                  bool // an included file could not be read
+	egressFailed, sourcesFailed, defaultsFailed bool
+
+	incomplete bool // an included file could not be read
 }
 
 func load(path string, opts Options, files files) (*Config, error) {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber"
 )
 
 func TestParseDuration(t *testing.T) {
@@ -54,6 +56,27 @@ func TestParseSize(t *testing.T) {
 	for _, text := range []string{"", "-1", "1.5GiB", "10GB", "1K", "1kib", "GiB", "9223372036854775808", "8388608TiB", "1_000"} {
 		if got, err := parseSize(text); err == nil {
 			t.Errorf("parseSize(%q) = %v, want an error", text, got)
+		}
+	}
+}
+
+func TestParseRate(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]subscriber.Rate{
+		"": {}, "100/s": {Count: 100, Per: time.Second}, "600/m": {Count: 600, Per: time.Minute}, "1/m": {Count: 1, Per: time.Minute},
+		"1000000/s": {Count: 1_000_000, Per: time.Second},
+	} {
+		if got, err := parseRate(text); err != nil || got != want {
+			t.Errorf("parseRate(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for text, hint := range map[string]string{
+		"100": "write 100/s or 100/m", "100/sec": "did you mean 100/s?", "60 per minute": "did you mean 60/m?", "5ps": "did you mean 5/s?",
+		"0/s": "leave it empty", "1000001/m": "leave it empty", "99999999999999999999/s": "leave it empty",
+		"-1/s": "such as 100/s", "1.5/s": "such as 100/s", "/s": "such as 100/s", "100/h": "such as 100/s", " 1/s": "such as 100/s", "none": "such as 100/s",
+	} {
+		if got, err := parseRate(text); err == nil || !strings.Contains(err.Error(), hint) {
+			t.Errorf("parseRate(%q) = %v, %v, want an error with %q", text, got, err, hint)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"fanjet/subscriber"
 )
 
 const day = 24 * time.Hour
@@ -67,4 +69,43 @@ func parseSize(text string) (int64, error) {
 		return 0, fmt.Errorf("%s is too large", quote(text))
 	}
 	return number << shift, nil
+}
+
+var rateText = regexp.MustCompile(`^(\d+)/(s|m)$`)
+
+// parseRate reads a number of attempts in a second or a minute, such as 100/s
+// or 600/m. Empty text is no limit.
+func parseRate(text string) (subscriber.Rate, error) {
+	if text == "" {
+		return subscriber.Rate{}, nil
+	}
+	m := rateText.FindStringSubmatch(text)
+	if m == nil {
+		return subscriber.Rate{}, fmt.Errorf("must be a rate such as 100/s or 600/m, not %s%s", quote(text), rateHint(text))
+	}
+	count, err := strconv.Atoi(m[1])
+	if err != nil || count < 1 || count > subscriber.MaxRate {
+		return subscriber.Rate{}, fmt.Errorf("must be a rate from 1/m to %d/s, not %s; leave it empty for no limit", subscriber.MaxRate, quote(text))
+	}
+	per := time.Second
+	if m[2] == "m" {
+		per = time.Minute
+	}
+	return subscriber.Rate{Count: count, Per: per}, nil
+}
+
+var (
+	bareRate    = regexp.MustCompile(`^\d+$`)
+	spelledRate = regexp.MustCompile(`^(\d+) *(?:/|p|per) *(s|m)[a-z]*$`)
+)
+
+// rateHint says how a slip in a rate is written right.
+func rateHint(text string) string {
+	if bareRate.MatchString(text) {
+		return fmt.Sprintf(": write %s/s or %s/m", text, text)
+	}
+	if m := spelledRate.FindStringSubmatch(strings.ToLower(text)); m != nil {
+		return fmt.Sprintf("; did you mean %s/%s?", m[1], m[2])
+	}
+	return ""
 }

@@ -30,6 +30,12 @@ const (
 	// MaxSecrets bounds the number of secrets; every receiver must accept that
 	// many signatures.
 	MaxSecrets = 16
+	// MaxRate bounds the count of a rate limit.
+	MaxRate = 1_000_000
+	// MaxFailures bounds the failures that open a circuit.
+	MaxFailures = 1_000_000
+	// MaxProbe bounds the waits between probes.
+	MaxProbe = 24 * time.Hour
 )
 
 var endpointName = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
