@@ -41,4 +41,7 @@ type Pause struct {
 	Since  time.Time `json:"since"`
 	By     string    `json:"by"`               // who: a user name, or "fanjet"
 	Reason string    `json:"reason,omitempty"` // why
+	// Blocked is the key of the delivery at which the line of an ordered endpoint
+	// stands; empty: none does.
+	Blocked string `json:"blocked,omitempty"`
 }

@@ -39,6 +39,9 @@ func (n Names) DeliveriesStream() string { return n.upper + "_DELIVERIES" }
 // RetriesStream holds the schedules of the next attempts, and those that fired.
 func (n Names) RetriesStream() string { return n.upper + "_RETRIES" }
 
+// LanesStream holds the deliveries of endpoints that need a lane of their own.
+func (n Names) LanesStream() string { return n.upper + "_LANES" }
+
 // DeadLettersStream holds the dead letters.
 func (n Names) DeadLettersStream() string { return n.upper + "_DLQ" }
 
@@ -71,9 +74,21 @@ func (n Names) RetrySubject(endpoint, key string) string {
 // DueSubject is where a schedule fires to.
 func (n Names) DueSubject(endpoint string) string { return n.prefix + ".due." + endpoint }
 
+// LaneSubject is where the deliveries of an endpoint's own lane are published.
+func (n Names) LaneSubject(endpoint string) string { return n.prefix + ".lane." + endpoint }
+
 // DeadLetterSubject is where an endpoint's dead letters are published.
 func (n Names) DeadLetterSubject(endpoint string) string { return n.prefix + ".dlq." + endpoint }
 
 // AllSubjects covers every subject of the installation; sources must not
 // overlap it.
 func (n Names) AllSubjects() string { return n.prefix + ".>" }
+
+// Control subjects. What is sent on them is stored nowhere.
+
+// ControlEndpointsSubject is where every gateway answers how its endpoints do.
+func (n Names) ControlEndpointsSubject() string { return n.prefix + ".ctl.endpoints" }
+
+// ControlPingSubject is where one of the gateways takes the order to send a test
+// event to an endpoint.
+func (n Names) ControlPingSubject(endpoint string) string { return n.prefix + ".ctl.ping." + endpoint }
