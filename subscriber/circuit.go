@@ -1,0 +1,199 @@
+package subscriber
+
+import (
+	"math"
+	"time"
+)
+
+// circuit stops sending to an endpoint that fails attempt after attempt.
+//
+//	closed ── failures in a row ──▶ open ── a probe gets through ──▶ half-open ── limit reaches the slots ──▶ closed
+//	                                 ▲  └─ probe fails: wait doubles    │
+//	                                 └──────── an attempt fails ────────┘
+//
+// While it is open one attempt at a time goes out, the probe, and only its
+// result counts: what began before the opening may still fail as it likes. But
+// a success is good news whoever brings it.
+type circuit struct {
+	settings Circuit
+	full     int // slots of the endpoint: half-open ends when its limit is there
+
+	state  circuitState
+	since  time.Time // when the state began; zero: not known
+	epoch  uint64    // counts the changes of state
+	opened uint64    // epoch of the latest opening: older attempts began before it
+
+	failures int       // closed: failed attempts in a row
+	limit    int       // half-open: attempts at once
+	probing  bool      // open: a probe is out
+	waiting  time.Time // open: when the wait for the next probe began
+	misses   int       // failed probes, and falls out of half-open, since it was closed
+	cause    cause     // of the latest opening
+}
+
+type circuitState uint8
+
+const (
+	circuitClosed circuitState = iota
+	circuitOpen
+	circuitHalfOpen
+)
+
+// cause is why a circuit opened.
+type cause struct {
+	failures int    // in a row; 0: it fell back out of half-open
+	last     string // the last of them, by its status or class
+	probes   int    // that have failed since
+	probe    string // the last of those
+}
+
+// halfOpenLimit is how many attempts at once are admitted after a probe got
+// through. Each success adds one, which doubles it per round trip.
+const halfOpenLimit = 2
+
+// configure takes over new settings. The waits follow them at once, because
+// they are computed; a circuit that may not open any more closes.
+func (c *circuit) configure(settings Circuit, full int, now time.Time) {
+	c.settings, c.full = settings, full
+	if settings.Failures == 0 {
+		c.failures = 0
+		if c.state != circuitClosed {
+			c.close(now)
+		}
+	}
+}
+
+// slots is how many attempts may run at once. wait is when asking again can
+// help by itself.
+func (c *circuit) slots(now time.Time) (slots int, wait time.Time) {
+	switch c.state {
+	case circuitHalfOpen:
+		return c.limit, time.Time{}
+	case circuitOpen:
+		if c.probing {
+			return 0, time.Time{}
+		}
+		if next := c.nextProbe(); now.Before(next) {
+			return 0, next
+		}
+	}
+	// Closed, or time for a probe, which goes out beside what is still running.
+	return math.MaxInt, time.Time{}
+}
+
+// admitted notes that an attempt begins, and reports whether it is the probe.
+func (c *circuit) admitted() (probe bool) {
+	c.probing = c.state == circuitOpen
+	return c.probing
+}
+
+// succeeded hears of a 2xx.
+func (c *circuit) succeeded(now time.Time) change {
+	switch c.state {
+	case circuitClosed:
+		c.failures = 0
+		return 0
+	case circuitOpen:
+		c.become(circuitHalfOpen, now)
+		c.probing = false
+		c.limit = halfOpenLimit
+	case circuitHalfOpen:
+		c.limit++
+	}
+	if c.limit >= c.full {
+		c.close(now)
+		return changeClosed
+	}
+	if c.limit == halfOpenLimit {
+		return changeHalfOpen
+	}
+	return 0
+}
+
+// failed hears of a failure.
+func (c *circuit) failed(now time.Time, p permit, r Result) change {
+	switch c.state {
+	case circuitClosed:
+		if c.settings.Failures == 0 || p.epoch < c.opened {
+			return 0
+		}
+		c.failures++
+		if c.failures < c.settings.Failures {
+			return 0
+		}
+		c.open(now, cause{failures: c.failures, last: r.short()})
+		return changeOpened
+	case circuitHalfOpen:
+		if p.epoch != c.epoch {
+			return 0
+		}
+		c.misses++
+		c.open(now, cause{last: r.short()})
+		return changeOpened
+	default:
+		if !c.isProbe(p) {
+			return 0
+		}
+		c.misses++
+		c.probing = false
+		c.waiting = now
+		c.cause.probes++
+		c.cause.probe = r.short()
+		return changeProbeFailed
+	}
+}
+
+// undecided hears of an attempt that says nothing about the endpoint. If it was
+// the probe, another follows after the same wait.
+func (c *circuit) undecided(now time.Time, p permit) {
+	if c.isProbe(p) {
+		c.probing = false
+		c.waiting = now
+	}
+}
+
+// released hears of an attempt that was not made. If it was the probe, another
+// may go out at once.
+func (c *circuit) released(p permit) {
+	if c.isProbe(p) {
+		c.probing = false
+	}
+}
+
+func (c *circuit) isProbe(p permit) bool { return p.probe && p.epoch == c.epoch }
+
+func (c *circuit) open(now time.Time, why cause) {
+	c.become(circuitOpen, now)
+	c.opened = c.epoch
+	c.probing = false
+	c.waiting = now
+	c.cause = why
+}
+
+func (c *circuit) close(now time.Time) {
+	c.become(circuitClosed, now)
+	c.probing = false
+	c.failures, c.misses = 0, 0
+	c.cause = cause{}
+}
+
+func (c *circuit) become(state circuitState, now time.Time) {
+	c.state, c.since = state, now
+	c.epoch++
+}
+
+// nextProbe is when an open circuit lets the next probe out.
+func (c *circuit) nextProbe() time.Time { return c.waiting.Add(c.settings.wait(c.misses)) }
+
+// wait is the wait for the next probe after so many misses.
+func (c Circuit) wait(misses int) time.Duration {
+	longest := max(c.Probe, c.MaxProbe)
+	wait := c.Probe
+	for range misses {
+		if wait <= 0 || wait > longest/2 {
+			return longest
+		}
+		wait *= 2
+	}
+	return wait
+}

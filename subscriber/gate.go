@@ -1,0 +1,168 @@
+package subscriber
+
+import "time"
+
+// gate decides whether an endpoint may be sent to now: it joins the pause, the
+// circuit, Retry-After, the slots and the rate limit.
+//
+// It is pure: it has no lock, no goroutine and no timer, and is told the time.
+// The caller holds the endpoint's mutex for every call. Each permit that admit
+// gives comes back once, through done or release.
+type gate struct {
+	slots   int // attempts at once
+	circuit circuit
+	rate    bucket
+	hold    hold
+	gone    goneCount
+	paused  *Pause
+	resumed uint64 // epoch of the circuit at the latest resume
+}
+
+// permit is the leave to make one attempt.
+type permit struct {
+	epoch uint64 // of the circuit when the attempt was admitted
+	probe bool   // the circuit is open: this attempt shows whether the endpoint is back
+	token bool   // one of the rate limit was taken for it
+}
+
+// change is a set of what the result of an attempt has changed, for logs and
+// metrics.
+type change uint8
+
+const (
+	changeOpened      change = 1 << iota // the circuit opened, or opened again out of half-open
+	changeProbeFailed                    // it stays open, and the next probe is further off
+	changeHalfOpen                       // a probe got through: more and more attempts are admitted
+	changeClosed                         // the endpoint is back
+	changeGone                           // it said 410 again and again: pause it
+)
+
+// has reports whether any of those is in the set.
+func (c change) has(any change) bool { return c&any != 0 }
+
+func newGate(ep *Endpoint) *gate {
+	g := new(gate)
+	g.configure(ep, time.Time{})
+	return g
+}
+
+// configure takes over new settings. The circuit, the holds and the pause stay;
+// the new limits count at once.
+func (g *gate) configure(ep *Endpoint, now time.Time) {
+	g.slots = ep.MaxInFlight
+	settings := ep.Circuit
+	if ep.Ordered {
+		g.slots = 1
+		// The head of an ordered endpoint's line is retried in place after the
+		// waits of its own schedule. That is probing enough: a circuit would only
+		// be a second, competing schedule.
+		settings.Failures = 0
+	}
+	g.circuit.configure(settings, g.slots, now)
+	g.rate.configure(ep.RateLimit, now)
+}
+
+// setPause pauses the endpoint, or resumes it with nil. After a resume it
+// starts afresh, with a closed circuit and without a hold, and attempts from
+// before change nothing: the operator's word counts at once.
+func (g *gate) setPause(p *Pause) {
+	if p != nil {
+		pause := *p
+		g.paused = &pause
+		return
+	}
+	if g.paused == nil {
+		return
+	}
+	g.paused = nil
+	g.circuit.close(time.Time{})
+	g.resumed = g.circuit.epoch
+	g.hold = hold{}
+	g.gone = goneCount{}
+}
+
+// admit asks to begin an attempt beside the inFlight that are running. When it
+// says no, retry is when asking again can help by itself; zero: not before an
+// attempt ends or somebody acts.
+func (g *gate) admit(now time.Time, inFlight int) (p permit, ok bool, retry time.Time) {
+	if g.paused != nil {
+		return permit{}, false, time.Time{}
+	}
+	slots, wait := g.circuit.slots(now)
+	switch {
+	case !wait.IsZero():
+		return permit{}, false, later(wait, g.hold.until)
+	case inFlight >= min(slots, g.slots):
+		return permit{}, false, time.Time{}
+	case g.hold.running(now):
+		return permit{}, false, g.hold.until
+	}
+	// The token comes last: it is taken only when all else admits.
+	token, next, ok := g.rate.take(now)
+	if !ok {
+		return permit{}, false, next
+	}
+	return permit{epoch: g.circuit.epoch, probe: g.circuit.admitted(), token: token}, true, time.Time{}
+}
+
+// done hears the result of an admitted attempt. final says that its status is
+// one of dead_letter_on: the event is refused, which says nothing about the
+// endpoint's health.
+func (g *gate) done(now time.Time, p permit, r Result, final bool) change {
+	if r.Class == ClassLocal || r.Class == ClassInterrupted {
+		g.release(p, now) // the endpoint has no part in it
+		return 0
+	}
+	if p.epoch < g.resumed {
+		return 0 // from before the operator's word
+	}
+	g.hold.ask(now, r)
+	var changes change
+	switch {
+	case r.Class == Class2xx:
+		changes = g.circuit.succeeded(now)
+	case r.Class == ClassBlocked, final:
+		g.circuit.undecided(now, p)
+	default:
+		changes = g.circuit.failed(now, p, r)
+	}
+	if g.gone.count(now, r) {
+		changes |= changeGone
+	}
+	return changes
+}
+
+// release takes back an admitted attempt that was not made. Its token, and its
+// place if it was the probe, are free again.
+func (g *gate) release(p permit, now time.Time) {
+	if p.token {
+		g.rate.giveBack(now)
+	}
+	g.circuit.released(p)
+}
+
+// barred reports whether something other than its slots limits the endpoint, so
+// that the shared fast lane must not serve it.
+func (g *gate) barred(now time.Time) bool {
+	return g.paused != nil || g.circuit.state != circuitClosed || g.hold.running(now) || g.rate.usedUp(now)
+}
+
+// probing reports whether only probes may go out, and when the next one may;
+// zero: not before the one that is out has ended, or while a pause lasts.
+func (g *gate) probing(now time.Time) (only bool, next time.Time) {
+	if g.circuit.state != circuitOpen {
+		return false, time.Time{}
+	}
+	if g.paused != nil || g.circuit.probing {
+		return true, time.Time{}
+	}
+	return true, later(g.circuit.nextProbe(), g.hold.runningUntil(now))
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}

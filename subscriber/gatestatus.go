@@ -1,0 +1,78 @@
+package subscriber
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// status says how the endpoint does as far as the gate knows: the worst that
+// holds, for operators. since is when that began, next the next probe or the
+// end of a wait; both can be zero: not known, or none.
+func (g *gate) status(now time.Time) (s State, reason string, since, next time.Time) {
+	c := &g.circuit
+	hold := g.hold.runningUntil(now)
+	switch {
+	case g.paused != nil:
+		return StatePaused, g.paused.text(), g.paused.Since, time.Time{}
+	case c.state == circuitOpen:
+		_, next = g.probing(now)
+		return StateOpen, c.text(), c.since, next
+	case c.state == circuitHalfOpen:
+		return StateHalfOpen, c.text(), c.since, hold
+	case !hold.IsZero():
+		return StateBackingOff, fmt.Sprintf("asked with Retry-After, status %d", g.hold.status), g.hold.since, hold
+	case g.rate.usedUp(now):
+		return StateLimited, g.rate.text(), g.rate.usedUpSince(now), g.rate.next(now)
+	default:
+		return StateHealthy, "", later(c.since, g.hold.until), time.Time{}
+	}
+}
+
+func (p *Pause) text() string {
+	if p.Reason == "" {
+		return "paused by " + p.By
+	}
+	return "paused by " + p.By + ": " + p.Reason
+}
+
+func (c *circuit) text() string {
+	if c.state == circuitHalfOpen {
+		return fmt.Sprintf("a probe got through, up to %d attempts at once", c.limit)
+	}
+	why := c.cause
+	text := "failed again after a probe had got through: " + why.last
+	if why.failures > 0 {
+		text = plural(why.failures, "failed attempt") + " in a row: " + why.last
+	}
+	if why.probes > 0 {
+		text += ", then " + plural(why.probes, "failed probe") + ": " + why.probe
+	}
+	return text
+}
+
+func (b *bucket) text() string {
+	per := b.settings.Per.String()
+	switch b.settings.Per {
+	case time.Second:
+		per = "s"
+	case time.Minute:
+		per = "m"
+	}
+	return fmt.Sprintf("rate_limit of %d/%s is used up", b.settings.Count, per)
+}
+
+// short names a failure by its status, or by its class.
+func (r Result) short() string {
+	if r.Status != 0 {
+		return strconv.Itoa(r.Status)
+	}
+	return string(r.Class)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
