@@ -1,0 +1,229 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+const (
+	pausesRetry   = 2 * time.Second // until a watch that ended is opened again
+	pausesProbe   = 5 * time.Second // between looks at whether the bucket is still the same
+	pausesRenewal = time.Minute     // after which a watch is opened anew, whatever it seems to be
+)
+
+// pauseWatch tells a replica which endpoints are paused. What it knows stays in
+// force while the bucket cannot be read: a pause that somebody meant must not
+// end because of a fault. load and run must not run at the same time.
+type pauseWatch struct {
+	kv       jetstream.KeyValue
+	onChange func(endpoint string, p *Pause)
+	log      *zap.Logger
+
+	// onFault, if set, hears when the pauses can no longer be read, and with nil
+	// when they can be again. Set it before load.
+	onFault func(error)
+
+	known   map[string]Pause
+	created time.Time // of the bucket that they were read from; zero: never read
+	faulty  bool
+
+	retry, probe, renewal time.Duration // tests shorten them
+}
+
+// newPauseWatch returns a watch on the pauses in the state bucket. onChange
+// hears of every endpoint that is paused, whose pause changes, and, with nil,
+// that is resumed; one call at a time, from load and run.
+func newPauseWatch(kv jetstream.KeyValue, onChange func(endpoint string, p *Pause), log *zap.Logger) *pauseWatch {
+	return &pauseWatch{
+		kv: kv, onChange: onChange, log: log, known: make(map[string]Pause),
+		retry: pausesRetry, probe: pausesProbe, renewal: pausesRenewal,
+	}
+}
+
+// load reads the pauses that are stored. Call it until it succeeds, before
+// anything is delivered: a restart must not let one request out to an endpoint
+// that is paused.
+func (w *pauseWatch) load(ctx context.Context) error {
+	_, stop, err := w.read(ctx)
+	if err != nil {
+		return err
+	}
+	stop()
+	return nil
+}
+
+// run follows the changes until ctx ends.
+func (w *pauseWatch) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := w.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			continue
+		}
+		w.report(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(w.retry):
+		}
+	}
+}
+
+// follow opens a watch, brings what is known up to date, and follows the changes
+// for the time of a renewal. It returns an error when the watch can no longer be
+// relied on.
+func (w *pauseWatch) follow(ctx context.Context) error {
+	updates, stop, err := w.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	w.report(nil)
+	renewal := time.NewTimer(w.renewal)
+	defer renewal.Stop()
+	probe := time.NewTicker(w.probe)
+	defer probe.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-renewal.C:
+			return nil
+		case entry, ok := <-updates:
+			if !ok {
+				return errWatchEnded
+			}
+			w.apply(entry)
+		case <-probe.C:
+			// A watch may go on in silence when its bucket is gone.
+			if err := w.sameBucket(ctx, w.created); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// read opens a watch on the pauses and reconciles what is known with what is
+// stored. An entry that vanished is a pause that ended, unless the whole bucket
+// vanished: into a new one the pauses that are in force are written again.
+func (w *pauseWatch) read(ctx context.Context) (updates <-chan jetstream.KeyValueEntry, stop func(), err error) {
+	created, err := bucketCreated(ctx, w.kv)
+	if err != nil {
+		return nil, nil, err
+	}
+	stored, updates, stop, err := watchPauses(ctx, w.kv)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := w.sameBucket(ctx, created); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	if !w.created.IsZero() && !w.created.Equal(created) {
+		if err := w.restore(ctx, stored); err != nil {
+			stop()
+			return nil, nil, err
+		}
+	}
+	w.created = created
+	for endpoint := range w.known {
+		if _, ok := stored[endpoint]; !ok {
+			w.set(endpoint, nil)
+		}
+	}
+	for endpoint, p := range stored {
+		w.set(endpoint, &p)
+	}
+	return updates, stop, nil
+}
+
+// sameBucket returns nil if the bucket is the one that was created at a time.
+func (w *pauseWatch) sameBucket(ctx context.Context, created time.Time) error {
+	now, err := bucketCreated(ctx, w.kv)
+	if err == nil && !now.Equal(created) {
+		err = errOtherBucket
+	}
+	return err
+}
+
+// restore writes the pauses that are known into a bucket that took the place of
+// another one, and adds them to what is stored.
+func (w *pauseWatch) restore(ctx context.Context, stored map[string]Pause) error {
+	for endpoint, p := range w.known {
+		if _, ok := stored[endpoint]; ok {
+			continue
+		}
+		was, err := SetPause(ctx, w.kv, endpoint, p)
+		if err != nil {
+			return err
+		}
+		if was != nil { // another replica was faster
+			p = *was
+		}
+		stored[endpoint] = p
+		w.log.Warn("the state bucket was created again; the pause is stored anew", zap.String("endpoint", endpoint))
+	}
+	return nil
+}
+
+// apply takes one change.
+func (w *pauseWatch) apply(entry jetstream.KeyValueEntry) {
+	if entry.Operation() != jetstream.KeyValuePut {
+		w.set(pausedEndpoint(entry), nil)
+		return
+	}
+	p := readPause(entry)
+	w.set(pausedEndpoint(entry), &p)
+}
+
+// set tells of a change; nil means resumed.
+func (w *pauseWatch) set(endpoint string, p *Pause) {
+	before, paused := w.known[endpoint]
+	switch {
+	case p == nil && !paused, p != nil && paused && p.equal(before):
+		return
+	case p == nil:
+		delete(w.known, endpoint)
+	default:
+		w.known[endpoint] = *p
+	}
+	w.onChange(endpoint, p)
+}
+
+// report tells of the beginning and the end of a fault.
+func (w *pauseWatch) report(err error) {
+	switch {
+	case err != nil && !w.faulty:
+		w.log.Warn("cannot watch the pauses; those that are known stay in force", zap.Int("paused", len(w.known)), zap.Error(err))
+	case err == nil && w.faulty:
+		w.log.Info("the pauses are watched again", zap.Int("paused", len(w.known)))
+	case err == nil:
+		return
+	}
+	w.faulty = err != nil
+	if w.onFault != nil {
+		w.onFault(err)
+	}
+}
+
+var errOtherBucket = errors.New("the state bucket was created again")
+
+// bucketCreated returns when the bucket was created, which tells one from the
+// next of the same name.
+func bucketCreated(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("cannot read the state bucket %s: %w", kv.Bucket(), err)
+	}
+	bucket, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return time.Time{}, fmt.Errorf("the state bucket %s is not kept by JetStream", kv.Bucket())
+	}
+	return bucket.StreamInfo().Created, nil
+}
