@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,7 +30,13 @@ import (
 	"fanjet/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
+func TestMain(m *testing.M) {
+	if os.Getenv(receiverVariable) != "" {
+		serveBench()
+		return
+	}
+	goleak.VerifyTestMain(m, natstest.Leaks()...)
+}
 
 const testSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -39,7 +46,7 @@ var loopback = Egress{
 	Ports:      []uint16{443},
 }
 
-func testEndpoint(t *testing.T, rawURL string, egress Egress, change ...func(*Endpoint)) *endpoint {
+func testEndpoint(t testing.TB, rawURL string, egress Egress, change ...func(*Endpoint)) *endpoint {
 	t.Helper()
 	settings := DefaultEndpoint()
 	settings.Name = "test"
