@@ -1,9 +1,6 @@
 package subscriber
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // circuit stops sending to an endpoint that fails attempt after attempt.
 //
@@ -24,8 +21,8 @@ type circuit struct {
 	opened uint64    // epoch of the latest opening: older attempts began before it
 
 	failures int       // closed: failed attempts in a row
-	limit    int       // half-open: attempts at once
-	probing  bool      // open: a probe is out
+	limit    int       // else: attempts at once, of those that began in this state
+	running  int       // else: that many of them are running
 	waiting  time.Time // open: when the wait for the next probe began
 	misses   int       // failed probes, and falls out of half-open, since it was closed
 	cause    cause     // of the latest opening
@@ -63,40 +60,54 @@ func (c *circuit) configure(settings Circuit, full int, now time.Time) {
 	}
 }
 
-// slots is how many attempts may run at once. wait is when asking again can
-// help by itself.
-func (c *circuit) slots(now time.Time) (slots int, wait time.Time) {
-	switch c.state {
-	case circuitHalfOpen:
-		return c.limit, time.Time{}
-	case circuitOpen:
-		if c.probing {
-			return 0, time.Time{}
-		}
+// admits reports whether an attempt may begin. If not, wait is when asking again
+// can help by itself. What began before the present state has no part in its
+// limit: it may hang for a while yet.
+func (c *circuit) admits(now time.Time) (ok bool, wait time.Time) {
+	if c.state == circuitClosed {
+		return true, time.Time{}
+	}
+	if c.running >= c.limit {
+		return false, time.Time{}
+	}
+	if c.state == circuitOpen {
 		if next := c.nextProbe(); now.Before(next) {
-			return 0, next
+			return false, next
 		}
 	}
-	// Closed, or time for a probe, which goes out beside what is still running.
-	return math.MaxInt, time.Time{}
+	return true, time.Time{}
 }
 
-// admitted notes that an attempt begins, and reports whether it is the probe.
-func (c *circuit) admitted() (probe bool) {
-	c.probing = c.state == circuitOpen
-	return c.probing
+// begin notes that an attempt begins, and reports whether it is the probe.
+func (c *circuit) begin() (probe bool) {
+	if c.state == circuitClosed {
+		return false
+	}
+	c.running++
+	return c.state == circuitOpen
+}
+
+// end notes that an attempt has ended, or was not made. It reports whether the
+// attempt began in the present state.
+func (c *circuit) end(p permit) (present bool) {
+	if p.epoch != c.epoch {
+		return false
+	}
+	if c.state != circuitClosed {
+		c.running--
+	}
+	return true
 }
 
 // succeeded hears of a 2xx.
-func (c *circuit) succeeded(now time.Time) change {
+func (c *circuit) succeeded(now time.Time, p permit) change {
+	c.end(p)
 	switch c.state {
 	case circuitClosed:
 		c.failures = 0
 		return 0
 	case circuitOpen:
-		c.become(circuitHalfOpen, now)
-		c.probing = false
-		c.limit = halfOpenLimit
+		c.become(circuitHalfOpen, now, halfOpenLimit)
 	case circuitHalfOpen:
 		c.limit++
 	}
@@ -112,6 +123,7 @@ func (c *circuit) succeeded(now time.Time) change {
 
 // failed hears of a failure.
 func (c *circuit) failed(now time.Time, p permit, r Result) change {
+	present := c.end(p)
 	switch c.state {
 	case circuitClosed:
 		if c.settings.Failures == 0 || p.epoch < c.opened {
@@ -124,18 +136,17 @@ func (c *circuit) failed(now time.Time, p permit, r Result) change {
 		c.open(now, cause{failures: c.failures, last: r.short()})
 		return changeOpened
 	case circuitHalfOpen:
-		if p.epoch != c.epoch {
+		if !present {
 			return 0
 		}
 		c.misses++
 		c.open(now, cause{last: r.short()})
 		return changeOpened
 	default:
-		if !c.isProbe(p) {
+		if !present {
 			return 0
 		}
 		c.misses++
-		c.probing = false
 		c.waiting = now
 		c.cause.probes++
 		c.cause.probe = r.short()
@@ -146,41 +157,32 @@ func (c *circuit) failed(now time.Time, p permit, r Result) change {
 // undecided hears of an attempt that says nothing about the endpoint. If it was
 // the probe, another follows after the same wait.
 func (c *circuit) undecided(now time.Time, p permit) {
-	if c.isProbe(p) {
-		c.probing = false
+	if c.end(p) {
 		c.waiting = now
 	}
 }
 
-// released hears of an attempt that was not made. If it was the probe, another
-// may go out at once.
-func (c *circuit) released(p permit) {
-	if c.isProbe(p) {
-		c.probing = false
-	}
-}
-
-func (c *circuit) isProbe(p permit) bool { return p.probe && p.epoch == c.epoch }
-
 func (c *circuit) open(now time.Time, why cause) {
-	c.become(circuitOpen, now)
+	c.become(circuitOpen, now, 1)
 	c.opened = c.epoch
-	c.probing = false
 	c.waiting = now
 	c.cause = why
 }
 
 func (c *circuit) close(now time.Time) {
-	c.become(circuitClosed, now)
-	c.probing = false
+	c.become(circuitClosed, now, 0)
 	c.failures, c.misses = 0, 0
 	c.cause = cause{}
 }
 
-func (c *circuit) become(state circuitState, now time.Time) {
+func (c *circuit) become(state circuitState, now time.Time, limit int) {
 	c.state, c.since = state, now
+	c.limit, c.running = limit, 0
 	c.epoch++
 }
+
+// probing reports whether a probe is out.
+func (c *circuit) probing() bool { return c.state == circuitOpen && c.running > 0 }
 
 // nextProbe is when an open circuit lets the next probe out.
 func (c *circuit) nextProbe() time.Time { return c.waiting.Add(c.settings.wait(c.misses)) }

@@ -88,21 +88,22 @@ func (g *gate) admit(now time.Time, inFlight int) (p permit, ok bool, retry time
 	if g.paused != nil {
 		return permit{}, false, time.Time{}
 	}
-	slots, wait := g.circuit.slots(now)
-	switch {
-	case !wait.IsZero():
-		return permit{}, false, later(wait, g.hold.until)
-	case inFlight >= min(slots, g.slots):
+	if inFlight >= g.slots {
 		return permit{}, false, time.Time{}
-	case g.hold.running(now):
-		return permit{}, false, g.hold.until
+	}
+	admitted, wait := g.circuit.admits(now)
+	switch {
+	case !admitted && wait.IsZero():
+		return permit{}, false, time.Time{}
+	case !admitted, g.hold.running(now):
+		return permit{}, false, later(wait, g.hold.until)
 	}
 	// The token comes last: it is taken only when all else admits.
 	token, next, ok := g.rate.take(now)
 	if !ok {
 		return permit{}, false, next
 	}
-	return permit{epoch: g.circuit.epoch, probe: g.circuit.admitted(), token: token}, true, time.Time{}
+	return permit{epoch: g.circuit.epoch, probe: g.circuit.begin(), token: token}, true, time.Time{}
 }
 
 // done hears the result of an admitted attempt. final says that its status is
@@ -120,7 +121,7 @@ func (g *gate) done(now time.Time, p permit, r Result, final bool) change {
 	var changes change
 	switch {
 	case r.Class == Class2xx:
-		changes = g.circuit.succeeded(now)
+		changes = g.circuit.succeeded(now, p)
 	case r.Class == ClassBlocked, final:
 		g.circuit.undecided(now, p)
 	default:
@@ -138,7 +139,7 @@ func (g *gate) release(p permit, now time.Time) {
 	if p.token {
 		g.rate.giveBack(now)
 	}
-	g.circuit.released(p)
+	g.circuit.end(p)
 }
 
 // barred reports whether something other than its slots limits the endpoint, so
@@ -153,7 +154,7 @@ func (g *gate) probing(now time.Time) (only bool, next time.Time) {
 	if g.circuit.state != circuitOpen {
 		return false, time.Time{}
 	}
-	if g.paused != nil || g.circuit.probing {
+	if g.paused != nil || g.circuit.probing() {
 		return true, time.Time{}
 	}
 	return true, later(g.circuit.nextProbe(), g.hold.runningUntil(now))

@@ -1,0 +1,321 @@
+package subscriber
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// testFailer is what tests, benchmarks and rapid have in common.
+type testFailer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// gateClock drives a gate with a time of its own.
+type gateClock struct {
+	t   testFailer
+	g   *gate
+	ep  Endpoint
+	now time.Time
+	out int // attempts in flight
+}
+
+func newGateClock(t testFailer, change func(*Endpoint)) *gateClock {
+	ep := DefaultEndpoint()
+	ep.MaxInFlight = 8
+	ep.Circuit = Circuit{Failures: 3, Probe: 5 * time.Second, MaxProbe: time.Minute}
+	if change != nil {
+		change(&ep)
+	}
+	return &gateClock{t: t, g: newGate(&ep), ep: ep, now: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
+}
+
+func (c *gateClock) pass(d time.Duration) { c.now = c.now.Add(d) }
+
+// begin begins an attempt, which must be admitted.
+func (c *gateClock) begin() permit {
+	c.t.Helper()
+	p, ok, retry := c.g.admit(c.now, c.out)
+	if !ok {
+		state, reason, _, _ := c.g.status(c.now)
+		c.t.Fatalf("refused until %v: %s, %s", retry, state, reason)
+	}
+	c.out++
+	return p
+}
+
+// refused asks for an attempt, which must be refused, and returns in what time
+// asking again may help; 0: it does not help.
+func (c *gateClock) refused() time.Duration {
+	c.t.Helper()
+	_, ok, retry := c.g.admit(c.now, c.out)
+	switch {
+	case ok:
+		c.t.Fatal("admitted")
+		return 0
+	case retry.IsZero():
+		return 0
+	case !retry.After(c.now):
+		c.t.Fatalf("to be asked again %v ago", c.now.Sub(retry))
+	}
+	return retry.Sub(c.now)
+}
+
+func (c *gateClock) end(p permit, r Result) change {
+	c.out--
+	return c.g.done(c.now, p, r, r.Status == http.StatusGone)
+}
+
+// try makes one attempt.
+func (c *gateClock) try(r Result) change {
+	c.t.Helper()
+	return c.end(c.begin(), r)
+}
+
+// fill begins attempts until one is refused.
+func (c *gateClock) fill() (permits []permit) {
+	c.t.Helper()
+	for {
+		p, ok, _ := c.g.admit(c.now, c.out)
+		if !ok {
+			return permits
+		}
+		c.out++
+		permits = append(permits, p)
+	}
+}
+
+// open makes the circuit open.
+func (c *gateClock) open() {
+	c.t.Helper()
+	for range c.ep.Circuit.Failures - 1 {
+		c.want("a failure", c.try(answered(500)), 0)
+	}
+	c.want("the last failure", c.try(answered(500)), changeOpened)
+}
+
+func (c *gateClock) want(what string, got, want change) {
+	c.t.Helper()
+	if got != want {
+		c.t.Fatalf("%s: changes %05b, want %05b", what, got, want)
+	}
+}
+
+func (c *gateClock) wantState(want State) {
+	c.t.Helper()
+	if got, reason, _, _ := c.g.status(c.now); got != want {
+		c.t.Fatalf("%s (%s), want %s", got, reason, want)
+	}
+}
+
+func answered(status int) Result { return Result{Status: status, Class: statusClass(status)} }
+
+func broke(class Class) Result { return Result{Class: class, Err: errors.New("x")} }
+
+func asked(status int, wait time.Duration) Result {
+	return Result{Status: status, Class: statusClass(status), RetryAfter: wait}
+}
+
+func TestGateAdmitsSlots(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		slots   int
+		ordered bool
+		want    int
+	}{
+		"slots":   {4, false, 4},
+		"one":     {1, false, 1},
+		"ordered": {4, true, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newGateClock(t, func(ep *Endpoint) { ep.MaxInFlight, ep.Ordered = tt.slots, tt.ordered })
+			running := c.fill()
+			if len(running) != tt.want {
+				t.Fatalf("%d at once, want %d", len(running), tt.want)
+			}
+			if wait := c.refused(); wait != 0 {
+				t.Errorf("a free slot is announced for in %v", wait)
+			}
+			if c.g.barred(c.now) {
+				t.Error("barred by slots alone")
+			}
+			c.want("a success", c.end(running[0], answered(200)), 0)
+			c.begin()
+		})
+	}
+}
+
+func TestGateConfigureSlots(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	running := c.fill()
+	c.ep.MaxInFlight = 2
+	c.g.configure(&c.ep, c.now)
+	for _, p := range running[:6] {
+		c.refused()
+		c.end(p, answered(200))
+	}
+	c.refused()
+	c.end(running[6], answered(200))
+	c.begin()
+}
+
+func TestPause(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	running := c.begin()
+	pause := &Pause{Since: c.now.Add(-time.Minute), By: "alice", Reason: "they migrate"}
+	c.g.setPause(pause)
+	pause.By = "somebody else" // the caller's copy is its own
+
+	if wait := c.refused(); wait != 0 {
+		t.Errorf("a pause ends by itself in %v", wait)
+	}
+	state, reason, since, next := c.g.status(c.now)
+	if state != StatePaused || reason != "paused by alice: they migrate" || !since.Equal(pause.Since) || !next.IsZero() || !c.g.barred(c.now) {
+		t.Errorf("%s, %s, since %v, next %v", state, reason, since, next)
+	}
+	c.want("an attempt that was running", c.end(running, answered(200)), 0)
+	c.refused()
+	c.g.configure(&c.ep, c.now)
+	c.refused()
+	c.g.setPause(nil)
+	c.begin()
+	c.wantState(StateHealthy)
+}
+
+// The operator's word counts at once: nothing from before a resume has a say.
+func TestResumeStartsAfresh(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	old := []permit{c.begin(), c.begin(), c.begin(), c.begin()}
+	c.open()
+	c.pass(5 * time.Second)
+	probe := c.begin()
+	c.end(old[3], asked(503, time.Hour))
+	c.g.setPause(&Pause{Since: c.now, By: "alice"})
+	c.g.setPause(nil)
+
+	c.wantState(StateHealthy)
+	if c.g.barred(c.now) {
+		t.Error("barred")
+	}
+	for _, p := range old[:3] {
+		c.want("an attempt from before", c.end(p, asked(503, time.Hour)), 0)
+	}
+	c.want("the probe from before", c.end(probe, answered(500)), 0)
+	c.wantState(StateHealthy)
+	c.open() // and not one failure sooner
+}
+
+// A resume of what is not paused is no word of anybody.
+func TestResumeWithoutPause(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	c.open()
+	c.g.setPause(nil)
+	c.wantState(StateOpen)
+}
+
+func TestRetryAfterHoldsTheEndpoint(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	first, second, third := c.begin(), c.begin(), c.begin()
+	began := c.now
+	c.end(first, asked(503, 20*time.Second))
+	c.pass(time.Second)
+	c.end(second, asked(429, 5*time.Second)) // sooner: the later one wins
+	c.end(third, answered(200))              // does not shorten it
+
+	if wait := c.refused(); wait != 19*time.Second {
+		t.Errorf("held for %v", wait)
+	}
+	state, reason, since, next := c.g.status(c.now)
+	if state != StateBackingOff || reason != "asked with Retry-After, status 503" || !since.Equal(began) || !next.Equal(began.Add(20*time.Second)) || !c.g.barred(c.now) {
+		t.Errorf("%s, %s, since %v, next %v", state, reason, since, next)
+	}
+	c.pass(c.refused())
+	c.wantState(StateHealthy)
+	c.begin()
+}
+
+func TestRetryAfterIsClamped(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	c.try(asked(429, 48*time.Hour))
+	if wait := c.refused(); wait != time.Hour {
+		t.Errorf("held for %v", wait)
+	}
+}
+
+// A probe waits for both the circuit and the endpoint's own wish.
+func TestRetryAfterHoldsProbes(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	c.try(answered(500))
+	c.try(answered(500))
+	c.want("the third", c.try(asked(503, 20*time.Second)), changeOpened)
+	want := c.now.Add(20 * time.Second)
+	if only, next := c.g.probing(c.now); !only || !next.Equal(want) {
+		t.Errorf("%v, next probe %v", only, next)
+	}
+	if state, _, _, next := c.g.status(c.now); state != StateOpen || !next.Equal(want) {
+		t.Errorf("%s, next %v", state, next)
+	}
+	c.pass(c.refused())
+	if p := c.begin(); !p.probe || !c.now.Equal(want) {
+		t.Errorf("%+v at %v", p, c.now)
+	}
+}
+
+// What the gate says the changes of states are.
+func TestGateStatusPrecedence(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, func(ep *Endpoint) { ep.RateLimit = Rate{Count: 30, Per: time.Minute} })
+	c.wantState(StateHealthy)
+	c.try(answered(500))
+	c.wantState(StateLimited)
+	c.pass(2 * time.Second)
+	c.try(asked(503, 3*time.Second))
+	c.wantState(StateBackingOff)
+	c.pass(3 * time.Second)
+	c.try(answered(500))
+	c.wantState(StateOpen)
+	c.pass(5 * time.Second)
+	c.want("the probe", c.try(asked(200, 3*time.Second)), changeHalfOpen)
+	c.wantState(StateHalfOpen)
+	c.g.setPause(&Pause{By: "alice"})
+	c.wantState(StatePaused)
+}
+
+func TestGateDoesNotAllocate(t *testing.T) {
+	c := newGateClock(t, func(ep *Endpoint) { ep.RateLimit = Rate{Count: 1_000_000, Per: time.Second} })
+	success := answered(200)
+	if n := testing.AllocsPerRun(1000, func() {
+		c.pass(time.Millisecond)
+		c.try(success)
+		if c.g.barred(c.now) {
+			t.Error("barred")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for a success", n)
+	}
+}
+
+func BenchmarkGate(b *testing.B) {
+	for name, limit := range map[string]Rate{"unlimited": {}, "limited": {Count: 1_000_000, Per: time.Second}} {
+		b.Run(name, func(b *testing.B) {
+			c := newGateClock(b, func(ep *Endpoint) { ep.RateLimit = limit })
+			success := answered(200)
+			b.ReportAllocs()
+			for b.Loop() {
+				c.pass(time.Millisecond)
+				c.try(success)
+			}
+		})
+	}
+}

@@ -1,0 +1,78 @@
+package subscriber
+
+import (
+	"testing"
+	"time"
+)
+
+func TestGone(t *testing.T) {
+	t.Parallel()
+	type step struct {
+		after time.Duration
+		r     Result
+	}
+	gone := answered(410)
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		want  int // the step that reports it; 0: none
+	}{
+		{"two", []step{{0, gone}, {0, gone}}, 0},
+		{"three at once", []step{{0, gone}, {0, gone}, {0, gone}}, 3},
+		{"reported once", []step{{0, gone}, {0, gone}, {0, gone}, {0, gone}, {0, answered(200)}, {0, gone}, {0, gone}, {0, gone}}, 3},
+		{"ten minutes each", []step{{0, gone}, {10 * time.Minute, gone}, {10 * time.Minute, gone}}, 3},
+		{"too far apart", []step{{0, gone}, {time.Minute, gone}, {10*time.Minute + 1, gone}, {0, gone}}, 0},
+		{"counts again after too long", []step{{0, gone}, {10*time.Minute + 1, gone}, {0, gone}, {0, gone}}, 4},
+		{"a success between", []step{{0, gone}, {0, gone}, {0, answered(204)}, {0, gone}, {0, gone}}, 0},
+		{"another status between", []step{{0, gone}, {0, gone}, {0, answered(404)}, {0, gone}, {0, gone}}, 0},
+		{"no answer between", []step{{0, gone}, {0, broke(ClassTimeout)}, {0, gone}, {0, broke(ClassConnect)}, {0, gone}}, 5},
+		{"own trouble between", []step{{0, gone}, {0, broke(ClassLocal)}, {0, gone}, {0, broke(ClassInterrupted)}, {0, gone}}, 5},
+	} {
+		for _, final := range []bool{true, false} {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				c := newGateClock(t, func(ep *Endpoint) { ep.Circuit.Failures = 0 })
+				reported := 0
+				for i, s := range tt.steps {
+					c.pass(s.after)
+					if c.g.done(c.now, c.begin(), s.r, final).has(changeGone) {
+						if reported != 0 {
+							t.Errorf("reported at step %d and %d", reported, i+1)
+						}
+						reported = i + 1
+					}
+					c.out--
+				}
+				if reported != tt.want {
+					t.Errorf("reported at step %d, want %d", reported, tt.want)
+				}
+			})
+		}
+	}
+}
+
+func TestGoneAgainAfterResume(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	for range 2 {
+		c.want("first", c.try(answered(410)), 0)
+		c.want("second", c.try(answered(410)), 0)
+		c.want("third", c.try(answered(410)), changeGone)
+		c.g.setPause(&Pause{By: "fanjet"})
+		c.g.setPause(nil)
+	}
+}
+
+// Where 410 is not final it is a failure like others besides.
+func TestGoneCountsForTheCircuit(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	for i := range 3 {
+		var want change
+		if i == 2 {
+			want = changeGone | changeOpened
+		}
+		c.want("410", c.g.done(c.now, c.begin(), answered(410), false), want)
+		c.out--
+	}
+}
