@@ -203,7 +203,7 @@ func (w *pauseWatch) report(err error) {
 		w.log.Warn("cannot watch the pauses; those that are known stay in force", zap.Int("paused", len(w.known)), zap.Error(err))
 	case err == nil && w.faulty:
 		w.log.Info("the pauses are watched again", zap.Int("paused", len(w.known)))
-	case err == nil:
+	default:
 		return
 	}
 	w.faulty = err != nil

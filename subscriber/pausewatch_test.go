@@ -76,7 +76,7 @@ func (w *watched) waitFor(what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-deadline:
-			w.Fatalf("waited too long until %s", what)
+			w.Fatalf("waited too long until %s; logs: %v", what, w.logs.All())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
