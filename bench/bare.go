@@ -10,93 +10,130 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 
 	"fanjet/internal/broker"
 )
 
-// drainBare is the bare loop: one stage, no matching, no failures.
-func drainBare(s setup) (figures, error) {
-	e, cleanup, err := embedded(s.Tier)
+// bareConsumer is what the bare loops of a measurement share.
+const bareConsumer = "bare"
+
+// startBare is the child that is a bare loop: one stage, no matching, no
+// failures. The event itself says which endpoint gets it.
+func startBare(j job) (work, error) {
+	var server *broker.Server
+	var nc *nats.Conn
+	var err error
+	if j.NATS != "" {
+		nc, err = nats.Connect(j.NATS)
+	} else {
+		if server, err = natsServer(j.Dir, j.Tier); err != nil {
+			return work{}, err
+		}
+		nc, err = nats.Connect("", nats.InProcessServer(server))
+	}
 	if err != nil {
-		return figures{}, err
+		return work{}, err
 	}
-	defer cleanup()
-	if err := preload(e, s); err != nil {
-		return figures{}, err
-	}
-	server, err := broker.StartEmbedded(e, zap.NewNop())
-	if err != nil {
-		return figures{}, err
-	}
-	defer server.Shutdown()
-	nc, err := nats.Connect("", nats.InProcessServer(server))
-	if err != nil {
-		return figures{}, err
-	}
-	defer nc.Close()
 	js, err := jetstream.New(nc)
 	if err != nil {
-		return figures{}, err
+		return work{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
-	defer cancel()
+	stopProfile, err := startProfile(j.Profile)
+	if err != nil {
+		return work{}, err
+	}
+	began := time.Now()
+	loop, err := newBareLoop(js, j)
+	if err != nil {
+		return work{}, err
+	}
+	w := work{hello: hello{Began: began.UnixNano()}}
+	if server != nil {
+		w.hello.URL = server.URL()
+	}
+	w.stop = func() error {
+		stopProfile()
+		err := loop.stop()
+		nc.Close()
+		if server != nil {
+			server.Shutdown()
+		}
+		return err
+	}
+	return w, nil
+}
 
-	watch := startWatch()
+// bareLoop pulls, signs, POSTs and acks, with a fixed number of workers.
+type bareLoop struct {
+	client    *http.Client
+	sink      string
+	consuming jetstream.ConsumeContext
+	work      chan jetstream.Msg
+	workers   sync.WaitGroup
+
+	mu     sync.Mutex
+	failed error // the first one
+}
+
+func newBareLoop(js jetstream.JetStream, j job) (*bareLoop, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
 	consumer, err := js.CreateConsumer(ctx, benchStream, jetstream.ConsumerConfig{
-		Durable: "bare", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 4096, AckWait: 30 * time.Second,
+		Durable: bareConsumer, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 4096, AckWait: 30 * time.Second,
 	})
 	if err != nil {
-		return figures{}, err
+		return nil, err
 	}
-	client := &http.Client{
-		Transport: &http.Transport{MaxIdleConns: s.InFlight, MaxIdleConnsPerHost: s.InFlight, DisableCompression: true},
-		Timeout:   30 * time.Second,
+	b := &bareLoop{
+		client: &http.Client{
+			Transport: &http.Transport{MaxIdleConns: j.InFlight, MaxIdleConnsPerHost: j.InFlight, DisableCompression: true},
+			Timeout:   30 * time.Second,
+		},
+		sink: j.Sink,
+		work: make(chan jetstream.Msg),
 	}
-	work := make(chan jetstream.Msg)
-	failed := make(chan error, 1)
-	var workers sync.WaitGroup
-	for range s.InFlight {
-		workers.Go(func() {
-			for m := range work {
-				if err := postBare(ctx, client, s.Sink, m); err != nil {
-					select {
-					case failed <- err:
-						cancel()
-					default:
-					}
+	for range j.InFlight {
+		b.workers.Go(func() {
+			for m := range b.work {
+				if err := b.deliver(m); err != nil {
+					b.fail(err)
 				}
 			}
 		})
 	}
-	consuming, err := consumer.Consume(func(m jetstream.Msg) { work <- m }, jetstream.PullMaxMessages(512))
-	if err != nil {
-		return figures{}, err
-	}
-	err = settled(ctx, js, benchStream, "bare", uint64(s.Events))
-	f := watch.stop(s.Events)
-	consuming.Stop()
-	<-consuming.Closed()
-	close(work)
-	workers.Wait()
-	select {
-	case err = <-failed:
-	default:
-	}
-	return f, err
+	b.consuming, err = consumer.Consume(func(m jetstream.Msg) { b.work <- m }, jetstream.PullMaxMessages(512))
+	return b, err
 }
 
-func postBare(ctx context.Context, client *http.Client, url string, m jetstream.Msg) error {
+func (b *bareLoop) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failed == nil {
+		b.failed = err
+	}
+}
+
+func (b *bareLoop) stop() error {
+	b.consuming.Stop()
+	<-b.consuming.Closed()
+	close(b.work)
+	b.workers.Wait()
+	return b.failed
+}
+
+func (b *bareLoop) deliver(m jetstream.Msg) error {
 	id, now := m.Headers().Get(nats.MsgIdHdr), strconv.FormatInt(time.Now().Unix(), 10)
 	mac := hmac.New(sha256.New, []byte("0123456789abcdef0123456789abcdef"))
 	_, _ = io.WriteString(mac, id+"."+now+".")
 	mac.Write(m.Data())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(m.Data()))
+	_, name, _ := strings.Cut(m.Subject(), ".")
+	req, err := http.NewRequest(http.MethodPost, b.sink+"/"+behaveOK+"/"+name+"-0", bytes.NewReader(m.Data())) //nolint:noctx // the client has a timeout
 	if err != nil {
 		return err
 	}
@@ -104,7 +141,7 @@ func postBare(ctx context.Context, client *http.Client, url string, m jetstream.
 		"Content-Type": {"application/json"}, "Webhook-Id": {id}, "Webhook-Timestamp": {now},
 		"Webhook-Signature": {"v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))},
 	}
-	resp, err := client.Do(req)
+	resp, err := b.client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -1,187 +1,87 @@
-// Command bench measures how fast Fanjet drains a preloaded stream, side by side
-// with a bare loop that does the least that a signed delivery needs: pull from
-// JetStream, sign, POST, ack.
+// Command bench measures Fanjet beside a bare loop that does the least that a
+// signed delivery needs: pull from JetStream, sign, POST, ack.
 //
-//	go run ./bench                   5 pairs for each durability tier
-//	go run ./bench -pairs 1 -tiers fsync
-//	go run ./bench -json bench.json
+//	go run ./bench                      # drain: 5 pairs for each tier and fan-out
+//	go run ./bench drain -pairs 1 -tiers fsync -fanout 1
+//	go run ./bench latency
+//	go run ./bench isolation
+//	go run ./bench scale
+//	go run ./bench backlog
+//	go run ./bench all -json bench.json
+//	go run ./bench plot -o docs/throughput.svg bench.json
 //
-// Each measurement is a process of its own, with an embedded NATS server in a
-// fresh folder; the receiver is another process on the same machine. Runs
-// alternate, bare loop and Fanjet, and the ratio is taken pair by pair, so that
-// a machine whose speed drifts tells the same ratio.
+// Each measurement has processes of its own: what is measured (with its NATS
+// server, unless -replicas asks for a separate one), the receiver, and this
+// program, which publishes, watches and counts. Streams are in fresh folders.
+// Runs alternate, and a ratio is taken within a pair of runs, so that a machine
+// whose speed drifts tells the same ratio.
+//
+// In every mode the receiver checks that each event reached each healthy
+// endpoint exactly once. If one did not, the program says so and ends with 1.
 package main
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"log"
 	"os"
-	"os/exec"
-	"runtime"
-	"runtime/pprof"
-	"slices"
+	"os/signal"
 	"strings"
-	"text/tabwriter"
-	"time"
+	"syscall"
 )
 
-// setup is what one measurement runs with.
-type setup struct {
-	Events   int           `json:"events"`
-	Size     int           `json:"size"`      // bytes of a body
-	InFlight int           `json:"in_flight"` // requests at once
-	Tier     string        `json:"tier"`      // fsync, or a sync interval
-	Sink     string        `json:"-"`         // URL of the receiver
-	Timeout  time.Duration `json:"-"`
+// command is one mode of the program.
+type command struct {
+	name, does string
+	run        func(ctx context.Context, args []string) error
 }
 
-// figures are what one measurement found.
-type figures struct {
-	PerSecond float64 `json:"per_second"`  // deliveries acknowledged
-	CPUPer10k float64 `json:"cpu_per_10k"` // CPU seconds of the process, for 10,000 deliveries
+func commands() []command {
+	return []command{
+		{"drain", "deliveries a second from a preloaded stream, beside the bare loop (the default)", drainCommand},
+		{"latency", "from the PubAck to the receiver, beside the bare loop", latencyCommand},
+		{"isolation", "healthy endpoints beside sick ones, against a run without the sick ones", isolationCommand},
+		{"scale", "10,000 endpoints, 1,000 active ones, one event to 1,000", scaleCommand},
+		{"backlog", "memory and speed while a million deliveries are drained", backlogCommand},
+		{"all", "all of the above, and throughput over endpoints, fan-out, size, replicas", allCommand},
+		{"plot", "draw the throughput in JSON files of drain or all as SVG", plotCommand},
+	}
 }
 
 func main() {
-	log.SetFlags(0)
-	if len(os.Args) > 1 && os.Args[1] == "sink" {
-		log.Fatal(runSink())
-	}
-	var s setup
-	flag.IntVar(&s.Events, "n", 50_000, "events to drain")
-	flag.IntVar(&s.Size, "size", 1024, "bytes of an event")
-	flag.IntVar(&s.InFlight, "c", 64, "requests in flight")
-	flag.DurationVar(&s.Timeout, "timeout", 3*time.Minute, "longest time for one measurement")
-	pairs := flag.Int("pairs", 5, "pairs of runs for each tier")
-	tiers := flag.String("tiers", "fsync,1s", "durability tiers")
-	out := flag.String("json", "", "also write the results to this file")
-	mode := flag.String("mode", "", "make one measurement, bare or fanjet (used by the program itself)")
-	flag.StringVar(&s.Tier, "tier", "fsync", "durability tier of one measurement")
-	flag.StringVar(&s.Sink, "sink", "", "receiver of one measurement")
-	profile := flag.String("cpuprofile", "", "write a CPU profile of one measurement to this file")
-	flag.Parse()
-
-	if *mode != "" {
-		if err := measure(*mode, *profile, s); err != nil {
-			log.Fatal(err)
-		}
-		return
-	}
-	if err := compare(s, *pairs, strings.Split(*tiers, ","), *out); err != nil {
-		log.Fatal(err)
-	}
-}
-
-// measure makes one measurement and prints it as JSON.
-func measure(mode, profile string, s setup) error {
-	var f figures
-	var err error
-	if profile != "" {
-		file, err := os.Create(profile)
-		if err != nil {
-			return err
-		}
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
-	switch mode {
-	case "bare":
-		f, err = drainBare(s)
-	case "fanjet":
-		f, err = drainFanjet(s)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(2)
 	default:
-		err = fmt.Errorf("unknown mode %q", mode)
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
 	}
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(f)
 }
 
-// pair is a run of each, one after the other.
-type pair struct {
-	Tier   string  `json:"tier"`
-	Bare   figures `json:"bare"`
-	Fanjet figures `json:"fanjet"`
-}
+// errUsage means that the command line was wrong, which has been said.
+var errUsage = errors.New("usage")
 
-func compare(s setup, pairs int, tiers []string, out string) error {
-	sink, stop, err := startSink()
-	if err != nil {
-		return err
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == childMode {
+		return runChild(args[1:])
 	}
-	defer stop()
-	s.Sink = sink
-
-	fmt.Printf("%d events of %d bytes to one endpoint, %d in flight, %d CPUs, %s %s\n",
-		s.Events, s.Size, s.InFlight, runtime.NumCPU(), runtime.Version(), runtime.GOARCH)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "durability\tbare loop/s\tfanjet/s\tratio\tCPU s/10k bare\tCPU s/10k fanjet\tratio\t")
-	var all []pair
-	for _, tier := range tiers {
-		s.Tier = tier
-		var ofTier []pair
-		for range pairs {
-			p := pair{Tier: tier}
-			if p.Bare, err = inProcess("bare", s); err != nil {
-				return err
-			}
-			if p.Fanjet, err = inProcess("fanjet", s); err != nil {
-				return err
-			}
-			row(w, tier, []pair{p})
-			ofTier = append(ofTier, p)
+	name := "drain"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(ctx, args)
 		}
-		row(w, tier+" median", ofTier)
-		all = append(all, ofTier...)
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	fmt.Fprintf(os.Stderr, "bench: there is no mode %q; the modes are\n", name)
+	for _, c := range commands() {
+		fmt.Fprintf(os.Stderr, "  %-10s %s\n", c.name, c.does)
 	}
-	if out == "" {
-		return nil
-	}
-	text, err := json.MarshalIndent(map[string]any{"setup": s, "cpus": runtime.NumCPU(), "go": runtime.Version(), "pairs": all}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(out, append(text, '\n'), 0o644)
-}
-
-// row writes the medians of some pairs; the ratios are medians of ratios.
-func row(w io.Writer, name string, pairs []pair) {
-	median := func(of func(pair) float64) float64 {
-		v := make([]float64, len(pairs))
-		for i, p := range pairs {
-			v[i] = of(p)
-		}
-		slices.Sort(v)
-		return v[len(v)/2]
-	}
-	fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", name,
-		median(func(p pair) float64 { return p.Bare.PerSecond }), median(func(p pair) float64 { return p.Fanjet.PerSecond }),
-		median(func(p pair) float64 { return p.Fanjet.PerSecond / p.Bare.PerSecond }),
-		median(func(p pair) float64 { return p.Bare.CPUPer10k }), median(func(p pair) float64 { return p.Fanjet.CPUPer10k }),
-		median(func(p pair) float64 { return p.Fanjet.CPUPer10k / p.Bare.CPUPer10k }))
-}
-
-// inProcess makes a measurement in a process of its own.
-func inProcess(mode string, s setup) (figures, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return figures{}, err
-	}
-	cmd := exec.Command(self, "-mode", mode, "-tier", s.Tier, "-sink", s.Sink, "-timeout", s.Timeout.String(),
-		"-n", fmt.Sprint(s.Events), "-size", fmt.Sprint(s.Size), "-c", fmt.Sprint(s.InFlight))
-	cmd.Stderr = os.Stderr
-	text, err := cmd.Output()
-	if err != nil {
-		return figures{}, fmt.Errorf("measuring %s: %w", mode, err)
-	}
-	var f figures
-	return f, json.Unmarshal(text, &f)
+	return errUsage
 }

@@ -1,60 +1,90 @@
 package main
 
 import (
-	"bufio"
-	"fmt"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// runSink is the receiver: it reads every request and answers 200. It prints
-// its URL, and ends with its standard input.
-func runSink() error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	fmt.Println("http://" + listener.Addr().String() + "/hook")
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(0)
-	}()
-	return http.Serve(listener, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { //nolint:gosec // no timeouts: it lives for one benchmark
-		_, _ = io.Copy(io.Discard, r.Body)
-	}))
+// sink is the receiver, a process of its own. The path of an endpoint says how
+// it is treated: /ok/NAME, /hang/NAME and so on.
+type sink struct {
+	times   bool
+	healthy atomic.Int64 // events that came to healthy endpoints, repeats apart
+	ledgers sync.Map     // name → *ledger
 }
 
-// startSink starts the receiver as a process of its own.
-func startSink() (url string, stop func(), err error) {
-	self, err := os.Executable()
+func startSink(j job) (work, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", nil, err
+		return work{}, err
 	}
-	cmd := exec.Command(self, "sink")
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return "", nil, err
+	s := &sink{times: j.Times}
+	server := &http.Server{Handler: s} //nolint:gosec // no timeouts: it lives for one measurement, and on loopback
+	go func() { _ = server.Serve(listener) }()
+	return work{hello: hello{URL: "http://" + listener.Addr().String()}, stop: server.Close}, nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	at := time.Now().UnixNano()
+	behaves, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	switch behaves {
+	case "progress":
+		_ = json.NewEncoder(w).Encode(s.healthy.Load())
+		return
+	case "report":
+		_ = json.NewEncoder(w).Encode(s.report())
+		return
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", nil, err
+	var head [headLength]byte
+	read, _ := io.ReadFull(r.Body, head[:])
+	n, ok := number(head[:read])
+	if _, err := io.Copy(io.Discard, r.Body); err != nil || !ok {
+		http.Error(w, "this is no event of the benchmark", http.StatusBadRequest)
+		return
 	}
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
+	if s.ledger(name).note(n, at, s.times) && behaves == behaveOK {
+		s.healthy.Add(1)
 	}
-	stop = func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
+	switch behaves {
+	case behaveOK:
+	case behave500:
+		w.WriteHeader(http.StatusInternalServerError)
+	case behaveHang:
+		<-r.Context().Done()
+	case behaveDrip:
+		dripAnswer(w)
+	case behaveBody:
+		dripBody(w, r)
+	default:
+		http.NotFound(w, r)
 	}
-	url, err = bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		stop()
-		return "", nil, fmt.Errorf("the receiver did not start: %w", err)
+}
+
+func (s *sink) ledger(name string) *ledger {
+	if l, ok := s.ledgers.Load(name); ok {
+		return l.(*ledger)
 	}
-	return strings.TrimSpace(url), stop, nil
+	l, _ := s.ledgers.LoadOrStore(name, &ledger{})
+	return l.(*ledger)
+}
+
+func (s *sink) report() map[string]received {
+	all := make(map[string]received)
+	s.ledgers.Range(func(name, l any) bool {
+		ledger := l.(*ledger)
+		ledger.mu.Lock()
+		defer ledger.mu.Unlock()
+		got := ledger.received
+		got.Bits = append([]uint64(nil), got.Bits...)
+		all[name.(string)] = got
+		return true
+	})
+	return all
 }

@@ -2,123 +2,259 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
-	"path/filepath"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 
-	"fanjet/internal/broker"
+	"fanjet/internal/wire"
 )
 
-const (
-	benchStream  = "EVENTS"
-	benchSubject = "events.order.created"
-	benchSecret  = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-)
-
-// embedded returns the settings of a server in a fresh folder.
-func embedded(tier string) (broker.Embedded, func(), error) {
-	dir, err := os.MkdirTemp("", "fanjet-bench-")
-	if err != nil {
-		return broker.Embedded{}, nil, err
-	}
-	e := broker.Embedded{StoreDir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:-1"}
-	if tier != "fsync" {
-		if e.SyncInterval, err = time.ParseDuration(tier); err != nil {
-			return e, nil, err
-		}
-	}
-	return e, func() { _ = os.RemoveAll(dir) }, nil
+// setup is what one measurement runs with.
+type setup struct {
+	Tier     string        `json:"tier"`   // fsync, or a sync interval
+	Events   int           `json:"events"` // preloaded; with a steady load 0
+	Size     int           `json:"size"`   // bytes of a body
+	InFlight int           `json:"in_flight"`
+	Replicas int           `json:"replicas"` // processes beside a separate NATS server; 0: one, with the server inside
+	Timeout  time.Duration `json:"-"`
+	Scrape   time.Duration `json:"-"` // between two looks at the metrics; 0: none
+	Times    bool          `json:"-"` // the receiver keeps the time of each arrival
+	Profile  string        `json:"-"` // of the first process
 }
 
-// preload publishes the events, with a server that it starts and stops.
-func preload(e broker.Embedded, s setup) error {
-	server, err := broker.StartEmbedded(e, zap.NewNop())
+// What can be measured.
+const (
+	bareLoopKind = "bare"
+	gatewayKind  = "gateway"
+)
+
+// world is the processes of one measurement.
+type world struct {
+	setup
+	plan    plan
+	kind    string
+	dir     string
+	sink    *child
+	server  *child // nil: inside the only runner
+	runners []*child
+	began   time.Time // when the first runner was at work
+	until   time.Time // when its time is up
+
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	cancel context.CancelFunc
+	scrape sync.WaitGroup
+}
+
+// open starts everything: the receiver, the preloaded stream, the server, and
+// what is measured. Close the world after use.
+func open(ctx context.Context, kind string, s setup, p plan) (w *world, err error) {
+	w = &world{setup: s, plan: p, kind: kind, until: time.Now().Add(s.Timeout)}
+	// Time is left to say what was missing, and to stop in order.
+	ctx, w.cancel = context.WithTimeout(ctx, s.Timeout+time.Minute)
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if w.dir, err = os.MkdirTemp("", "fanjet-bench-"); err != nil {
+		return w, err
+	}
+	if w.sink, err = spawn(ctx, "sink", job{Times: s.Times}); err != nil {
+		return w, err
+	}
+	preload, err := spawn(ctx, "preload", job{Dir: w.dir, Events: s.Events, Subjects: p.Subjects, Size: s.Size})
 	if err != nil {
-		return err
+		return w, err
 	}
-	defer server.Shutdown()
-	nc, err := nats.Connect("", nats.InProcessServer(server))
-	if err != nil {
-		return err
+	if _, err := preload.stop(); err != nil {
+		return w, err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096), jetstream.WithPublishAsyncTimeout(s.Timeout))
-	if err != nil {
-		return err
+	url := ""
+	if s.Replicas > 0 {
+		if w.server, err = spawn(ctx, "server", job{Dir: w.dir, Tier: s.Tier}); err != nil {
+			return w, err
+		}
+		url = w.server.hello.URL
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
-	defer cancel()
-	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: benchStream, Subjects: []string{"events.>"}, Discard: jetstream.DiscardNew, MaxAge: 168 * time.Hour,
-		Duplicates: 10 * time.Minute, AllowAtomicPublish: true, AllowDirect: true,
-	})
-	if err != nil {
-		return err
+	if err := w.startRunners(ctx, url); err != nil {
+		return w, err
 	}
-	data := []byte(`{"type":"order.created","pad":"`)
-	for len(data) < s.Size-2 {
-		data = append(data, 'a'+byte(len(data)%26))
+	if url == "" {
+		url = w.runners[0].hello.URL
 	}
-	data = append(data, `"}`...)
-	for i := range s.Events {
-		if _, err := js.PublishAsync(benchSubject, data, jetstream.WithMsgID(fmt.Sprint("order-", i)), jetstream.WithStallWait(s.Timeout)); err != nil {
+	if w.nc, err = nats.Connect(url); err != nil {
+		return w, err
+	}
+	w.js, err = jetstream.New(w.nc)
+	w.startScraping(ctx)
+	return w, err
+}
+
+// startRunners starts what is measured, all replicas at once. The time counts
+// from the first that is at work.
+func (w *world) startRunners(ctx context.Context, url string) error {
+	j := job{Dir: w.dir, Tier: w.Tier, NATS: url, Sink: w.sink.hello.URL, InFlight: w.InFlight}
+	if w.kind == gatewayKind {
+		var err error
+		if j.Config, err = w.plan.writeConfig(w.dir, w.setup, url, w.sink.hello.URL); err != nil {
 			return err
 		}
 	}
-	select {
-	case <-js.PublishAsyncComplete():
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("preloading: %w", ctx.Err())
+	count := max(1, w.Replicas)
+	runners, errs := make([]*child, count), make([]error, count)
+	var starting sync.WaitGroup
+	for i := range count {
+		mine := j
+		if i == 0 {
+			mine.Profile = w.Profile
+		}
+		starting.Go(func() { runners[i], errs[i] = spawn(ctx, w.kind, mine) })
 	}
-}
-
-// cpuSeconds is what this process has used.
-func cpuSeconds() float64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
+	starting.Wait()
+	for i, r := range runners {
+		if errs[i] == nil {
+			w.runners = append(w.runners, r)
+		}
 	}
-	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
-}
-
-// stopwatch measures from its start until all n are done.
-type stopwatch struct {
-	began time.Time
-	cpu   float64
-}
-
-func startWatch() stopwatch { return stopwatch{time.Now(), cpuSeconds()} }
-
-func (w stopwatch) stop(n int) figures {
-	return figures{
-		PerSecond: float64(n) / time.Since(w.began).Seconds(),
-		CPUPer10k: (cpuSeconds() - w.cpu) / float64(n) * 1e4,
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
+	for _, r := range w.runners {
+		if began := time.Unix(0, r.hello.Began); w.began.IsZero() || began.Before(w.began) {
+			w.began = began
+		}
+	}
+	return nil
 }
 
-// settled waits until the consumer has nothing left.
-func settled(ctx context.Context, js jetstream.JetStream, stream, consumer string, n uint64) error {
-	for {
-		switch c, err := js.Consumer(ctx, stream, consumer); {
-		case err == nil:
-			if info := c.CachedInfo(); info.AckFloor.Stream >= n && info.NumAckPending == 0 {
-				return nil
+// startScraping reads the metrics of the gateways again and again, as a
+// monitoring system would.
+func (w *world) startScraping(ctx context.Context) {
+	if w.Scrape <= 0 {
+		return
+	}
+	for _, r := range w.runners {
+		if r.hello.Admin == "" {
+			continue
+		}
+		w.scrape.Go(func() {
+			tick := time.NewTicker(w.Scrape)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					_, _ = get(ctx, "http://"+r.hello.Admin+"/metrics")
+				case <-ctx.Done():
+					return
+				}
 			}
-		case !errors.Is(err, jetstream.ErrConsumerNotFound):
+		})
+	}
+}
+
+func get(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(resp.Body)
+}
+
+// arrived waits until healthy endpoints received so many events, or until the
+// world's time is up, which is no error: the audit will tell.
+func (w *world) arrived(ctx context.Context, want int) error {
+	for time.Now().Before(w.until) {
+		text, err := get(ctx, w.sink.hello.URL+"/progress")
+		if err != nil {
+			return err
+		}
+		var have int
+		if err := json.Unmarshal(text, &have); err != nil || have >= want {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not everything was delivered in time: %w", ctx.Err())
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// report asks the receiver what every endpoint received.
+func (w *world) report(ctx context.Context) (map[string]received, error) {
+	text, err := get(ctx, w.sink.hello.URL+"/report")
+	if err != nil {
+		return nil, err
+	}
+	var got map[string]received
+	return got, json.Unmarshal(text, &got)
+}
+
+// settled waits until what is measured has nothing left to acknowledge of the
+// first n messages.
+func (w *world) settled(ctx context.Context, n int) error {
+	names := wire.NewNames(wire.DefaultPrefix)
+	stream, name := names.DeliveriesStream(), names.DeliverConsumer()
+	if w.kind == bareLoopKind {
+		stream, name = benchStream, bareConsumer
+	}
+	for {
+		c, err := w.js.Consumer(ctx, stream, name)
+		if err != nil {
+			return err
+		}
+		if info := c.CachedInfo(); info.AckFloor.Stream >= uint64(n) && info.NumAckPending == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not everything was acknowledged: %w", ctx.Err())
 		case <-time.After(5 * time.Millisecond):
 		}
+	}
+}
+
+// finish stops what is measured and returns the CPU seconds that it used, with
+// the NATS server.
+func (w *world) finish() (cpu float64, err error) {
+	for _, c := range append(w.runners, w.server) {
+		if c == nil {
+			continue
+		}
+		g, e := c.stop()
+		cpu += g.CPU
+		err = errors.Join(err, e)
+	}
+	return cpu, err
+}
+
+// close ends every process and removes the streams.
+func (w *world) close() {
+	if w.nc != nil {
+		w.nc.Close()
+	}
+	_, _ = w.finish() // an error that matters was returned by finish itself
+	if w.sink != nil {
+		_, _ = w.sink.stop()
+	}
+	w.cancel()
+	w.scrape.Wait()
+	if w.dir != "" {
+		_ = os.RemoveAll(w.dir)
 	}
 }
