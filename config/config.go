@@ -18,7 +18,10 @@ type Config struct {
 	Egress        subscriber.Egress
 	Endpoints     []subscriber.Endpoint // in order of names
 	Subscriptions []match.Subscription  // in order of declaration
-	Warnings      []Problem
+	// Filters has the filters of the subscriptions compiled. It can be nil in a
+	// configuration that was not loaded.
+	Filters  *match.Filters
+	Warnings []Problem
 }
 
 // Source is a stream of events.

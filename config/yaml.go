@@ -16,9 +16,9 @@ import (
 // Bounds of a file. The parser takes time and stack that grow with the square
 // or the depth of some of them.
 const (
-	maxFileSize = 2 << 20 // bytes
-	maxMapKeys  = 10_000  // of one map
-	maxDepth    = 32      // of [ and { inside each other, and of "- -" in one line
+	maxFileSize = 16 << 20 // bytes
+	maxMapKeys  = 10_000   // of one map inside of an endpoint or a subscription
+	maxDepth    = 32       // of [ and { inside each other, and of "- -" in one line
 )
 
 // source is a file of the configuration.
@@ -44,7 +44,12 @@ func (d *decoder) parse(src *source) *node {
 	}
 	src.text = strings.TrimPrefix(src.text, "\ufeff") // byte order mark
 
-	tokens := lexer.Tokenize(src.text)
+	return d.parseTokens(src, lexer.Tokenize(src.text), partEntries)
+}
+
+// parsePart parses the tokens of a document, or of a part of one. What it
+// returns is called name in parent; the items of a list are numbered from first.
+func (d *decoder) parsePart(src *source, tokens token.Tokens, parent *node, name string, first int) *node {
 	if tk, message := tooComplex(tokens); tk != nil {
 		d.errorf(at(src, tk), "%s", message)
 		return nil
@@ -55,15 +60,19 @@ func (d *decoder) parse(src *source) *node {
 			d.errorf(at(src, syntax.GetToken()), "invalid YAML: %s%s", syntax.GetMessage(), syntaxHint(syntax))
 		} else {
 			// Its text may repeat a part of the file.
-			d.errorf(whole, "invalid YAML")
+			d.errorf(&node{source: src}, "invalid YAML")
 		}
 		return nil
 	}
 	body := d.onlyDocument(src, file)
-	if body == nil {
+	switch body := body.(type) {
+	case nil:
 		return nil
+	case *ast.SequenceNode:
+		return d.convertList(src, body, parent, name, first)
+	default:
+		return d.convert(src, body, parent, name)
 	}
-	return d.convert(src, body, nil, "")
 }
 
 // onlyDocument returns the document of a file that must not have several.
@@ -173,7 +182,7 @@ func tooComplex(tokens token.Tokens) (*token.Token, string) {
 				continue
 			}
 			if maps = countKey(maps, tk.Prev.Position.Column); maps[len(maps)-1].keys > maxMapKeys {
-				return tk, fmt.Sprintf("more than %d keys in one map: split the file with include", maxMapKeys)
+				return tk, fmt.Sprintf("more than %d keys in one map", maxMapKeys)
 			}
 		}
 		if flow > maxDepth || dashes > maxDepth {

@@ -68,7 +68,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	matcher, err := match.New(o.Config.Subscriptions)
+	matcher, err := o.Config.Filters.Matcher(o.Config.Subscriptions)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ configuration file is read.`,
 }
 
 func explainMatch(cfg *config.Config, ev *match.Event) (matchReport, error) {
-	matcher, err := match.New(cfg.Subscriptions)
+	matcher, err := cfg.Filters.Matcher(cfg.Subscriptions)
 	if err != nil {
 		return matchReport{}, err
 	}

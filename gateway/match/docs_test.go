@@ -47,7 +47,7 @@ func TestGuide(t *testing.T) {
 				t.Errorf("%s: %v (%v)", line, got, err)
 			}
 		case "filter/message":
-			if err := CheckFilter(example); err == nil || !strings.Contains(err.Error(), cells[1]) {
+			if err := checkFilter(example); err == nil || !strings.Contains(err.Error(), cells[1]) {
 				t.Errorf("%s: %v", line, err)
 			}
 		case "name/type":

@@ -12,20 +12,6 @@ import (
 	"cel.dev/cel-go/common/types"
 )
 
-// CheckFilter reports the first error of a filter as a [*FilterError], nil if
-// there is none. The empty filter is one that every event passes.
-func CheckFilter(expr string) error {
-	if expr == "" {
-		return nil
-	}
-	language, err := filters()
-	if err != nil {
-		return err
-	}
-	_, err = language.filter(expr)
-	return err
-}
-
 // compile parses and type-checks a filter.
 func (l *language) compile(expr string) (*cel.Ast, error) {
 	l.compiling.Lock()

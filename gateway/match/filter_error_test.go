@@ -7,6 +7,8 @@ import (
 	"testing"
 )
 
+func checkFilter(expr string) error { return new(Filters).Check(expr, nil) }
+
 func TestCheckFilter(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -66,16 +68,16 @@ func TestCheckFilter(t *testing.T) {
 		{strings.Repeat("!", 16<<10) + "true", 1, 1, "expression code point size exceeds limit: size: 16388, limit 16384"},
 		{strings.Repeat("(", 1000) + "true" + strings.Repeat(")", 1000), 1, 1, "expression recursion limit exceeded: 250"},
 	} {
-		err := CheckFilter(test.filter)
+		err := checkFilter(test.filter)
 		if test.message == "" {
 			if err != nil {
-				t.Errorf("CheckFilter(%q) = %v", test.filter, err)
+				t.Errorf("checkFilter(%q) = %v", test.filter, err)
 			}
 			continue
 		}
 		wrong, ok := errors.AsType[*FilterError](err)
 		if want := (FilterError{test.line, test.column, test.message}); !ok || *wrong != want {
-			t.Errorf("CheckFilter(%.80q) = %v, want %v", test.filter, err, &want)
+			t.Errorf("checkFilter(%.80q) = %v, want %v", test.filter, err, &want)
 		}
 	}
 }
@@ -112,23 +114,23 @@ func FuzzCheckFilter(f *testing.F) {
 	}
 	ev := &Event{ID: "id", Subject: "events.a", Header: map[string][]string{"A": {"b"}}, Data: []byte(`{"a": {"b": [{"c": 1}]}}`)}
 	f.Fuzz(func(t *testing.T, expr string) {
-		err := CheckFilter(expr)
+		err := checkFilter(expr)
 		if wrong, ok := errors.AsType[*FilterError](err); ok {
 			lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(expr), "\n")
 			if wrong.Line < 1 || wrong.Line > len(lines) || wrong.Column < 1 || wrong.Column > len([]rune(expr))+1 {
-				t.Fatalf("CheckFilter(%q) points outside: %v", expr, wrong)
+				t.Fatalf("checkFilter(%q) points outside: %v", expr, wrong)
 			}
 			if wrong.Message == "" || strings.ContainsAny(wrong.Message, "\n\r") {
-				t.Fatalf("CheckFilter(%q): the message is not one line: %q", expr, wrong.Message)
+				t.Fatalf("checkFilter(%q): the message is not one line: %q", expr, wrong.Message)
 			}
 			return
 		}
 		if err != nil {
-			t.Fatalf("CheckFilter(%q): an error without a position: %v", expr, err)
+			t.Fatalf("checkFilter(%q): an error without a position: %v", expr, err)
 		}
 		m, err := New([]Subscription{{Name: "s", Subjects: []string{">"}, Filter: expr, Endpoints: []string{"e"}}})
 		if err != nil {
-			t.Fatalf("CheckFilter accepts %q, New does not: %v", expr, err)
+			t.Fatalf("Check accepts %q, New does not: %v", expr, err)
 		}
 		matched := len(m.Match(ev, nil, nil)) == 1
 		if verdict := m.Explain(ev)[0]; verdict.Matched != matched {

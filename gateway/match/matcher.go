@@ -28,17 +28,14 @@ type subscription struct {
 
 // New prepares subscriptions for matching. It returns all errors at once; for
 // a wrong filter there is a [*FilterError] among them.
-func New(subscriptions []Subscription) (*Matcher, error) {
-	language, err := filters()
-	if err != nil {
-		return nil, err
-	}
+func New(subscriptions []Subscription) (*Matcher, error) { return build(subscriptions, new(Filters)) }
+
+func build(subscriptions []Subscription, filters *Filters) (*Matcher, error) {
 	b := builder{
-		language:  language,
 		matcher:   &Matcher{subjects: gsl.NewSublist[int]()},
 		names:     make(map[string]bool),
 		endpoints: make(map[string]int),
-		filters:   make(map[string]*filter),
+		filters:   filters,
 	}
 	var errs []error
 	for _, s := range subscriptions {
@@ -54,11 +51,10 @@ func New(subscriptions []Subscription) (*Matcher, error) {
 
 // builder holds what is only needed while a Matcher is made.
 type builder struct {
-	language  *language
 	matcher   *Matcher
 	names     map[string]bool
 	endpoints map[string]int
-	filters   map[string]*filter // by text: many subscriptions can share one
+	filters   *Filters // many subscriptions can share one
 }
 
 func (b *builder) add(s Subscription) error {
@@ -84,31 +80,17 @@ func (b *builder) add(s Subscription) error {
 		}
 	}
 	prepared := subscription{name: s.Name, subjects: s.Subjects}
-	var err error
-	if prepared.filter, err = b.filter(s.Filter); err != nil {
-		errs = append(errs, fmt.Errorf("filter: %w", err))
+	if s.Filter != "" {
+		var err error
+		if prepared.filter, err = b.filters.get(s.Filter); err != nil {
+			errs = append(errs, fmt.Errorf("filter: %w", err))
+		}
 	}
 	for _, name := range s.Endpoints {
 		prepared.endpoints = append(prepared.endpoints, b.endpoint(name))
 	}
 	b.matcher.subscriptions = append(b.matcher.subscriptions, prepared)
 	return errors.Join(errs...)
-}
-
-// filter compiles an expression, each text once.
-func (b *builder) filter(expr string) (*filter, error) {
-	if expr == "" {
-		return nil, nil
-	}
-	if f, ok := b.filters[expr]; ok {
-		return f, nil
-	}
-	f, err := b.language.filter(expr)
-	if err != nil {
-		return nil, err
-	}
-	b.filters[expr] = f
-	return f, nil
 }
 
 // endpoint returns the index of an endpoint.
