@@ -1,0 +1,206 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"fanjet/internal/wire"
+)
+
+// Backlog is what NATS holds for an endpoint.
+type Backlog struct {
+	Waiting     uint64    // in the endpoint's own lane
+	Oldest      time.Time // when the event of the first of those was accepted; zero: there is none
+	Retries     uint64    // waiting for the time of their next attempt, or for that attempt
+	DeadLetters uint64
+}
+
+// requests bounds how many questions about backlogs are asked at once.
+const requests = 8
+
+// BacklogOf returns the backlog of one endpoint, whether or not it is in the
+// configuration. Streams that do not exist hold nothing.
+func BacklogOf(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string) (Backlog, error) {
+	b := new(backlogs)
+	err := errors.Join(
+		b.count(ctx, nc, names.LanesStream(), names.LaneSubject(endpoint), waiting),
+		b.count(ctx, nc, names.RetriesStream(), names.DueSubject(endpoint), retries),
+		b.count(ctx, nc, names.DeadLettersStream(), names.DeadLetterSubject(endpoint), deadLetters),
+		b.countSchedules(ctx, nc, names, endpoint),
+		b.findOldest(ctx, nc, names),
+	)
+	return b.found[endpoint], err
+}
+
+// Backlogs returns the backlog of every endpoint that has one. Where more than
+// 100,000 retries wait, those of endpoints that are not known here are left out.
+func Backlogs(ctx context.Context, nc *nats.Conn, names wire.Names, known []string) (map[string]Backlog, error) {
+	b := &backlogs{found: make(map[string]Backlog)}
+	err := errors.Join(
+		b.count(ctx, nc, names.LanesStream(), names.LaneSubject("*"), waiting),
+		b.count(ctx, nc, names.RetriesStream(), names.DueSubject("*"), retries),
+		b.count(ctx, nc, names.DeadLettersStream(), names.DeadLetterSubject("*"), deadLetters),
+		b.countAllSchedules(ctx, nc, names, known),
+		b.findOldest(ctx, nc, names),
+	)
+	return b.found, err
+}
+
+// backlogs collects. Its methods may be called concurrently.
+type backlogs struct {
+	mu    sync.Mutex
+	found map[string]Backlog
+}
+
+// update changes the backlog of an endpoint.
+func (b *backlogs) update(endpoint string, change func(*Backlog)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.found == nil {
+		b.found = make(map[string]Backlog)
+	}
+	of := b.found[endpoint]
+	change(&of)
+	b.found[endpoint] = of
+}
+
+// What a stream counts.
+func waiting(b *Backlog, n uint64)     { b.Waiting += n }
+func retries(b *Backlog, n uint64)     { b.Retries += n }
+func deadLetters(b *Backlog, n uint64) { b.DeadLetters += n }
+
+// count adds what a stream holds on subjects whose third token is the endpoint.
+func (b *backlogs) count(ctx context.Context, nc *nats.Conn, stream, filter string, add func(*Backlog, uint64)) error {
+	page, err := subjects(ctx, nc, stream, filter, 0)
+	if err != nil {
+		return err
+	}
+	for subject, n := range page.State.Subjects {
+		b.update(endpointOf(subject), func(of *Backlog) { add(of, n) })
+	}
+	return nil
+}
+
+// countSchedules adds the retries of one endpoint. Each has a subject of its own,
+// so that the number of subjects says it; a page past their end lists none.
+func (b *backlogs) countSchedules(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string) error {
+	const pastTheEnd = 1 << 30
+	page, err := subjects(ctx, nc, names.RetriesStream(), names.RetrySubject(endpoint, "*"), pastTheEnd)
+	if err == nil && page.Total > 0 {
+		b.update(endpoint, func(of *Backlog) { of.Retries += uint64(page.Total) })
+	}
+	return err
+}
+
+// countAllSchedules adds the retries of all endpoints. The server lists so many
+// on a page; if there are more, it is asked for the number of each endpoint.
+func (b *backlogs) countAllSchedules(ctx context.Context, nc *nats.Conn, names wire.Names, known []string) error {
+	page, err := subjects(ctx, nc, names.RetriesStream(), names.RetrySubject("*", "*"), 0)
+	if err != nil {
+		return err
+	}
+	if page.Total > len(page.State.Subjects) {
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(requests)
+		for _, endpoint := range known {
+			group.Go(func() error { return b.countSchedules(ctx, nc, names, endpoint) })
+		}
+		return group.Wait()
+	}
+	for subject := range page.State.Subjects {
+		b.update(endpointOf(subject), func(of *Backlog) { of.Retries++ })
+	}
+	return nil
+}
+
+// findOldest reads the first delivery of every lane that holds one.
+func (b *backlogs) findOldest(ctx context.Context, nc *nats.Conn, names wire.Names) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(requests)
+	for endpoint, of := range b.snapshot() {
+		if of.Waiting == 0 {
+			continue
+		}
+		group.Go(func() error {
+			oldest, err := firstAccepted(ctx, nc, names.LanesStream(), names.LaneSubject(endpoint))
+			b.update(endpoint, func(of *Backlog) { of.Oldest = oldest })
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// snapshot copies what was found, for it changes while it is read.
+func (b *backlogs) snapshot() map[string]Backlog {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.found)
+}
+
+// subjectsPage is what the server answers to a question about a stream.
+type subjectsPage struct {
+	Total int `json:"total"` // subjects that the filter selects
+	State struct {
+		Subjects map[string]uint64 `json:"subjects"` // messages by subject, of this page
+	} `json:"state"`
+}
+
+// subjects asks a stream for the number of messages of each subject; a stream
+// that does not exist has none. nats.go would fetch all pages.
+func subjects(ctx context.Context, nc *nats.Conn, stream, filter string, offset int) (subjectsPage, error) {
+	question := struct {
+		Filter string `json:"subjects_filter"`
+		Offset int    `json:"offset,omitempty"`
+	}{filter, offset}
+	var page subjectsPage
+	if err := ask(ctx, nc, "STREAM.INFO", stream, question, &page); err != nil && !isCode(err, jetstream.JSErrCodeStreamNotFound) {
+		return subjectsPage{}, fmt.Errorf("asking for the state of the stream %s: %w", stream, err)
+	}
+	return page, nil
+}
+
+// firstAccepted returns when the event of the first message on a subject was
+// accepted; the zero time if there is no message any more.
+func firstAccepted(ctx context.Context, nc *nats.Conn, stream, subject string) (time.Time, error) {
+	question := struct {
+		Seq     uint64 `json:"seq"`
+		Subject string `json:"next_by_subj"`
+	}{1, subject}
+	var found struct {
+		Message struct {
+			Header []byte    `json:"hdrs"`
+			Time   time.Time `json:"time"`
+		} `json:"message"`
+	}
+	err := ask(ctx, nc, "STREAM.MSG.GET", stream, question, &found)
+	switch {
+	case isCode(err, jetstream.JSErrCodeMessageNotFound):
+		return time.Time{}, nil
+	case err != nil:
+		return time.Time{}, fmt.Errorf("reading the first message on %s in the stream %s: %w", subject, stream, err)
+	}
+	if header, err := nats.DecodeHeadersMsg(found.Message.Header); err == nil {
+		if accepted, err := time.Parse(time.RFC3339Nano, header.Get(wire.HeaderAccepted)); err == nil {
+			return accepted, nil
+		}
+	}
+	return found.Message.Time, nil // not one of ours
+}
+
+// endpointOf is the third token of a subject, see [wire.Names].
+func endpointOf(subject string) string {
+	tokens := strings.SplitN(subject, ".", 4)
+	if len(tokens) < 3 {
+		return ""
+	}
+	return tokens[2]
+}

@@ -1,0 +1,59 @@
+// Package control is how commands see and steer the endpoints of gateways that
+// run: what they say to each other, the side that asks, and what NATS itself
+// knows about an endpoint's backlog.
+//
+// It works over the NATS connection that operators have anyway. Requests and
+// answers are JSON on plain subjects, see [wire.Names]; nothing is stored. A
+// pause is no request: it is state, see [subscriber.SetPause], and holds whether
+// or not a gateway runs.
+package control
+
+import (
+	"errors"
+	"time"
+
+	"fanjet/subscriber"
+)
+
+// ErrNoGateway means that nobody answered.
+var ErrNoGateway = errors.New("no gateway answers")
+
+// Replica is a gateway that answers.
+type Replica struct {
+	ID      string    `json:"id"`   // random, one for each start
+	Host    string    `json:"host"` // name of its machine
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+}
+
+// StatusRequest asks every gateway how endpoints do.
+type StatusRequest struct {
+	Endpoints []string `json:"endpoints,omitempty"` // none: all
+}
+
+// Report is what one gateway says about endpoints. Those that are not in its
+// configuration are missing.
+type Report struct {
+	Replica
+	Statuses []subscriber.Status
+}
+
+// PingRequest asks one gateway to send a test event to an endpoint, which the
+// subject names.
+type PingRequest struct {
+	// Timeout bounds the attempt, besides the endpoint's own timeout.
+	Timeout time.Duration `json:"timeout_ns"`
+}
+
+// PingAnswer is what became of a test event.
+type PingAnswer struct {
+	Replica  Replica          `json:"replica"`
+	Endpoint string           `json:"endpoint"`
+	Class    subscriber.Class `json:"class,omitempty"`  // empty: no attempt was made
+	Status   int              `json:"status,omitempty"` // 0: there was no response
+	TookMS   float64          `json:"took_ms"`          // until the response headers, or the failure
+	Error    string           `json:"error,omitempty"`  // why there was no response, or no attempt
+}
+
+// OK reports whether the endpoint took the event.
+func (a *PingAnswer) OK() bool { return a.Class == subscriber.Class2xx }
