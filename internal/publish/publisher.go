@@ -1,12 +1,14 @@
 // Package publish moves messages into JetStream streams: the one batching
 // publisher that every hop of a delivery uses.
 //
-// Batches form by themselves. While one commit is in flight the next batch
-// fills; a message that is alone goes out at once, and a few go one after the
-// other where that is sooner done. A batch is an atomic one
-// (nats-server 2.12 and newer): one write to the disk for all of it, and all
-// or nothing is stored. One commit is in flight at a time, so what is enqueued
-// in order is stored in order.
+// Batches form by themselves: while one is in flight the next one fills, and a
+// message that is alone goes out at once. The publisher learns what the server
+// does sooner: single messages, many in flight, or an atomic batch (nats-server
+// 2.12 and newer), which is one sync of the disk for all of it.
+//
+// Messages are stored in the order in which they were enqueued as long as
+// nothing fails; one that is tried again comes behind others. With
+// [Options.InOrder] it never does.
 //
 // Guarantees:
 //   - The completion of a message is called exactly once: with nil only after
@@ -36,15 +38,19 @@ type Options struct {
 	Stream string     // the stream that takes every message; required
 	Log    *zap.Logger
 
+	// InOrder stores messages in the order in which they were enqueued, whatever
+	// fails: one commit is in flight at a time, and what it holds is all stored, or
+	// decided, before the next. Only what JetStream refuses is left out.
+	InOrder bool
 	// FailWhenFull gives [ErrFull] to the messages that a full stream refuses,
 	// instead of holding them until there is room.
 	FailWhenFull bool
 
-	MaxBatch      int           // messages in a batch; default and limit of the server 1,000
-	MaxBatchBytes int           // bytes in a batch; default 8 MiB
+	MaxBatch      int           // messages in flight; default, and limit of the server for a batch, 1,000
+	MaxBatchBytes int           // bytes in flight; default 8 MiB
 	MaxQueue      int           // messages waiting; Enqueue blocks beyond it; default 4,096
 	MaxQueueBytes int           // bytes waiting; default 64 MiB
-	AckTimeout    time.Duration // for one commit; default 10 s
+	AckTimeout    time.Duration // without any answer; default 10 s
 }
 
 func (o *Options) setDefaults() {
@@ -70,9 +76,10 @@ type Completion interface {
 var ErrClosed = errors.New("publisher is closed")
 
 type item struct {
-	msg  *nats.Msg
-	size int
-	done Completion
+	msg    *nats.Msg
+	size   int
+	done   Completion // nil when it was called
+	staged bool       // has the headers of a batch
 }
 
 // Publisher publishes to one stream. Its methods may be called concurrently.
@@ -93,9 +100,13 @@ type Publisher struct {
 	cancel   context.CancelFunc
 	finished chan struct{}
 
+	// Of the goroutine that publishes.
+	pace        pace
+	plainAck    []byte
+	answers     *answers // made with the first single message
 	batchPrefix string
 	batchSeq    uint64
-	pace        pace
+	sequences   [][]string
 }
 
 // New starts a publisher; Close ends it.
@@ -108,6 +119,7 @@ func New(o Options) *Publisher {
 		wake:        make(chan struct{}, 1),
 		finished:    make(chan struct{}),
 		pace:        newPace(),
+		plainAck:    plainAck(o.Stream),
 		batchPrefix: nats.NewInbox()[len(nats.InboxPrefix):] + "-",
 	}
 	p.room.L = &p.mu
@@ -191,6 +203,11 @@ func (w waiter) Published(err error) { w <- err }
 func (p *Publisher) run() {
 	defer close(p.finished)
 	defer p.reset.stop()
+	defer func() {
+		if p.answers != nil {
+			_ = p.answers.sub.Unsubscribe()
+		}
+	}()
 	var batch []item
 	for {
 		select {

@@ -1,9 +1,11 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,10 +59,23 @@ func start(t *testing.T, s *natstest.Server, o Options) *Publisher {
 	t.Helper()
 	o.Conn, o.Stream = s.Conn(), "S"
 	p := New(o)
-	p.pace.single = time.Hour // only batches, unless a test says otherwise
+	p.pace.single, p.pace.each = time.Hour, time.Hour // only batches
 	t.Cleanup(p.Close)
 	return p
 }
+
+// startSingles starts one that makes no batches.
+func startSingles(t *testing.T, s *natstest.Server, o Options) *Publisher {
+	t.Helper()
+	p := start(t, s, o)
+	p.pace = pace{batch: time.Hour, member: time.Hour, learned: smallSingles}
+	return p
+}
+
+// ways are the two ways to publish.
+var ways = map[string]starter{"batches": start, "singles": startSingles}
+
+type starter = func(*testing.T, *natstest.Server, Options) *Publisher
 
 func message(i int, id string) *nats.Msg {
 	m := &nats.Msg{Subject: "s.a", Data: fmt.Appendf(nil, "%d", i), Header: nats.Header{}}
@@ -120,31 +135,9 @@ func TestStoresInOrderInFewCommits(t *testing.T) {
 	if got := bodies(t, stream); strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("stored %d messages, not the %d that were published, in order", len(got), n)
 	}
+	p.Close()
 	if p.batchSeq == 0 || p.batchSeq > n/10 {
 		t.Errorf("%d atomic batches for %d messages", p.batchSeq, n)
-	}
-}
-
-// A few messages go one by one where that is sooner done, in order as well.
-func TestFewGoOneByOne(t *testing.T) {
-	t.Parallel()
-	s, stream := setup(t, jetstream.StreamConfig{})
-	p := start(t, s, Options{})
-	p.pace = newPace()
-	var c collector
-	c.expect(5)
-	items := make([]item, 5)
-	for i := range items {
-		items[i] = item{msg: message(i, fmt.Sprint("id-", i)), done: &c}
-	}
-	p.send(items)
-	for i, err := range c.wait() {
-		if err != nil {
-			t.Errorf("message %d: %v", i, err)
-		}
-	}
-	if got := strings.Join(bodies(t, stream), " "); got != "0 1 2 3 4" || p.batchSeq != 0 {
-		t.Errorf("stored %s with %d batches", got, p.batchSeq)
 	}
 }
 
@@ -165,10 +158,10 @@ func TestPublishWaitsForTheAck(t *testing.T) {
 func TestKnownIDsAreNoFailure(t *testing.T) {
 	t.Parallel()
 	s, stream := setup(t, jetstream.StreamConfig{})
-	p := start(t, s, Options{})
-	if err := p.Publish(t.Context(), message(2, "two")); err != nil {
+	if _, err := s.JetStream().PublishMsg(t.Context(), message(2, "two")); err != nil {
 		t.Fatal(err)
 	}
+	p := start(t, s, Options{})
 	items := make([]item, 5)
 	var c collector
 	c.expect(len(items))
@@ -179,7 +172,7 @@ func TestKnownIDsAreNoFailure(t *testing.T) {
 		}
 		items[i] = item{msg: message(i, id), done: &c}
 	}
-	if err := p.try(items); verdict(err) != duplicates {
+	if err := p.tryBatch(items); verdict(err) != duplicates {
 		t.Fatalf("the server answered %v, not that an id is known", err)
 	}
 	p.send(items)
@@ -193,10 +186,21 @@ func TestKnownIDsAreNoFailure(t *testing.T) {
 	}
 }
 
-// A batch that is refused for another reason loses only the culprit.
-func TestCulpritIsBisectedOut(t *testing.T) {
+// What JetStream refuses takes nothing with it: a batch that holds it is halved
+// until it stands alone.
+func TestCulpritStandsAlone(t *testing.T) {
 	t.Parallel()
 	s, stream := setup(t, jetstream.StreamConfig{MaxMsgSize: 1000})
+	ways := []struct {
+		name  string
+		start starter
+		opts  Options
+	}{
+		{"batches", start, Options{}},
+		{"batches in order", start, Options{InOrder: true}},
+		{"singles", startSingles, Options{}},
+		{"singles in order", startSingles, Options{InOrder: true}},
+	}
 	for _, tt := range []struct {
 		name    string
 		culprit func(*nats.Msg)
@@ -210,37 +214,48 @@ func TestCulpritIsBisectedOut(t *testing.T) {
 		{"is a schedule", func(m *nats.Msg) { m.Header.Set("Nats-Schedule", "@at nonsense") }, false},
 		{"header that cannot be written", func(m *nats.Msg) { m.Header["a b:"] = []string{"x"} }, false},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if err := stream.Purge(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			p := start(t, s, Options{})
-			items := make([]item, 7)
-			outcomes := make([]waiter, len(items))
-			for i := range items {
-				outcomes[i] = make(waiter, 1)
-				items[i] = item{msg: message(i, tt.name+fmt.Sprint(i)), done: outcomes[i]}
-			}
-			tt.culprit(items[3].msg)
-			p.send(items)
-			for i, o := range outcomes {
-				err := <-o
-				if i == 3 && (!IsRefused(err) || IsTooLarge(err) != tt.large) {
-					t.Errorf("the culprit got %v", err)
+		for _, way := range ways {
+			t.Run(tt.name+"/"+way.name, func(t *testing.T) {
+				if err := stream.Purge(t.Context()); err != nil {
+					t.Fatal(err)
 				}
-				if i != 3 && err != nil {
-					t.Errorf("message %d got %v", i, err)
+				p := way.start(t, s, way.opts)
+				items := make([]item, 7)
+				outcomes := make([]waiter, len(items))
+				for i := range items {
+					outcomes[i] = make(waiter, 1)
+					items[i] = item{msg: message(i, fmt.Sprint(t.Name(), i)), done: outcomes[i]}
 				}
-			}
-			if got := strings.Join(bodies(t, stream), " "); got != "0 1 2 4 5 6" {
-				t.Errorf("stored %s", got)
-			}
-		})
+				tt.culprit(items[3].msg)
+				p.send(items)
+				for i, o := range outcomes {
+					err := <-o
+					if i == 3 && (!IsRefused(err) || IsTooLarge(err) != tt.large) {
+						t.Errorf("the culprit got %v", err)
+					}
+					if i != 3 && err != nil {
+						t.Errorf("message %d got %v", i, err)
+					}
+				}
+				if got := strings.Join(bodies(t, stream), " "); got != "0 1 2 4 5 6" {
+					t.Errorf("stored %s", got)
+				}
+			})
+		}
 	}
 }
 
 func TestFullStreamHoldsUntilThereIsRoom(t *testing.T) {
 	t.Parallel()
+	for name, start := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			holdsUntilThereIsRoom(t, start)
+		})
+	}
+}
+
+func holdsUntilThereIsRoom(t *testing.T, start starter) {
 	s, stream := setup(t, jetstream.StreamConfig{MaxMsgs: 3})
 	p := start(t, s, Options{})
 	var c collector
@@ -269,13 +284,27 @@ func TestFullStreamHoldsUntilThereIsRoom(t *testing.T) {
 
 func TestFullStreamIsAnAnswerWhenAskedFor(t *testing.T) {
 	t.Parallel()
-	s, _ := setup(t, jetstream.StreamConfig{MaxMsgs: 1})
-	p := start(t, s, Options{FailWhenFull: true})
-	if err := p.Publish(t.Context(), message(0, "")); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Publish(t.Context(), message(1, "")); !errors.Is(err, ErrFull) || IsRefused(err) {
-		t.Errorf("got %v", err)
+	for name, start := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := setup(t, jetstream.StreamConfig{MaxMsgs: 1})
+			if _, err := s.JetStream().PublishMsg(t.Context(), message(0, "")); err != nil {
+				t.Fatal(err)
+			}
+			p := start(t, s, Options{FailWhenFull: true})
+			items := make([]item, 3)
+			var c collector
+			c.expect(len(items))
+			for i := range items {
+				items[i] = item{msg: message(i, ""), done: &c}
+			}
+			p.send(items)
+			for _, err := range c.wait() {
+				if !errors.Is(err, ErrFull) || IsRefused(err) {
+					t.Errorf("got %v", err)
+				}
+			}
+		})
 	}
 }
 
@@ -283,35 +312,51 @@ func TestFullStreamIsAnAnswerWhenAskedFor(t *testing.T) {
 // failure: what was stored counts, what was not is published again.
 func TestServerRestartLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
-	s, stream := setup(t, jetstream.StreamConfig{})
-	p := start(t, s, Options{})
-	const n = 3000
-	var c collector
-	c.expect(n)
-	var sender sync.WaitGroup
-	sender.Go(func() {
-		for i := range n {
-			if err := p.Enqueue(t.Context(), message(i, fmt.Sprint(i)), &c); err != nil {
-				t.Error(err)
+	for _, tt := range []struct {
+		name  string
+		start starter
+		opts  Options
+		n     int
+	}{
+		{"batches", start, Options{InOrder: true}, 3000},
+		{"singles", startSingles, Options{}, 3000},
+		{"singles in order", startSingles, Options{InOrder: true}, 60},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, stream := setup(t, jetstream.StreamConfig{})
+			p := tt.start(t, s, tt.opts)
+			var c collector
+			c.expect(tt.n)
+			var sender sync.WaitGroup
+			sender.Go(func() {
+				for i := range tt.n {
+					if err := p.Enqueue(t.Context(), message(i, fmt.Sprint(i)), &c); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			waitFor(t, func() bool { return len(bodies(t, stream)) > 0 })
+			s.Restart()
+			sender.Wait()
+			for i, err := range c.wait() {
+				if err != nil {
+					t.Fatalf("message %d: %v", i, err)
+				}
 			}
-		}
-	})
-	waitFor(t, func() bool { return len(bodies(t, stream)) > 0 })
-	s.Restart()
-	sender.Wait()
-	for i, err := range c.wait() {
-		if err != nil {
-			t.Fatalf("message %d: %v", i, err)
-		}
-	}
-	got := bodies(t, stream)
-	if len(got) != n {
-		t.Fatalf("stored %d of %d", len(got), n)
-	}
-	for i, body := range got {
-		if body != fmt.Sprint(i) {
-			t.Fatalf("at place %d: %s", i, body)
-		}
+			got := bodies(t, stream)
+			if !tt.opts.InOrder {
+				slices.SortFunc(got, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) })
+			}
+			if len(got) != tt.n {
+				t.Fatalf("stored %d of %d", len(got), tt.n)
+			}
+			for i, body := range got {
+				if body != fmt.Sprint(i) {
+					t.Fatalf("at place %d: %s", i, body)
+				}
+			}
+		})
 	}
 }
 
@@ -428,6 +473,7 @@ func TestTooLargeMessagesHoldNobodyUp(t *testing.T) {
 	if got := len(bodies(t, stream)); got != n-n/50 {
 		t.Errorf("stored %d", got)
 	}
+	p.Close()
 	if p.batchSeq > 10*n/50 {
 		t.Errorf("%d batches were begun", p.batchSeq)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -49,11 +48,10 @@ func (w *resetWatch) stop() {
 	<-w.done
 }
 
-// context returns one that ends with parent, after timeout, or when the
-// connection is lost. One at a time.
-func (w *resetWatch) context(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	timed, stop := context.WithTimeoutCause(parent, timeout, nats.ErrTimeout)
-	ctx, cancel := context.WithCancelCause(timed)
+// context returns one that ends with parent, or when the connection is lost.
+// One at a time.
+func (w *resetWatch) context(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
 	w.mu.Lock()
 	w.cancel = cancel
 	w.mu.Unlock()
@@ -62,6 +60,5 @@ func (w *resetWatch) context(parent context.Context, timeout time.Duration) (con
 		w.cancel = nil
 		w.mu.Unlock()
 		cancel(nil)
-		stop()
 	}
 }
