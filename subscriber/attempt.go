@@ -1,19 +1,14 @@
 package subscriber
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
-	"maps"
+	"net"
 	"net/http"
-	"net/http/httptrace"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
 	"github.com/nats-io/nats.go"
 
 	"fanjet/internal/wire"
@@ -45,19 +40,15 @@ const drainTime = time.Second
 // again.
 func (e *endpoint) attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(Result)) {
 	began := time.Now()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	timer := time.AfterFunc(e.Timeout, func() { cancel(errTimeout) })
-	defer timer.Stop()
+	x := e.begin(ctx, began.Add(e.Timeout), body)
+	e.sign(x, began, env, header)
 
-	resp, err := e.client.Do(e.request(ctx, began, env, header, body))
+	resp, err := e.client.Do(&x.request)
 	result := Result{Began: began, Took: time.Since(began)}
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		result.Err = err
-		result.Class = classOf(err)
+		result.Err = x.reason(err)
+		result.Class = classOf(result.Err)
+		e.end(x)
 		decided(result)
 		return
 	}
@@ -68,44 +59,38 @@ func (e *endpoint) attempt(ctx context.Context, env *wire.Envelope, header nats.
 	}
 	decided(result)
 
-	timer.Reset(min(drainTime, e.Timeout))
-	_, _ = io.CopyN(io.Discard, resp.Body, maxResponseBody)
-	_ = resp.Body.Close()
+	if resp.Body != http.NoBody {
+		x.limit(time.Now().Add(min(drainTime, e.Timeout)))
+		_, _ = io.CopyN(io.Discard, resp.Body, maxResponseBody)
+		_ = resp.Body.Close()
+	}
+	e.end(x)
 }
 
-// request builds the request of one attempt.
-func (e *endpoint) request(ctx context.Context, now time.Time, env *wire.Envelope, header nats.Header, body []byte) *retryablehttp.Request {
-	conn := new(connection)
-	ctx = context.WithValue(ctx, connectionKey{}, conn)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:              func(info httptrace.GotConnInfo) { conn.reused.Store(info.Reused) },
-		GotFirstResponseByte: func() { conn.answered.Store(true) },
-	})
-
-	h := make(http.Header, len(e.Headers)+10)
-	maps.Copy(h, e.Headers)
-	h["Content-Type"] = []string{contentType(header, body)}
-	h["User-Agent"] = []string{e.userAgent}
-	h["Webhook-Id"] = []string{env.EventID}
-	h["Webhook-Timestamp"] = []string{strconv.FormatInt(now.Unix(), 10)}
-	h["Webhook-Signature"] = []string{e.signer.Sign(env.EventID, now, body)}
-	h["Fanjet-Subject"] = []string{fieldValue(env.Subject)}
-	h["Fanjet-Attempt"] = []string{strconv.Itoa(env.Attempt)}
+// sign sets the headers of one attempt.
+func (e *endpoint) sign(x *exchange, now time.Time, env *wire.Envelope, header nats.Header) {
+	x.set("Content-Type", contentType(header, x.body))
+	x.set("Webhook-Id", env.EventID)
+	x.set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	x.set("Webhook-Signature", e.signer.Sign(env.EventID, now, x.body))
+	x.set("Fanjet-Subject", fieldValue(env.Subject))
+	x.set("Fanjet-Attempt", strconv.Itoa(env.Attempt))
 	if parent := header.Get("traceparent"); validTraceparent(parent) {
-		h["Traceparent"] = []string{parent}
+		x.set("Traceparent", parent)
 	}
+}
 
-	plain := (&http.Request{
-		Method: http.MethodPost, URL: e.URL, Host: e.URL.Host, Header: h,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(ctx)
-	req := &retryablehttp.Request{Request: plain}
-	if len(body) > 0 {
-		_ = req.SetBody(body) // cannot fail for []byte
-	} else {
-		plain.Body = http.NoBody
+// reason is why there was no response: an attempt that was ended has no other.
+func (x *exchange) reason(err error) error {
+	var timeout net.Error
+	switch cause := context.Cause(x.Context); {
+	case cause != nil:
+		return cause
+	case x.expired() && errors.As(err, &timeout) && timeout.Timeout():
+		return errTimeout
+	default:
+		return err
 	}
-	return req
 }
 
 // contentType is the producer's, else what the body looks like.
@@ -115,20 +100,10 @@ func contentType(header nats.Header, body []byte) string {
 			return v
 		}
 	}
-	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && json.Valid(body) {
+	if isJSON(body) {
 		return "application/json"
 	}
 	return "application/octet-stream"
-}
-
-// fieldValue makes text a valid value of an HTTP header (RFC 9110, 5.5).
-func fieldValue(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // validTraceparent checks the shape of a W3C Trace Context header.

@@ -16,8 +16,9 @@ type endpoint struct {
 	Endpoint
 	client    *retryablehttp.Client
 	closeIdle func() // closes its connections that nobody uses
+	preamble  preamble
+	exchanges sync.Pool // of *exchange
 	signer    *webhook.Signer
-	userAgent string
 	metrics   endpointMetrics
 
 	mu       sync.Mutex
@@ -35,13 +36,17 @@ func newEndpoint(settings Endpoint, o *Options, refuse []netip.AddrPort, m *metr
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", settings.Name, err)
 	}
+	preamble, err := newPreamble(settings.URL, settings.Headers, "Fanjet/"+o.Version)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", settings.Name, err)
+	}
 	client, closeIdle := newClient(settings.MaxInFlight, o.Egress, refuse)
 	return &endpoint{
 		Endpoint:  settings,
 		client:    client,
 		closeIdle: closeIdle,
+		preamble:  preamble,
 		signer:    signer,
-		userAgent: "Fanjet/" + o.Version,
 		metrics:   m.forEndpoint(settings.Name),
 	}, nil
 }

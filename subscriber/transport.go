@@ -1,11 +1,19 @@
 package subscriber
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
+	"net/url"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +26,12 @@ const (
 	maxResponseBody   = 64 << 10
 )
 
+// Bounds on a connection that is made, within the timeout of the attempt.
+const (
+	dialTimeout      = 10 * time.Second
+	handshakeTimeout = 10 * time.Second
+)
+
 // newClient returns the client of one endpoint. Each endpoint has connections
 // of its own, so that none waits for another's.
 //
@@ -28,67 +42,240 @@ const (
 //
 // closeIdle closes the connections that nobody uses.
 func newClient(slots int, egress Egress, refuse []netip.AddrPort) (client *retryablehttp.Client, closeIdle func()) {
-	dialer := &net.Dialer{
-		Timeout:   10 * time.Second,
+	t := newTransport(slots, &net.Dialer{
+		Timeout:   dialTimeout,
 		KeepAlive: 30 * time.Second,
 		Control:   egress.Control(refuse...),
-	}
-	transport := &http.Transport{
-		Proxy:                  nil,
-		DialContext:            dialer.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    10 * time.Second,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true,
-		MaxIdleConns:           slots,
-		MaxIdleConnsPerHost:    slots,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: maxResponseHeader,
-		WriteBufferSize:        8 << 10,
-		// A connection of HTTP/2 that fell silent would be used again until its
-		// streams are used up: an attempt that times out does not close it.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
-	}
+	})
 	return &retryablehttp.Client{
 		HTTPClient: &http.Client{
-			Transport:     oneHop{transport},
+			Transport:     t,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		RetryMax:     1,
 		CheckRetry:   retryDeadConnection,
 		Backoff:      func(time.Duration, time.Duration, int, *http.Response) time.Duration { return 0 },
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
-	}, transport.CloseIdleConnections
+	}, t.closeIdle
 }
-
-// oneHop is a transport whose redirects are answers like others: a Location
-// that cannot be read does not turn a 302 into an error. It also hides that
-// idle connections can be closed, for retryablehttp would close all of the
-// endpoint's after each attempt that failed.
-type oneHop struct{ transport *http.Transport }
-
-// RoundTrip implements [http.RoundTripper].
-func (h oneHop) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := h.transport.RoundTrip(req)
-	if err == nil {
-		resp.Header.Del("Location")
-	}
-	return resp, err
-}
-
-// connection is what a try learned about the connection that it used.
-type connection struct {
-	reused   atomic.Bool // it was kept alive from an earlier request
-	answered atomic.Bool // a byte of the response came
-}
-
-type connectionKey struct{}
 
 // retryDeadConnection is the client's retry policy.
 func retryDeadConnection(ctx context.Context, _ *http.Response, err error) (bool, error) {
-	if err == nil || ctx.Err() != nil {
-		return false, nil
+	x, ok := ctx.(*exchange)
+	return ok && err != nil && x.reused && !x.answered && !x.expired() && x.Err() == nil, nil
+}
+
+// transport makes the tries of one endpoint's exchanges. HTTP/1.1 it speaks
+// itself, see http1.go. HTTP/2, which the receiver chooses in the TLS
+// handshake, is left to net/http.
+//
+// It has no method CloseIdleConnections: go-retryablehttp would call it after
+// each attempt that failed, and close the connections of others.
+type transport struct {
+	dialer   *net.Dialer
+	tls      *tls.Config
+	idle     idleConns
+	standard *http.Transport
+
+	http2 atomic.Bool // the receiver chose it when it was last asked
+	mu    sync.Mutex
+	given []net.Conn // connections that speak HTTP/2, until standard asks for them
+}
+
+func newTransport(slots int, dialer *net.Dialer) *transport {
+	t := &transport{
+		dialer: dialer,
+		tls: &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			NextProtos: []string{"h2", "http/1.1"},
+			// A request is written in one piece, and is of no use in smaller ones.
+			DynamicRecordSizingDisabled: true,
+		},
+		idle: idleConns{max: slots, timeout: idleTimeout},
 	}
-	conn, _ := ctx.Value(connectionKey{}).(*connection)
-	return conn != nil && conn.reused.Load() && !conn.answered.Load(), nil
+	t.standard = &http.Transport{
+		DialTLSContext:         t.dialStandard,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxIdleConns:           slots,
+		MaxIdleConnsPerHost:    slots,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxResponseHeader,
+		// A connection of HTTP/2 that fell silent would be used again until its
+		// streams are used up: an attempt that times out does not close it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
+	}
+	return t
+}
+
+func (t *transport) closeIdle() {
+	t.idle.close()
+	t.standard.CloseIdleConnections()
+}
+
+// RoundTrip implements [http.RoundTripper], for requests of exchanges only.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	x, ok := req.Context().(*exchange)
+	if !ok {
+		return nil, errors.New("the request belongs to no attempt")
+	}
+	if err := x.check(); err != nil {
+		return nil, err
+	}
+	x.tries++
+	x.reused, x.answered = false, false
+	if t.http2.Load() {
+		return t.roundTripStandard(x)
+	}
+	x.idle = &t.idle
+	// If one connection was dead, others may be: the second try makes its own.
+	if x.tries == 1 {
+		if c := t.idle.take(); c != nil {
+			x.reused = true
+			return x.send(c)
+		}
+	}
+	ctx, cancel := context.WithDeadline(x.Context, x.deadline)
+	defer cancel()
+	c, err := t.dial(ctx, x.shell.URL)
+	if err != nil {
+		return nil, err
+	}
+	if secure, ok := c.Conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
+		t.http2.Store(true)
+		t.give(secure)
+		defer t.takeBack(secure)
+		return t.roundTripStandard(x)
+	}
+	return x.send(c)
+}
+
+// dial connects to the host of a URL.
+func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
+	port := target.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[target.Scheme]
+	}
+	raw, err := t.dialer.DialContext(ctx, "tcp", net.JoinHostPort(target.Hostname(), port))
+	if err != nil {
+		return nil, err
+	}
+	if target.Scheme == "http" {
+		return newConn(raw, raw), nil
+	}
+	secure, err := t.handshake(ctx, raw, target.Hostname())
+	if err != nil {
+		return nil, err
+	}
+	return newConn(secure, raw), nil
+}
+
+// handshake speaks TLS on a connection, which it closes if that fails.
+func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (*tls.Conn, error) {
+	config := t.tls.Clone()
+	config.ServerName = name
+	secure := tls.Client(raw, config)
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, fmt.Errorf("the TLS handshake takes too long: %w", err)
+		}
+		return nil, err // as it is: http.Client looks at its type
+	}
+	return secure, nil
+}
+
+// roundTripStandard makes a try through net/http. It keeps using the request
+// after its return, so it gets one of its own.
+func (t *transport) roundTripStandard(x *exchange) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(x.Context)
+	x.cancel = cancel
+	x.timer = time.AfterFunc(time.Until(x.deadline), func() { cancel(errTimeout) })
+	var reused, answered atomic.Bool
+	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn:              func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
+		GotFirstResponseByte: func() { answered.Store(true) },
+	})
+	body := x.body
+	req := (&http.Request{
+		Method: http.MethodPost, URL: x.shell.URL, Host: x.shell.Host, Header: x.header(),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
+	}).WithContext(trace)
+	if len(body) > 0 {
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
+	}
+	resp, err := t.standard.RoundTrip(req)
+	x.reused, x.answered = reused.Load(), answered.Load()
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		x.endStandard()
+		return nil, err
+	}
+	t.http2.Store(resp.ProtoMajor == 2) // a receiver may change its mind
+	// http.Client takes a Location that it cannot read for a failure.
+	resp.Header.Del("Location")
+	return resp, nil
+}
+
+// endStandard ends what a try through net/http left.
+func (x *exchange) endStandard() {
+	if x.timer == nil {
+		return
+	}
+	x.timer.Stop()
+	x.cancel(nil)
+	x.timer, x.cancel = nil, nil
+}
+
+// dialStandard makes net/http's connections, or has them already.
+func (t *transport) dialStandard(ctx context.Context, network, address string) (net.Conn, error) {
+	t.mu.Lock()
+	if n := len(t.given); n > 0 {
+		c := t.given[n-1]
+		t.given = t.given[:n-1]
+		t.mu.Unlock()
+		return c, nil
+	}
+	t.mu.Unlock()
+	raw, err := t.dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, errors.Join(err, raw.Close())
+	}
+	secure, err := t.handshake(ctx, raw, host)
+	if err != nil {
+		return nil, err // not a nil *tls.Conn
+	}
+	return secure, nil
+}
+
+// give leaves a connection for net/http, which dials when it has none that it
+// can use.
+func (t *transport) give(c net.Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.given = append(t.given, c)
+}
+
+// takeBack closes a connection that net/http did not need.
+func (t *transport) takeBack(c net.Conn) {
+	t.mu.Lock()
+	i := slices.Index(t.given, c)
+	if i >= 0 {
+		t.given = slices.Delete(t.given, i, i+1)
+	}
+	t.mu.Unlock()
+	if i >= 0 {
+		_ = c.Close()
+	}
 }

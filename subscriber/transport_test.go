@@ -89,7 +89,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	t.Cleanup(server.Close)
 	proxy := newHushProxy(t, server.Listener.Addr().String())
 	ep := testEndpoint(t, "https://"+proxy.listener.Addr().String(), loopback, func(e *Endpoint) { e.Timeout = 500 * time.Millisecond })
-	trusted := ep.client.HTTPClient.Transport.(oneHop).transport.TLSClientConfig
+	trusted := ep.client.HTTPClient.Transport.(*transport).tls
 	trusted.RootCAs = x509.NewCertPool()
 	trusted.RootCAs.AddCert(server.Certificate())
 

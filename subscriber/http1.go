@@ -1,0 +1,134 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+)
+
+const (
+	// maxInformational bounds the 1xx answers before the real one.
+	maxInformational = 5
+	// maxInline is the largest body that is written by the goroutine that reads
+	// the response, in bytes. Any TCP takes that much without a reader at its
+	// other end, so it is not in the way of an early answer.
+	maxInline = 32 << 10
+)
+
+// send makes a try over a connection, which it gives back when the response is
+// at its end.
+//
+// The goroutine that makes the attempt also writes the request, in one piece,
+// and reads the response: no others are woken. The deadline is the
+// connection's, and an interruption closes it.
+func (x *exchange) send(c *conn) (*http.Response, error) {
+	x.conn = c
+	_ = c.SetDeadline(x.deadline)
+	x.detach = context.AfterFunc(x.Context, c.abort)
+	x.reader.Reset(c)
+	head, err := x.roundTrip()
+	if err != nil {
+		x.release(false)
+		return nil, err
+	}
+	x.response = http.Response{StatusCode: head.status, ProtoMajor: 1, ProtoMinor: 1, ContentLength: head.length}
+	if head.retryAfter != "" {
+		x.response.Header = http.Header{"Retry-After": {head.retryAfter}}
+	}
+	if head.length == 0 && x.wrote == nil {
+		x.response.Body = http.NoBody
+		x.release(!head.close)
+	} else {
+		x.answer.open(head, x.reader)
+		x.response.Body = &x.answer
+	}
+	return &x.response, nil
+}
+
+// roundTrip writes the request and reads the head of the response.
+func (x *exchange) roundTrip() (responseHead, error) {
+	failed := x.write()
+	// Who hangs up before it has read everything may have answered.
+	head, err := x.readHead()
+	if failed != nil {
+		head.close = true
+		if !x.answered {
+			err = failed
+		}
+	}
+	return head, err
+}
+
+func (x *exchange) write() error {
+	x.out = x.appendRequest(x.out[:0])
+	if len(x.body) <= maxInline {
+		x.out = append(x.out, x.body...)
+		_, err := x.conn.Write(x.out)
+		return err
+	}
+	x.wrote = make(chan error, 1)
+	go func(c net.Conn, parts net.Buffers, done chan<- error) {
+		_, err := parts.WriteTo(c)
+		done <- err
+	}(x.conn.Conn, net.Buffers{x.out, x.body}, x.wrote)
+	return nil
+}
+
+// readHead reads heads up to that of the final response.
+func (x *exchange) readHead() (responseHead, error) {
+	if _, err := x.reader.Peek(1); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errNoResponse
+		}
+		return responseHead{}, err
+	}
+	x.answered = true
+	limit := maxResponseHeader
+	for range 1 + maxInformational {
+		var err error
+		if x.in, err = readHead(x.reader, x.in[:0], limit); err != nil {
+			return responseHead{}, err
+		}
+		limit -= len(x.in)
+		head, err := parseHead(x.in)
+		if err != nil || head.status >= 200 {
+			return head, err
+		}
+		if head.status == http.StatusSwitchingProtocols {
+			head.close = true // it now speaks something else
+			return head, nil
+		}
+	}
+	return responseHead{}, errors.New("the receiver sends informational responses only")
+}
+
+// release gives the connection back, or closes it. The exchange no longer has
+// one then, and nobody else uses it for the exchange.
+func (x *exchange) release(keep bool) {
+	c := x.conn
+	if !keep {
+		c.abort()
+	}
+	if x.wrote != nil {
+		if <-x.wrote != nil {
+			keep = false
+		}
+		x.wrote = nil
+	}
+	if !x.detach() || x.reader.Buffered() > 0 {
+		keep = false
+	}
+	x.conn, x.detach = nil, nil
+	x.reader.Reset(nil)
+	if keep {
+		x.idle.put(c)
+	} else {
+		_ = c.Close()
+	}
+}
+
+// isTimeout reports whether a deadline ended err.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -1,0 +1,149 @@
+package subscriber
+
+import (
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// idleTimeout is how long a connection is kept that nobody uses.
+const idleTimeout = 90 * time.Second
+
+// conn is a connection that speaks HTTP/1.1.
+type conn struct {
+	net.Conn
+	raw       net.Conn // below TLS; the same if there is none
+	abort     func()   // closes it at once, without a farewell
+	socket    syscall.RawConn
+	look      func(fd uintptr)
+	silent    bool // what look saw: no byte waits, and the peer has not hung up
+	idleSince time.Time
+}
+
+func newConn(c, raw net.Conn) *conn {
+	out := &conn{Conn: c, raw: raw, abort: func() { _ = raw.Close() }}
+	if s, ok := raw.(syscall.Conn); ok {
+		out.socket, _ = s.SyscallConn()
+	}
+	out.look = func(fd uintptr) { out.silent = isSilent(fd) }
+	return out
+}
+
+// usable reports whether a request can go over a connection that was idle. One
+// with bytes in it that nobody asked for cannot: they would be taken for the
+// answer.
+func (c *conn) usable() bool {
+	if c.socket != nil && (c.socket.Control(c.look) != nil || !c.silent) {
+		return false
+	}
+	if c.Conn == c.raw {
+		return true
+	}
+	// TLS may have read ahead. A time that is over keeps it from the socket.
+	var b [1]byte
+	_ = c.SetReadDeadline(time.Unix(1, 0))
+	n, err := c.Read(b[:])
+	return n == 0 && isTimeout(err)
+}
+
+// idleConns are the connections of an endpoint that nobody uses, at most max.
+// The one that was used last is used first, so that those too many grow old.
+type idleConns struct {
+	max     int
+	timeout time.Duration
+
+	mu      sync.Mutex
+	conns   []*conn     // by the time since which they are idle, the oldest first
+	timer   *time.Timer // runs while there are any; made with the first
+	running bool
+	closed  bool // since nothing was taken any more
+}
+
+// take returns a connection that can be used, nil if there is none.
+func (p *idleConns) take() *conn {
+	for {
+		c := p.pop()
+		if c == nil || c.usable() {
+			return c
+		}
+		c.abort()
+	}
+}
+
+func (p *idleConns) pop() *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = false
+	last := len(p.conns) - 1
+	if last < 0 {
+		return nil
+	}
+	c := p.conns[last]
+	p.conns[last] = nil
+	p.conns = p.conns[:last]
+	return c
+}
+
+// put keeps a connection for the next request.
+func (p *idleConns) put(c *conn) {
+	if !p.keep(c) {
+		_ = c.Close()
+	}
+}
+
+func (p *idleConns) keep(c *conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.conns) >= p.max {
+		return false
+	}
+	c.idleSince = time.Now()
+	p.conns = append(p.conns, c)
+	switch {
+	case p.timer == nil:
+		p.timer = time.AfterFunc(p.timeout, p.expire)
+	case !p.running:
+		p.timer.Reset(p.timeout)
+	}
+	p.running = true
+	return true
+}
+
+// expire closes what has been idle for too long, and comes again for the rest.
+func (p *idleConns) expire() {
+	p.mu.Lock()
+	now, n := time.Now(), 0
+	for n < len(p.conns) && now.Sub(p.conns[n].idleSince) >= p.timeout {
+		n++
+	}
+	old := append([]*conn(nil), p.conns[:n]...)
+	kept := copy(p.conns, p.conns[n:])
+	clear(p.conns[kept:])
+	p.conns = p.conns[:kept]
+	if p.running = kept > 0; p.running {
+		p.timer.Reset(p.timeout - now.Sub(p.conns[0].idleSince))
+	}
+	p.mu.Unlock()
+	closeAll(old)
+}
+
+// close closes the idle connections, and those that are in use when they are
+// given back, until one is asked for again.
+func (p *idleConns) close() {
+	p.mu.Lock()
+	old := p.conns
+	p.conns, p.closed = nil, true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.running = false
+	p.mu.Unlock()
+	closeAll(old)
+}
+
+func closeAll(conns []*conn) {
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}

@@ -1,0 +1,131 @@
+package subscriber
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+const (
+	// readBuffer is the buffer for responses, in bytes; larger heads and bodies
+	// pass through it.
+	readBuffer = 4 << 10
+	// maxKeptBuffer is the largest other buffer that is kept for the next
+	// attempt, in bytes.
+	maxKeptBuffer = 64 << 10
+)
+
+// exchange is one attempt on its way: the request, and what its tries learned.
+//
+// It is the context of its own request. go-retryablehttp and http.Client see a
+// request that is a shell; [transport] finds the exchange behind it and writes
+// header and body from here, without the copies that http.Client makes in case
+// of a redirect. It is used by one goroutine, and again for later attempts.
+type exchange struct {
+	context.Context // the attempt's; ends only when it is interrupted
+
+	preamble *preamble
+	fields   []field   // the headers that are of this attempt only
+	body     []byte    // of the request
+	deadline time.Time // of the attempt until it is decided, then of reading the rest
+
+	request retryablehttp.Request // the shell, for go-retryablehttp
+	shell   *http.Request
+
+	tries    int
+	reused   bool // the latest try was made on a connection that was kept alive
+	answered bool // a byte of the response came to the latest try
+
+	// Of a try over HTTP/1.1, see http1.go. conn is nil when the exchange does
+	// not hold a connection, or not any more.
+	idle     *idleConns
+	conn     *conn
+	reader   *bufio.Reader
+	out      []byte     // what is written: the head, and a body that is not large
+	in       []byte     // head of the response
+	wrote    chan error // how the goroutine that writes a large body fared; nil: there is none
+	detach   func() bool
+	response http.Response
+	answer   answer
+
+	// Of a try through net/http, see transport.go.
+	timer  *time.Timer
+	cancel context.CancelCauseFunc
+}
+
+// field is a line of a header.
+type field struct{ name, value string }
+
+// newExchange returns an exchange for the pool of an endpoint.
+func newExchange() *exchange {
+	x := &exchange{reader: bufio.NewReaderSize(nil, readBuffer)}
+	x.answer.x = x
+	x.shell = (&http.Request{
+		Method: http.MethodPost, Header: http.Header{}, Body: http.NoBody,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(x)
+	return x
+}
+
+// begin starts an attempt on an exchange from the endpoint's pool.
+func (e *endpoint) begin(ctx context.Context, deadline time.Time, body []byte) *exchange {
+	x, ok := e.exchanges.Get().(*exchange)
+	if !ok {
+		x = newExchange()
+	}
+	x.Context, x.deadline = ctx, deadline
+	x.preamble, x.body = &e.preamble, body
+	x.shell.URL, x.shell.Host = e.URL, e.URL.Host
+	// go-retryablehttp replaces the request when it tries again.
+	x.request = retryablehttp.Request{Request: x.shell}
+	return x
+}
+
+// end gives the exchange back. Its response must have been closed.
+func (e *endpoint) end(x *exchange) {
+	x.endStandard()
+	x.Context, x.preamble, x.body = nil, nil, nil
+	clear(x.fields)
+	x.fields = x.fields[:0]
+	x.tries, x.reused, x.answered = 0, false, false
+	x.response = http.Response{}
+	if cap(x.out) > maxKeptBuffer {
+		x.out = nil
+	}
+	if cap(x.in) > maxKeptBuffer {
+		x.in = nil
+	}
+	e.exchanges.Put(x)
+}
+
+// set adds a header.
+func (x *exchange) set(name, value string) { x.fields = append(x.fields, field{name, value}) }
+
+// check refuses values that would not stay in their line. They come from
+// stored events.
+func (x *exchange) check() error {
+	for _, f := range x.fields {
+		if !validValue(f.value) {
+			return fmt.Errorf("the value of the header %s is not valid", f.name)
+		}
+	}
+	return nil
+}
+
+// limit sets the time at which the exchange is given up.
+func (x *exchange) limit(deadline time.Time) {
+	x.deadline = deadline
+	if x.conn != nil {
+		_ = x.conn.SetDeadline(deadline)
+	}
+	if x.timer != nil {
+		x.timer.Reset(time.Until(deadline))
+	}
+}
+
+// expired reports whether the time is up.
+func (x *exchange) expired() bool { return !time.Now().Before(x.deadline) }
