@@ -56,6 +56,11 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s)
 bench: ## Measure deliveries per second beside a bare loop (ARGS="-pairs 1")
 	$(GO) run ./bench $(ARGS)
 
+.PHONY: bench-all
+bench-all: ## Measure everything into bench.json and draw docs/throughput.svg
+	$(GO) run ./bench all -json bench.json $(ARGS)
+	$(GO) run ./bench plot -o docs/throughput.svg bench.json
+
 .PHONY: microbench
 microbench: ## Run the benchmarks of the packages (BENCH=regexp picks some)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

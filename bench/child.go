@@ -37,11 +37,12 @@ type job struct {
 
 // hello is the first line of a child.
 type hello struct {
-	URL     string        `json:"url,omitempty"`   // of the receiver, or of the NATS server
-	Admin   string        `json:"admin,omitempty"` // host:port of the gateway's admin listener
-	Began   int64         `json:"began"`           // when the work began, Unix time in ns
-	Loading time.Duration `json:"loading,omitempty"`
-	Start   time.Duration `json:"start,omitempty"`
+	URL     string        `json:"url,omitempty"`      // of the receiver, or of the NATS server
+	Admin   string        `json:"admin,omitempty"`    // host:port of the gateway's admin listener
+	Began   int64         `json:"began"`              // when the work began, Unix time in ns
+	Loading time.Duration `json:"loading,omitempty"`  // reading and checking the configuration
+	LoadCPU float64       `json:"load_cpu,omitempty"` // CPU seconds of that
+	Start   time.Duration `json:"start,omitempty"`    // from there until the gateway takes events
 }
 
 // goodbye is the last line of a child.

@@ -17,12 +17,12 @@ import (
 // startGateway is the child that is a gateway, as `fanjet serve` runs it, but
 // for the logs.
 func startGateway(j job) (work, error) {
-	began := time.Now()
+	began, cpu := time.Now(), cpuSeconds()
 	cfg, err := config.Load(j.Config, config.Options{})
 	if err != nil {
 		return work{}, err
 	}
-	loading := time.Since(began)
+	loading, loadCPU := time.Since(began), cpuSeconds()-cpu
 	began = time.Now()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -48,7 +48,7 @@ func startGateway(j job) (work, error) {
 	return work{
 		hello: hello{
 			URL: gw.NATSURL(), Admin: gw.AdminAddr(), Began: started.UnixNano(),
-			Loading: loading, Start: started.Sub(began),
+			Loading: loading, LoadCPU: loadCPU, Start: started.Sub(began),
 		},
 		stop: func() error {
 			stopProfile()

@@ -67,7 +67,7 @@ func runSteady(ctx context.Context, kind string, s setup, p plan, by steadyLoad)
 		Wait:      spreadOf(l.waits(p, got, from)),
 		faults:    audit(p, l.counts(), got),
 	}
-	_, err = w.finish()
+	_, _, err = w.finish()
 	return run, err
 }
 

@@ -7,10 +7,11 @@ import (
 
 // figures are what one drain found.
 type figures struct {
-	PerSecond float64 `json:"per_second"`  // deliveries to healthy endpoints
-	CPUPer10k float64 `json:"cpu_per_10k"` // CPU seconds for 10,000 deliveries, with the NATS server
-	PeakRSS   int64   `json:"peak_rss"`    // bytes, of the largest process that delivers
-	ServerRSS int64   `json:"server_rss,omitempty"`
+	PerSecond float64 `json:"per_second"`           // deliveries to healthy endpoints
+	CPUPer10k float64 `json:"cpu_per_10k"`          // CPU seconds for 10,000 deliveries, with the NATS server
+	SinkCPU   float64 `json:"sink_cpu"`             // the same of the receiver, which shares the machine
+	PeakRSS   int64   `json:"peak_rss"`             // bytes, of the largest process that delivers
+	ServerRSS int64   `json:"server_rss,omitempty"` // bytes, of a separate NATS server
 	faults
 }
 
@@ -64,7 +65,7 @@ func drain(ctx context.Context, kind string, s setup, p plan) (figures, error) {
 	if w.server != nil {
 		_, f.ServerRSS = memory(w.server.pid)
 	}
-	cpu, err := w.finish()
-	f.CPUPer10k = cpu / float64(want) * 1e4
+	cpu, sinkCPU, err := w.finish()
+	f.CPUPer10k, f.SinkCPU = cpu/float64(want)*1e4, sinkCPU/float64(want)*1e4
 	return f, err
 }

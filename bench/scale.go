@@ -17,6 +17,7 @@ type scaleResult struct {
 type idleResult struct {
 	Endpoints   int     `json:"endpoints"`
 	LoadMillis  float64 `json:"load_ms"`      // reading and checking the configuration
+	LoadCPU     float64 `json:"load_cpu_ms"`  // CPU time of that
 	StartMillis float64 `json:"start_ms"`     // from there until it takes events
 	RSS         int64   `json:"rss"`          // bytes, resident after the wait
 	CPUPercent  float64 `json:"cpu_percent"`  // of one core, while it waits
@@ -95,8 +96,8 @@ func (r *report) scale(ctx context.Context, s scaleSetup) error {
 		return err
 	}
 	i := result.Idle
-	fmt.Printf("%d endpoints and subscriptions: loaded in %.0f ms, started in %.0f ms; idle %s MiB, %.1f %% of a core; metrics %.0f ms, %s MiB\n",
-		i.Endpoints, i.LoadMillis, i.StartMillis, megabytes(i.RSS), i.CPUPercent, i.ScrapeMs, megabytes(int64(i.ScrapeBytes)))
+	fmt.Printf("%d endpoints and subscriptions: loaded in %.0f ms (CPU %.0f ms), started in %.0f ms; idle %s MiB, %.1f %% of a core; metrics %.0f ms, %s MiB\n",
+		i.Endpoints, i.LoadMillis, i.LoadCPU, i.StartMillis, megabytes(i.RSS), i.CPUPercent, i.ScrapeMs, megabytes(int64(i.ScrapeBytes)))
 
 	var bad faults
 	result.Active = activeResult{Endpoints: s.Active, Tier: s.Tier}
@@ -142,6 +143,7 @@ func idle(ctx context.Context, s scaleSetup) (idleResult, error) {
 	result := idleResult{
 		Endpoints:   s.Configured,
 		LoadMillis:  g.hello.Loading.Seconds() * 1e3,
+		LoadCPU:     g.hello.LoadCPU * 1e3,
 		StartMillis: g.hello.Start.Seconds() * 1e3,
 	}
 	if err := wait(ctx, time.Now().Add(s.Settle)); err != nil {
@@ -159,7 +161,7 @@ func idle(ctx context.Context, s scaleSetup) (idleResult, error) {
 		return result, err
 	}
 	result.ScrapeMs, result.ScrapeBytes = time.Since(began).Seconds()*1e3, len(text)
-	_, err = w.finish()
+	_, _, err = w.finish()
 	return result, err
 }
 
@@ -205,6 +207,6 @@ func wide(ctx context.Context, s scaleSetup) (wideResult, error) {
 		later = append(later, took)
 	}
 	result.Later = spreadOf(later)
-	_, err = w.finish()
+	_, _, err = w.finish()
 	return result, err
 }

@@ -229,29 +229,30 @@ func (w *world) settled(ctx context.Context, n int) error {
 	}
 }
 
-// finish stops what is measured and returns the CPU seconds that it used, with
-// the NATS server.
-func (w *world) finish() (cpu float64, err error) {
-	for _, c := range append(w.runners, w.server) {
+// finish stops every process and returns the CPU seconds that were used: by
+// what is measured, with the NATS server, and by the receiver.
+func (w *world) finish() (cpu, sink float64, err error) {
+	stop := func(c *child) float64 {
 		if c == nil {
-			continue
+			return 0
 		}
 		g, e := c.stop()
-		cpu += g.CPU
 		err = errors.Join(err, e)
+		return g.CPU
 	}
-	return cpu, err
+	for _, r := range w.runners {
+		cpu += stop(r)
+	}
+	cpu += stop(w.server)
+	return cpu, stop(w.sink), err
 }
 
-// close ends every process and removes the streams.
+// close ends what still runs and removes the streams.
 func (w *world) close() {
 	if w.nc != nil {
 		w.nc.Close()
 	}
-	_, _ = w.finish() // an error that matters was returned by finish itself
-	if w.sink != nil {
-		_, _ = w.sink.stop()
-	}
+	_, _, _ = w.finish() // what matters was returned by the first call
 	w.cancel()
 	w.scrape.Wait()
 	if w.dir != "" {
