@@ -77,6 +77,10 @@ func classOf(err error) Class {
 	}
 }
 
+// Failure says why there was no response, without the URL, which may carry a
+// secret; empty if there was one.
+func (r Result) Failure() string { return r.describe() }
+
 // describe says why an attempt failed, for headers and logs: without the URL,
 // which may carry a secret in its path or query.
 func (r Result) describe() string {

@@ -1,0 +1,175 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"fanjet/internal/control"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+)
+
+const (
+	maxPings       = 16 // test events on their way at once
+	maxPingTimeout = 5 * time.Minute
+	pingTimeout    = 30 * time.Second // unless the request says another one
+)
+
+// endpointControl is what operators may ask of the endpoints of a replica. Its
+// methods may be called concurrently.
+type endpointControl interface {
+	// Statuses tells of every endpoint of the configuration, in a slice of the
+	// caller's own.
+	Statuses() []subscriber.Status
+	// Ping sends a signed test event to an endpoint, outside of all streams and
+	// limits. The error says why no attempt was made.
+	Ping(ctx context.Context, endpoint string) (subscriber.Result, error)
+}
+
+// controlServer answers the requests of operators: every replica says how its
+// endpoints do, one of them sends a test event.
+type controlServer struct {
+	nc        *nats.Conn
+	names     wire.Names
+	endpoints endpointControl
+	self      control.Replica
+	log       *zap.Logger
+}
+
+func newControlServer(nc *nats.Conn, names wire.Names, endpoints endpointControl, version string, log *zap.Logger) *controlServer {
+	host, _ := os.Hostname() // only for people
+	return &controlServer{
+		nc: nc, names: names, endpoints: endpoints, log: log.Named("control"),
+		self: control.Replica{
+			ID: strings.ToLower(rand.Text()[:8]), Host: cmp.Or(host, "unknown"), Version: version, Started: time.Now().UTC(),
+		},
+	}
+}
+
+// run answers until ctx ends. What it cannot receive is no reason to stop
+// delivering: it returns nothing.
+func (c *controlServer) run(ctx context.Context) {
+	// A request that finds no room is lost; whoever asked tries again.
+	statuses, pings := make(chan *nats.Msg, 64), make(chan *nats.Msg, 64)
+	subs := make([]*nats.Subscription, 2)
+	var err error
+	if subs[0], err = c.nc.ChanSubscribe(c.names.ControlEndpointsSubject(), statuses); err == nil {
+		subs[1], err = c.nc.ChanQueueSubscribe(c.names.ControlPingSubject("*"), c.names.Prefix(), pings)
+	}
+	if err != nil {
+		c.log.Error("operators get no answers about endpoints", zap.Error(err))
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer func() {
+		for _, sub := range subs {
+			_ = sub.Unsubscribe() // fails only on a closed connection
+		}
+		cancel()
+		running.Wait()
+	}()
+
+	slots := make(chan struct{}, maxPings)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-statuses:
+			c.report(m)
+		case m := <-pings:
+			select {
+			case slots <- struct{}{}:
+				running.Go(func() {
+					defer func() { <-slots }()
+					c.ping(ctx, m)
+				})
+			default:
+				c.answer(m, control.PingAnswer{Error: fmt.Sprintf("%d test events are on their way already", maxPings)})
+			}
+		}
+	}
+}
+
+// report answers how the endpoints do.
+func (c *controlServer) report(m *nats.Msg) {
+	var request control.StatusRequest
+	if err := json.Unmarshal(m.Data, &request); err != nil {
+		c.log.Warn("a request about endpoints is unreadable", zap.Error(err))
+		return
+	}
+	statuses := c.endpoints.Statuses()
+	if len(request.Endpoints) > 0 {
+		asked := make(map[string]bool, len(request.Endpoints))
+		for _, name := range request.Endpoints {
+			asked[name] = true
+		}
+		statuses = slices.DeleteFunc(statuses, func(s subscriber.Status) bool { return !asked[s.Endpoint] })
+	}
+	parts, err := control.Parts(c.self, statuses, c.nc.MaxPayload())
+	if err != nil {
+		c.log.Error("cannot tell how the endpoints do", zap.Error(err))
+		return
+	}
+	for _, part := range parts {
+		c.respond(m, part)
+	}
+}
+
+// ping sends a test event, and answers what became of it.
+func (c *controlServer) ping(ctx context.Context, m *nats.Msg) {
+	var request control.PingRequest
+	if err := json.Unmarshal(m.Data, &request); err != nil {
+		c.log.Warn("a request about endpoints is unreadable", zap.Error(err))
+		return
+	}
+	timeout := pingTimeout
+	if request.Timeout > 0 {
+		timeout = min(request.Timeout, maxPingTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	endpoint := lastToken(m.Subject)
+	result, err := c.endpoints.Ping(ctx, endpoint)
+	if err != nil {
+		c.answer(m, control.PingAnswer{Endpoint: endpoint, Error: err.Error()})
+		return
+	}
+	c.log.Info("test event", zap.String("endpoint", endpoint), zap.String("class", string(result.Class)),
+		zap.Int("status", result.Status), zap.Duration("took", result.Took))
+	c.answer(m, control.PingAnswer{
+		Endpoint: endpoint, Class: result.Class, Status: result.Status, Error: result.Failure(),
+		TookMS: float64(result.Took) / float64(time.Millisecond),
+	})
+}
+
+// answer sends what became of a test event.
+func (c *controlServer) answer(m *nats.Msg, a control.PingAnswer) {
+	a.Replica = c.self
+	a.Endpoint = cmp.Or(a.Endpoint, lastToken(m.Subject))
+	data, err := json.Marshal(a)
+	if err != nil {
+		c.log.Error("cannot tell what became of a test event", zap.Error(err))
+		return
+	}
+	c.respond(m, data)
+}
+
+// respond sends an answer. If the connection is lost, nobody waits for it.
+func (c *controlServer) respond(m *nats.Msg, data []byte) {
+	if err := m.Respond(data); err != nil {
+		c.log.Warn("an operator got no answer", zap.Error(err))
+	}
+}
+
+func lastToken(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

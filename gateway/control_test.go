@@ -1,0 +1,157 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+
+	"fanjet/internal/control"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+)
+
+// fakeEndpoints are the endpoints of a replica: "up", "down", "slow", which ends
+// with its context, and "broken", which cannot be tried.
+type fakeEndpoints struct {
+	mu    sync.Mutex
+	pings int
+}
+
+func (f *fakeEndpoints) Statuses() []subscriber.Status {
+	return []subscriber.Status{{Endpoint: "up", State: subscriber.StateHealthy, InFlight: 2}, {Endpoint: "down", State: subscriber.StateOpen}}
+}
+
+func (f *fakeEndpoints) Ping(ctx context.Context, endpoint string) (subscriber.Result, error) {
+	f.mu.Lock()
+	f.pings++
+	f.mu.Unlock()
+	switch endpoint {
+	case "up":
+		return subscriber.Result{Class: subscriber.Class2xx, Status: 204, Took: 1500 * time.Microsecond}, nil
+	case "down":
+		err := &url.Error{Op: "Post", URL: "https://example.com/secret", Err: errors.New("connection refused")}
+		return subscriber.Result{Class: subscriber.ClassConnect, Err: err}, nil
+	case "slow":
+		<-ctx.Done()
+		return subscriber.Result{Class: subscriber.ClassTimeout, Err: context.Cause(ctx)}, nil
+	default:
+		return subscriber.Result{}, errors.New("no such endpoint")
+	}
+}
+
+// operate runs the control servers of so many replicas.
+func operate(t *testing.T, replicas int) (*natstest.Server, *fakeEndpoints) {
+	t.Helper()
+	srv := natstest.Start(t, natstest.Options{})
+	fake := &fakeEndpoints{}
+	for range replicas {
+		nc := srv.Connect()
+		c := newControlServer(nc, wire.NewNames(""), fake, "v1", zaptest.NewLogger(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); c.run(ctx) }()
+		t.Cleanup(func() { cancel(); <-done })
+		for deadline := time.After(30 * time.Second); nc.NumSubscriptions() < 2; {
+			select {
+			case <-deadline:
+				t.Fatal("the control server does not listen")
+			case <-time.After(time.Millisecond):
+			}
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return srv, fake
+}
+
+func TestControlStatuses(t *testing.T) {
+	t.Parallel()
+	srv, _ := operate(t, 2)
+	ids := map[string]bool{}
+	reports, err := control.Statuses(t.Context(), srv.Conn(), wire.NewNames(""))
+	if err != nil || len(reports) != 2 {
+		t.Fatalf("Statuses() = %+v, %v, want 2 reports", reports, err)
+	}
+	for _, r := range reports {
+		ids[r.ID] = true
+		if len(r.Statuses) != 2 || r.Statuses[0].InFlight != 2 || r.Version != "v1" || r.Host == "" || r.Started.IsZero() {
+			t.Errorf("report %+v", r)
+		}
+	}
+	if len(ids) != 2 {
+		t.Errorf("the replicas have the ids %v", ids)
+	}
+	reports, err = control.Statuses(t.Context(), srv.Conn(), wire.NewNames(""), "down", "unknown")
+	if err != nil || len(reports) != 2 || len(reports[0].Statuses) != 1 || reports[0].Statuses[0].Endpoint != "down" {
+		t.Errorf("Statuses(down, unknown) = %+v, %v", reports, err)
+	}
+}
+
+func TestControlPing(t *testing.T) {
+	t.Parallel()
+	srv, fake := operate(t, 2)
+	for endpoint, want := range map[string]control.PingAnswer{
+		"up":   {Class: subscriber.Class2xx, Status: 204, TookMS: 1.5},
+		"down": {Class: subscriber.ClassConnect, Error: "connect: connection refused"},
+		"slow": {Class: subscriber.ClassTimeout, Error: "timeout: context deadline exceeded"},
+		"gone": {Error: "no such endpoint"},
+	} {
+		got, err := control.Ping(t.Context(), srv.Conn(), wire.NewNames(""), endpoint, 50*time.Millisecond)
+		want.Replica, want.Endpoint = got.Replica, endpoint
+		if err != nil || got != want || got.Replica.ID == "" {
+			t.Errorf("Ping(%s) = %+v, %v, want %+v", endpoint, got, err, want)
+		}
+	}
+	if fake.mu.Lock(); fake.pings != 4 {
+		t.Errorf("%d test events were sent, want 4: one replica sends each", fake.pings)
+	}
+	fake.mu.Unlock()
+}
+
+func TestControlBoundsPings(t *testing.T) {
+	t.Parallel()
+	srv, _ := operate(t, 1)
+	answers := make(chan control.PingAnswer)
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	for range maxPings + 1 {
+		asking.Go(func() {
+			answer, err := control.Ping(ctx, srv.Conn(), wire.NewNames(""), "slow", time.Minute)
+			if err == nil {
+				answers <- answer
+			}
+		})
+	}
+	if got := <-answers; got.OK() || !strings.Contains(got.Error, "on their way already") {
+		t.Errorf("one too many is answered %+v", got)
+	}
+	cancel()
+	asking.Wait()
+}
+
+func TestControlIgnoresJunk(t *testing.T) {
+	t.Parallel()
+	srv, _ := operate(t, 1)
+	names := wire.NewNames("")
+	for _, subject := range []string{names.ControlEndpointsSubject(), names.ControlPingSubject("up")} {
+		for _, junk := range []string{"", "{", "[]"} {
+			if err := srv.Conn().PublishRequest(subject, "nobody", []byte(junk)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if answer, err := control.Ping(t.Context(), srv.Conn(), names, "up", time.Minute); err != nil || !answer.OK() {
+		t.Errorf("after junk: Ping() = %+v, %v", answer, err)
+	}
+	if reports, err := control.Statuses(t.Context(), srv.Conn(), names); err != nil || len(reports) != 1 {
+		t.Errorf("after junk: Statuses() = %+v, %v", reports, err)
+	}
+}
