@@ -127,6 +127,8 @@ func TestHalfOpenRamps(t *testing.T) {
 	c := newGateClock(t, nil) // 8 slots
 	c.open()
 	c.pass(5 * time.Second)
+	c.want("the probe", c.try(answered(500)), changeProbeFailed)
+	c.pass(10 * time.Second)
 	c.want("the probe", c.try(answered(200)), changeHalfOpen)
 	c.wantState(StateHalfOpen)
 	var closed bool

@@ -243,6 +243,26 @@ func TestRetryAfterHoldsTheEndpoint(t *testing.T) {
 	c.begin()
 }
 
+// A wait that is prolonged is one wait; the next one is another.
+func TestRetryAfterSince(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, func(ep *Endpoint) { ep.Circuit.Failures = 0 })
+	running := c.fill()
+	for range 2 {
+		began := c.now
+		for _, r := range []Result{asked(503, 5*time.Second), asked(429, 20*time.Second)} {
+			c.end(running[0], r)
+			running = running[1:]
+			_, reason, since, next := c.g.status(c.now)
+			if want := "asked with Retry-After, status " + r.short(); reason != want || !since.Equal(began) || !next.Equal(c.now.Add(r.RetryAfter)) {
+				t.Errorf("%s, since %v, next %v", reason, since, next)
+			}
+			c.pass(time.Second)
+		}
+		c.pass(20 * time.Second)
+	}
+}
+
 func TestRetryAfterIsClamped(t *testing.T) {
 	t.Parallel()
 	c := newGateClock(t, nil)

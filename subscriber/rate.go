@@ -19,9 +19,6 @@ type bucket struct {
 
 // configure takes over a new limit; tokens in the bucket stay.
 func (b *bucket) configure(r Rate, now time.Time) {
-	if r == b.settings {
-		return
-	}
 	b.settings = r
 	switch {
 	case r.Count <= 0 || r.Per <= 0:

@@ -97,10 +97,10 @@ func TestConfigureRate(t *testing.T) {
 	unlimited := c.begin()
 
 	set(Rate{10, time.Second})
-	c.g.release(unlimited, c.now) // took no token and gives none back
 	if got := len(c.fill()); got != 10 {
 		t.Errorf("a new limit lets %d through", got)
 	}
+	c.g.release(unlimited, c.now) // took no token and gives none back
 	set(Rate{10, time.Second})
 	c.refused() // the same limit grants nothing new
 	set(Rate{100, time.Second})
