@@ -52,6 +52,10 @@ func editDistance(a, b string) int {
 	return last[len(y)]
 }
 
+// DidYouMean is the end of a message about a name that is not known: what it is
+// most likely a slip of, or what there is if that is not much.
+func DidYouMean(word string, candidates []string) string { return didYouMean(word, candidates) }
+
 // didYouMean is the end of a message about a name that is not known.
 func didYouMean(word string, candidates []string) string {
 	candidates = slices.Sorted(slices.Values(candidates))

@@ -21,9 +21,8 @@ import (
 )
 
 const (
-	maxPings       = 16 // test events on their way at once
-	maxPingTimeout = 5 * time.Minute
-	pingTimeout    = 30 * time.Second // unless the request says another one
+	maxPings    = 16               // test events on their way at once
+	pingTimeout = 30 * time.Second // of one, unless the request says otherwise
 )
 
 // endpointControl is what operators may ask of the endpoints of a replica. Its
@@ -135,7 +134,7 @@ func (c *controlServer) ping(ctx context.Context, m *nats.Msg) {
 	}
 	timeout := pingTimeout
 	if request.Timeout > 0 {
-		timeout = min(request.Timeout, maxPingTimeout)
+		timeout = min(request.Timeout, subscriber.MaxTimeout)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -13,8 +13,9 @@ import (
 
 // Keys of the state bucket.
 const (
-	pausedPrefix = "paused." // + endpoint: its Pause
-	skipPrefix   = "skip."   // + endpoint: the key of a delivery that an operator gave up
+	pausedPrefix  = "paused."  // + endpoint: its Pause
+	resumedPrefix = "resumed." // + endpoint: its latest Resume
+	skipPrefix    = "skip."    // + endpoint: the key of a delivery that an operator gave up
 )
 
 // SetPause stores the pause of an endpoint in the state bucket. A pause that is
@@ -81,37 +82,6 @@ func Pauses(ctx context.Context, kv jetstream.KeyValue) (map[string]Pause, error
 	}
 	stop()
 	return pauses, nil
-}
-
-// SkipFirst lets the gateway dead-letter the delivery at which the line of an
-// ordered endpoint stands. It takes the key that the endpoint's pause names;
-// resume the endpoint afterwards.
-func SkipFirst(ctx context.Context, kv jetstream.KeyValue, endpoint, delivery string) error {
-	if _, err := kv.Put(ctx, skipPrefix+endpoint, []byte(delivery)); err != nil {
-		return fmt.Errorf("cannot write state %s%s: %w", skipPrefix, endpoint, err)
-	}
-	return nil
-}
-
-// skipped returns the key of the delivery of an endpoint that an operator gave
-// up; empty if there is none. It may be one that is long gone.
-func skipped(ctx context.Context, kv jetstream.KeyValue, endpoint string) (delivery string, err error) {
-	entry, err := kv.Get(ctx, skipPrefix+endpoint)
-	switch {
-	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return "", nil
-	case err != nil:
-		return "", fmt.Errorf("cannot read state %s%s: %w", skipPrefix, endpoint, err)
-	}
-	return string(entry.Value()), nil
-}
-
-// forgetSkipped removes what SkipFirst stored, once the delivery is dead-lettered.
-func forgetSkipped(ctx context.Context, kv jetstream.KeyValue, endpoint string) error {
-	if err := kv.Delete(ctx, skipPrefix+endpoint); err != nil {
-		return fmt.Errorf("cannot delete state %s%s: %w", skipPrefix, endpoint, err)
-	}
-	return nil
 }
 
 // storedPause reads the pause of one endpoint; nil if there is none.

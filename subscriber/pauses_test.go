@@ -146,27 +146,6 @@ func TestManyPauses(t *testing.T) {
 	}
 }
 
-func TestSkipFirst(t *testing.T) {
-	t.Parallel()
-	_, kv := stateBucket(t)
-	ctx := t.Context()
-	expect := func(want string) {
-		t.Helper()
-		if got, err := skipped(ctx, kv, "billing"); got != want || err != nil {
-			t.Errorf("skipped() = %q, %v, want %q", got, err, want)
-		}
-	}
-	expect("")
-	if err := SkipFirst(ctx, kv, "billing", "key-7"); err != nil {
-		t.Fatal(err)
-	}
-	expect("key-7")
-	if err := forgetSkipped(ctx, kv, "billing"); err != nil {
-		t.Fatal(err)
-	}
-	expect("")
-}
-
 func TestPausesWithoutBucket(t *testing.T) {
 	t.Parallel()
 	srv, kv := stateBucket(t)
