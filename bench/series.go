@@ -33,14 +33,26 @@ type axis struct {
 func axes() []axis {
 	const size = 1024
 	return []axis{
-		{"active endpoints", func(s drainSetup) int { return s.Endpoints },
-			func(s drainSetup) bool { return s.Fanout == 1 && s.Size == size && s.Replicas == 0 }},
-		{"fan-out: endpoints that get each event", func(s drainSetup) int { return s.Fanout },
-			func(s drainSetup) bool { return s.Endpoints == s.Fanout && s.Size == size && s.Replicas == 0 }},
-		{"bytes of an event", func(s drainSetup) int { return s.Size },
-			func(s drainSetup) bool { return s.Endpoints == 1 && s.Fanout == 1 && s.Replicas == 0 }},
-		{"processes beside a separate NATS server", func(s drainSetup) int { return s.Replicas },
-			func(s drainSetup) bool { return s.Endpoints == 1 && s.Fanout == 1 && s.Size == size && s.Replicas > 0 }},
+		{
+			title: "active endpoints",
+			of:    func(s drainSetup) int { return s.Endpoints },
+			plain: func(s drainSetup) bool { return s.Fanout == 1 && s.Size == size && s.Replicas == 0 },
+		},
+		{
+			title: "fan-out: endpoints that get each event",
+			of:    func(s drainSetup) int { return s.Fanout },
+			plain: func(s drainSetup) bool { return s.Endpoints == s.Fanout && s.Size == size && s.Replicas == 0 },
+		},
+		{
+			title: "bytes of an event",
+			of:    func(s drainSetup) int { return s.Size },
+			plain: func(s drainSetup) bool { return s.Endpoints == 1 && s.Fanout == 1 && s.Replicas == 0 },
+		},
+		{
+			title: "processes beside a separate NATS server",
+			of:    func(s drainSetup) int { return s.Replicas },
+			plain: func(s drainSetup) bool { return s.Endpoints == 1 && s.Fanout == 1 && s.Size == size && s.Replicas > 0 },
+		},
 	}
 }
 
