@@ -1,7 +1,6 @@
 package subscriber
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -27,7 +26,7 @@ const (
 func (x *exchange) send(c *conn) (*http.Response, error) {
 	x.conn = c
 	_ = c.SetDeadline(x.deadline)
-	x.detach = context.AfterFunc(x.Context, c.abort)
+	c.watch(x.Context)
 	x.reader.Reset(c)
 	head, err := x.roundTrip()
 	if err != nil {
@@ -118,12 +117,10 @@ func (x *exchange) release(keep bool) {
 		}
 		x.wrote = nil
 	}
-	if !x.detach() || x.reader.Buffered() > 0 {
-		keep = false
-	}
-	x.conn, x.detach = nil, nil
+	unread := x.reader.Buffered()
+	x.conn = nil
 	x.reader.Reset(nil)
-	if keep {
+	if keep && unread == 0 && x.Err() == nil {
 		x.idle.put(c)
 	} else {
 		_ = c.Close()

@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"context"
 	"net"
 	"sync"
 	"syscall"
@@ -19,6 +20,9 @@ type conn struct {
 	look      func(fd uintptr)
 	silent    bool // what look saw: no byte waits, and the peer has not hung up
 	idleSince time.Time
+
+	done   <-chan struct{} // of the context whose end closes the connection
+	detach func() bool     // from that context
 }
 
 func newConn(c, raw net.Conn) *conn {
@@ -28,6 +32,26 @@ func newConn(c, raw net.Conn) *conn {
 	}
 	out.look = func(fd uintptr) { out.silent = isSilent(fd) }
 	return out
+}
+
+// watch closes the connection at once when ctx ends. It goes on after the
+// exchange: the next one usually has the same context.
+func (c *conn) watch(ctx context.Context) {
+	if c.detach != nil {
+		if c.done == ctx.Done() {
+			return
+		}
+		c.detach()
+	}
+	c.done, c.detach = ctx.Done(), context.AfterFunc(ctx, c.abort)
+}
+
+// Close implements [net.Conn].
+func (c *conn) Close() error {
+	if c.detach != nil {
+		c.detach()
+	}
+	return c.Conn.Close()
 }
 
 // usable reports whether a request can go over a connection that was idle. One
@@ -67,7 +91,7 @@ func (p *idleConns) take() *conn {
 		if c == nil || c.usable() {
 			return c
 		}
-		c.abort()
+		_ = c.Close()
 	}
 }
 

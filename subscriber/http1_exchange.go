@@ -48,7 +48,6 @@ type exchange struct {
 	out      []byte     // what is written: the head, and a body that is not large
 	in       []byte     // head of the response
 	wrote    chan error // how the goroutine that writes a large body fared; nil: there is none
-	detach   func() bool
 	response http.Response
 	answer   answer
 

@@ -22,8 +22,9 @@ func newPreamble(target *url.URL, headers http.Header, userAgent string) (preamb
 	if host == "" || strings.ContainsFunc(host+uri, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return preamble{}, errors.New("its URL has no host, or a space or a control character")
 	}
+	userAgent = fieldValue(userAgent)
 	p := preamble{header: http.Header{"User-Agent": {userAgent}}}
-	p.lines = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n", uri, host, fieldValue(userAgent))
+	p.lines = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n", uri, host, userAgent)
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		for _, value := range headers[name] {
 			if err := CheckHeader(name, value); err != nil {

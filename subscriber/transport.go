@@ -153,11 +153,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // dial connects to the host of a URL.
 func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
-	port := target.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[target.Scheme]
-	}
-	raw, err := t.dialer.DialContext(ctx, "tcp", net.JoinHostPort(target.Hostname(), port))
+	raw, err := t.dialer.DialContext(ctx, "tcp", addressOf(target))
 	if err != nil {
 		return nil, err
 	}
@@ -169,6 +165,19 @@ func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
 		return nil, err
 	}
 	return newConn(secure, raw), nil
+}
+
+// addressOf is the host and port that a URL leads to.
+func addressOf(target *url.URL) string {
+	port := target.Port()
+	switch {
+	case port != "":
+	case target.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	return net.JoinHostPort(target.Hostname(), port)
 }
 
 // handshake speaks TLS on a connection, which it closes if that fails.
