@@ -48,9 +48,12 @@ type Envelope struct {
 // WriteTo sets the internal headers in h. Fields that are zero are left out,
 // except the attempt and the generation.
 func (e *Envelope) WriteTo(h nats.Header) {
+	values := make([]string, 0, 12) // one allocation for all
 	set := func(k, v string) {
 		if v != "" {
-			h[k] = []string{v}
+			values = append(values, v)
+			n := len(values)
+			h[k] = values[n-1 : n : n]
 		}
 	}
 	set(HeaderEventID, e.EventID)
@@ -87,7 +90,7 @@ func ReadEnvelope(h nats.Header) (Envelope, error) {
 	}
 	token := func(k string) string {
 		v := need(k)
-		if strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(".*>", r) }) {
+		if !isToken(v) {
 			errs = append(errs, fmt.Errorf("%w: header %s: %q is not a token of a subject", ErrEnvelope, k, v))
 		}
 		return v
@@ -130,6 +133,17 @@ func ReadEnvelope(h nats.Header) (Envelope, error) {
 		return e, errors.Join(errs...)
 	}
 	return e, nil
+}
+
+// isToken reports whether v may be a token of a subject: printable ASCII without
+// what has a meaning there.
+func isToken(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c <= ' ' || c > '~' || c == '.' || c == '*' || c == '>' {
+			return false
+		}
+	}
+	return true
 }
 
 // EventHeaders returns a copy of h without the headers that steer JetStream

@@ -1,11 +1,7 @@
 package wire
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/binary"
 	"encoding/json"
-	"hash"
 	"strconv"
 	"strings"
 	"time"
@@ -61,7 +57,11 @@ const (
 // Key is the internal identity of a delivery: what it was made from, and the
 // endpoint. It is 26 lower-case base32 characters and never leaves NATS.
 func Key(kind Kind, p Position, endpoint string) string {
-	return digest(string(kind), p.Stream, nanos(p.Created), number(p.Sequence), nanos(p.Stored), endpoint)
+	var d digest
+	d.text(string(kind))
+	d.position(p)
+	d.text(endpoint)
+	return d.sum("")
 }
 
 // EventID is the webhook-id of an event: "msg_" and 26 lower-case base32
@@ -78,13 +78,26 @@ func Key(kind Kind, p Position, endpoint string) string {
 func EventID(h nats.Header, data []byte, p Position, byPosition bool) string {
 	if !byPosition && len(h) > 0 {
 		if source, id, ok := cloudEvent(h, data); ok {
-			return "msg_" + digest("cloudevents", source, id)
+			return eventID("cloudevents", source, id)
 		}
 		if id := h.Get(nats.MsgIdHdr); id != "" {
-			return "msg_" + digest("msg-id", p.Stream, id)
+			return eventID("msg-id", p.Stream, id)
 		}
 	}
-	return "msg_" + digest("position", p.Stream, nanos(p.Created), number(p.Sequence), nanos(p.Stored))
+	var d digest
+	d.text("position")
+	d.position(p)
+	return d.sum(eventPrefix)
+}
+
+const eventPrefix = "msg_"
+
+func eventID(parts ...string) string {
+	var d digest
+	for _, part := range parts {
+		d.text(part)
+	}
+	return d.sum(eventPrefix)
 }
 
 // cloudEvent finds the identifying attributes of a CloudEvent (CloudEvents
@@ -116,32 +129,9 @@ func foldGet(h nats.Header, key string) string {
 	// depend on the order of a map.
 	found, value := "", ""
 	for k, v := range h {
-		if len(v) > 0 && v[0] != "" && strings.EqualFold(k, key) && (found == "" || k < found) {
+		if len(k) == len(key) && len(v) > 0 && v[0] != "" && strings.EqualFold(k, key) && (found == "" || k < found) {
 			found, value = k, v[0]
 		}
 	}
 	return value
 }
-
-var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
-// digest hashes its parts, each preceded by its length, so that no two lists of
-// parts run together.
-func digest(parts ...string) string {
-	h := sha256.New()
-	for _, part := range parts {
-		writePart(h, part)
-	}
-	var sum [sha256.Size]byte
-	return base32Lower.EncodeToString(h.Sum(sum[:0]))[:26]
-}
-
-func writePart(h hash.Hash, part string) {
-	var size [8]byte
-	binary.BigEndian.PutUint64(size[:], uint64(len(part)))
-	h.Write(size[:])
-	h.Write([]byte(part))
-}
-
-func nanos(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 10) }
-func number(n uint64) string   { return strconv.FormatUint(n, 10) }
