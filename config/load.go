@@ -69,6 +69,7 @@ func Load(path string, opts Options) (*Config, error) {
 type files struct {
 	read func(path string) ([]byte, error)
 	glob func(pattern string) ([]string, error)
+	stat func(path string) (fs.FileInfo, error) // for a [Watcher] only
 }
 
 // readFile reads a file, but never much more than can be used of it.
