@@ -57,11 +57,42 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 		h := wire.EventHeaders(header)
 		d.envelope.WriteTo(h)
 		h[nats.MsgIdHdr] = []string{pos.FanoutID(endpoint)}
-		err := m.deliveries.Enqueue(ctx, &nats.Msg{Subject: m.names.DeliverSubject(endpoint), Header: h, Data: data}, d)
-		if err != nil {
-			d.Published(err)
-		}
+		m.send(d, &nats.Msg{Header: h, Data: data})
 	}
+}
+
+// send publishes a delivery: to its endpoint's lane, if that has one, else to
+// the shared log.
+func (m *matcher) send(d *fanoutDelivery, msg *nats.Msg) {
+	laned, ordered := m.lanes.route(d.envelope.Endpoint)
+	to := m.deliveries
+	switch {
+	case ordered:
+		to = m.lanes.inOrder
+	case laned && !d.refused:
+		to = m.lanes.publisher
+	default:
+		laned = false
+	}
+	msg.Subject = m.names.DeliverSubject(d.envelope.Endpoint)
+	if laned {
+		msg.Subject = m.names.LaneSubject(d.envelope.Endpoint)
+		d.lane = msg
+	}
+	if err := to.Enqueue(d.fanout.ctx, msg, d); err != nil {
+		d.Published(err)
+	}
+}
+
+// laneRoutes is what the matchers have to know about lanes.
+type laneRoutes struct {
+	// route reports whether an endpoint's deliveries belong into its lane, and
+	// whether they must stay in order there.
+	route func(endpoint string) (laned, ordered bool)
+	// holds hears of every delivery that was stored in a lane.
+	holds     func(endpoint string)
+	publisher *publish.Publisher // fails when the stream is full
+	inOrder   *publish.Publisher // waits when it is full
 }
 
 // fanout is an event whose deliveries are being published.
@@ -93,10 +124,24 @@ func (f *fanout) done(ok bool) {
 type fanoutDelivery struct {
 	fanout   *fanout
 	envelope wire.Envelope
+	lane     *nats.Msg // what was sent to the endpoint's lane, if it was
+	refused  bool      // the lane took nothing
 }
 
 func (d *fanoutDelivery) Published(err error) {
 	m := d.fanout.matcher
+	if d.lane != nil {
+		switch {
+		case err == nil:
+			m.lanes.holds(d.envelope.Endpoint)
+		case errors.Is(err, publish.ErrFull):
+			// The shared log is the other way.
+			msg := d.lane
+			d.lane, d.refused = nil, true
+			m.letting.Go(func() { m.send(d, msg) })
+			return
+		}
+	}
 	if !publish.IsRefused(err) {
 		d.fanout.done(err == nil)
 		return

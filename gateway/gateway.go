@@ -183,6 +183,17 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	}
 	deliveries := publisher(g.names.DeliveriesStream(), false)
 	defer deliveries.Close()
+	// Of the lanes there are three: the dispatcher must never wait for a queue
+	// that the matchers fill, and what must stay in order waits when the stream
+	// is full.
+	moves := publish.New(publish.Options{
+		Conn: nc, Stream: g.names.LanesStream(), Log: g.log.Named("publish"), FailWhenFull: true,
+		MaxQueue: 16_384, MaxQueueBytes: 256 << 20, // more than its windows
+	})
+	defer moves.Close()
+	routes := &laneRoutes{publisher: publisher(g.names.LanesStream(), true), inOrder: publisher(g.names.LanesStream(), false)}
+	defer routes.publisher.Close()
+	defer routes.inOrder.Close()
 	retries := publisher(g.names.RetriesStream(), false)
 	defer retries.Close()
 	dead := publisher(g.names.DeadLettersStream(), true)
@@ -191,18 +202,25 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 
 	deliverConfig, dueConfig := deliverConsumerConfig(g.names), dueConsumerConfig(g.names)
 	dispatcher, err := subscriber.New(subscriber.Options{
-		Conn: nc, Names: g.names, State: state,
+		Conn: nc, JetStream: js, Names: g.names, State: state,
 		Endpoints: g.config.Endpoints, Egress: g.config.Egress, Refuse: g.listeners(), Version: g.opts.Version,
 		OpenDeliver: opener(js, g.names.DeliveriesStream(), deliverConfig),
 		OpenDue:     opener(js, g.names.RetriesStream(), dueConfig),
-		Retries:     retries, Letters: letters, ServerTime: g.clock.now,
-		OnState: func(consumer string, err error) { g.health.set("consumer "+consumer, err) },
+		OpenLane: func(ctx context.Context, endpoint string, ordered bool) error {
+			return openLane(ctx, js, g.names, endpoint, ordered)
+		},
+		LookLane: func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error) {
+			return lookLane(ctx, js, g.names, endpoint)
+		},
+		Retries: retries, Lanes: moves, Letters: letters, ServerTime: g.clock.now,
+		OnState: g.health.set,
 		Log:     g.log, Registerer: g.opts.Registry,
 	})
 	if err != nil {
 		return err
 	}
 
+	routes.route, routes.holds = dispatcher.Laned, dispatcher.LaneHolds
 	backlog := newBacklog(g.opts.Registry, js, g.names, g.config, g.log)
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	var watch errgroup.Group
@@ -212,7 +230,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	watch.Go(func() error { backlog.run(background); return nil })
 	watch.Go(func() error {
 		g.monitor(background, nc, js, map[string]*publish.Publisher{
-			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.DeadLettersStream(): dead,
+			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): routes.inOrder, g.names.DeadLettersStream(): dead,
 		})
 		return nil
 	})
@@ -223,7 +241,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		want := matchConsumerConfig(g.names)
 		m := &matcher{
 			source: source, names: g.names, js: js, nc: nc, want: want, match: &g.match,
-			deliveries: deliveries, letters: letters, health: g.health, metrics: g.metrics, counts: g.metrics.forSource(source.Stream), log: g.log,
+			deliveries: deliveries, lanes: routes, letters: letters, health: g.health, metrics: g.metrics, counts: g.metrics.forSource(source.Stream), log: g.log,
 			cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
 		}
 		m.init()

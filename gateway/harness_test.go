@@ -169,6 +169,7 @@ func endpointFor(t testing.TB, hook *receiver, name string, change ...func(*subs
 	ep.URL = target
 	ep.Secrets = []secret.Value{secret.New(hookSecret)}
 	ep.Retry.Schedule = []time.Duration{20 * time.Millisecond, 30 * time.Millisecond}
+	ep.Circuit.Failures = 0 // tests of circuits set their own
 	for _, f := range change {
 		f(&ep)
 	}

@@ -38,6 +38,7 @@ type matcher struct {
 	want       jetstream.ConsumerConfig
 	match      *atomic.Pointer[match.Matcher] // replaced by a reload
 	deliveries *publish.Publisher
+	lanes      *laneRoutes
 	letters    *dlq.Writer
 	cursor     *cursor
 	health     *health

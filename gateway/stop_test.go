@@ -230,14 +230,15 @@ func TestRemovedEndpointComesBack(t *testing.T) {
 	}
 	w.cfg.Endpoints, w.cfg.Subscriptions = nil, nil
 	w.start()
-	w.waitFor("the delivery waits as a schedule", func() bool { return w.messages(w.gw.names.RetriesStream()) == 1 })
+	w.waitFor("the delivery waits in the lane", func() bool { return w.messages(w.gw.names.LanesStream()) == 1 })
 	state, err := w.js.KeyValue(t.Context(), w.gw.names.StateBucket())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := state.Get(t.Context(), "removed.a"); err != nil {
-		t.Errorf("it is not known since when it is missing: %v", err)
-	}
+	w.waitFor("it is known since when it is missing", func() bool {
+		_, err := state.Get(t.Context(), "removed.a")
+		return err == nil
+	})
 	if n := w.messages(w.gw.names.DeadLettersStream()); n != 0 {
 		t.Errorf("%d dead letters before the grace time", n)
 	}
@@ -248,15 +249,6 @@ func TestRemovedEndpointComesBack(t *testing.T) {
 		_, err := state.Get(t.Context(), "removed.a")
 		return err != nil
 	})
-	// The schedule fires half a minute later; set it anew to fire now.
-	retry := w.delivery("a", seq)
-	retry.Header.Del("Nats-Msg-Id")
-	retry.Subject = w.gw.names.RetrySubject("a", retry.Header.Get(wire.HeaderKey))
-	retry.Header.Set("Nats-Schedule", "@at "+time.Now().UTC().Format(time.RFC3339Nano))
-	retry.Header.Set("Nats-Schedule-Target", w.gw.names.DueSubject("a"))
-	if _, err := w.js.PublishMsg(t.Context(), retry); err != nil {
-		t.Fatal(err)
-	}
 	if got := w.delivered("a", 1)[0]; got.attempt != "1" {
 		t.Errorf("waiting counted as an attempt: %+v", got)
 	}
@@ -288,8 +280,8 @@ func TestRemovedEndpointIsDeadLetteredAfterTheGraceTime(t *testing.T) {
 	}
 }
 
-// When nobody can tell since when an endpoint is gone, its deliveries wait as
-// schedules all the same, and do not go round in circles.
+// When nobody can tell since when an endpoint is gone, its deliveries wait in
+// its lane all the same, and do not go round in circles.
 func TestUnknownEndpointWithoutState(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -303,7 +295,7 @@ func TestUnknownEndpointWithoutState(t *testing.T) {
 	if _, err := w.js.PublishMsg(t.Context(), w.delivery("gone", seq)); err != nil {
 		t.Fatal(err)
 	}
-	w.waitFor("it waits as a schedule", func() bool { return w.messages(names.RetriesStream()) == 1 })
+	w.waitFor("it waits in its lane", func() bool { return w.messages(names.LanesStream()) == 1 })
 	consumer, err := w.js.Consumer(t.Context(), names.DeliveriesStream(), names.DeliverConsumer())
 	if err != nil {
 		t.Fatal(err)

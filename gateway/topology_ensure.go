@@ -39,6 +39,7 @@ func plan(names wire.Names, cfg *config.Config, maxPayload int64) []streamPlan {
 	return append(plans,
 		streamPlan{want: deliveriesConfig(names, replicas), consumer: &deliver, create: true},
 		streamPlan{want: retriesConfig(names, replicas), consumer: &due, create: true},
+		streamPlan{want: lanesConfig(names, replicas), create: true},
 		streamPlan{want: deadLettersConfig(names, cfg.DeadLetters, replicas), create: true, fromConfig: true},
 		streamPlan{want: stateStreamConfig(names, replicas), create: true, bucket: &bucket},
 	)

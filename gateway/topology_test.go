@@ -138,7 +138,7 @@ func TestTopologyFresh(t *testing.T) {
 	if _, err := f.js.KeyValue(t.Context(), "fanjet-state"); err != nil {
 		t.Errorf("state bucket: %v", err)
 	}
-	if got := f.streamNames(); len(got) != 6 {
+	if got := f.streamNames(); len(got) != 7 {
 		t.Errorf("streams %v", got)
 	}
 }
@@ -186,8 +186,8 @@ func TestTopologySecondTimeChangesNothing(t *testing.T) {
 	f.config.Sources[0].MaxBytes = 1 << 30
 	f.config.DeadLetters = config.DeadLetters{MaxAge: 5 * time.Minute, MaxBytes: 1 << 20}
 	f.mustEnsure()
-	if got := f.logs.FilterMessage("stream created").Len(); got != 5 {
-		t.Errorf("%d streams were logged as created, want 5", got)
+	if got := f.logs.FilterMessage("stream created").Len(); got != 6 {
+		t.Errorf("%d streams were logged as created, want 6", got)
 	}
 	f.logs.TakeAll()
 	f.mustEnsure()
@@ -209,10 +209,10 @@ func TestTopologyPrefixesShareNothing(t *testing.T) {
 	f.config.Sources = []config.Source{{Stream: "EVENTS", Subjects: []string{"events.>"}, Create: false}} // the same source is fine
 	f.mustEnsure()
 	after := f.streamNames()
-	if len(after) != len(before)+4 {
+	if len(after) != len(before)+5 {
 		t.Errorf("the second installation added to %v: %v", before, after)
 	}
-	for _, subject := range []string{f.names.DeliverSubject("e"), f.names.DueSubject("e"), f.names.DeadLetterSubject("e")} {
+	for _, subject := range []string{f.names.DeliverSubject("e"), f.names.DueSubject("e"), f.names.LaneSubject("e"), f.names.DeadLetterSubject("e")} {
 		ack, err := f.js.Publish(t.Context(), subject, nil)
 		if err != nil {
 			t.Errorf("%s: %v", subject, err)

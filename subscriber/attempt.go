@@ -38,7 +38,7 @@ const drainTime = time.Second
 // outcome is known: for a response when its headers arrived. Then what is left
 // of the response is read, within bounds, so that the connection can be used
 // again.
-func (e *endpoint) attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(Result)) {
+func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(Result)) {
 	began := time.Now()
 	x := e.begin(ctx, began.Add(e.Timeout), body)
 	e.sign(x, began, env, header)
@@ -68,7 +68,7 @@ func (e *endpoint) attempt(ctx context.Context, env *wire.Envelope, header nats.
 }
 
 // sign sets the headers of one attempt.
-func (e *endpoint) sign(x *exchange, now time.Time, env *wire.Envelope, header nats.Header) {
+func (e *target) sign(x *exchange, now time.Time, env *wire.Envelope, header nats.Header) {
 	x.set("Content-Type", contentType(header, x.body))
 	x.set("Webhook-Id", env.EventID)
 	x.set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))

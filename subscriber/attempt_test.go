@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"go.uber.org/goleak"
 
@@ -46,7 +45,7 @@ var loopback = Egress{
 	Ports:      []uint16{443},
 }
 
-func testEndpoint(t testing.TB, rawURL string, egress Egress, change ...func(*Endpoint)) *endpoint {
+func testEndpoint(t testing.TB, rawURL string, egress Egress, change ...func(*Endpoint)) *target {
 	t.Helper()
 	settings := DefaultEndpoint()
 	settings.Name = "test"
@@ -58,7 +57,7 @@ func testEndpoint(t testing.TB, rawURL string, egress Egress, change ...func(*En
 	for _, f := range change {
 		f(&settings)
 	}
-	ep, err := newEndpoint(settings, &Options{Egress: egress, Version: "1.2.3"}, nil, newMetrics(prometheus.NewRegistry()))
+	ep, err := newTarget(settings, egress, nil, "1.2.3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +65,7 @@ func testEndpoint(t testing.TB, rawURL string, egress Egress, change ...func(*En
 	return ep
 }
 
-func try(ctx context.Context, ep *endpoint, header nats.Header, body []byte) Result {
+func try(ctx context.Context, ep *target, header nats.Header, body []byte) Result {
 	var out Result
 	env := &wire.Envelope{EventID: "msg_1", Subject: "events.a", Attempt: 3}
 	ep.attempt(ctx, env, header, body, func(r Result) { out = r })
@@ -301,7 +300,7 @@ func TestOwnListenersAreRefused(t *testing.T) {
 	settings := DefaultEndpoint()
 	settings.Name, settings.Secrets = "test", []secret.Value{secret.New(testSecret)}
 	settings.URL, _ = url.Parse(s.URL)
-	ep, err := newEndpoint(settings, &Options{Egress: loopback}, []netip.AddrPort{own}, newMetrics(prometheus.NewRegistry()))
+	ep, err := newTarget(settings, loopback, []netip.AddrPort{own}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

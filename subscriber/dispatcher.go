@@ -9,15 +9,21 @@
 //   - It is in at most one attempt at a time, and only failures that are the
 //     endpoint's count as attempts.
 //   - An endpoint has no more attempts in flight than its max_in_flight.
+//   - An endpoint that is down, slow, limited, paused or ordered is served from
+//     a lane of its own, so that it holds up no other.
 package subscriber
 
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +31,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/sync/errgroup"
 
 	"fanjet/dlq"
 	"fanjet/internal/intake"
@@ -36,6 +43,7 @@ import (
 // otherwise.
 type Options struct {
 	Conn      *nats.Conn
+	JetStream jetstream.JetStream
 	Names     wire.Names
 	State     jetstream.KeyValue // the state bucket
 	Endpoints []Endpoint
@@ -46,51 +54,69 @@ type Options struct {
 	// OpenDeliver and OpenDue make sure that the two consumers exist that
 	// deliveries come from.
 	OpenDeliver, OpenDue func(context.Context) error
-	// Retries publishes to the retries stream.
-	Retries *publish.Publisher
-	Letters *dlq.Writer
+	// OpenLane makes sure that the consumer of an endpoint's lane exists.
+	OpenLane func(ctx context.Context, endpoint string, ordered bool) error
+	// LookLane returns what that consumer is like; an error when there is none,
+	// or when its ack floor cannot be trusted.
+	LookLane func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error)
+	// Retries publishes to the retries stream, Lanes to that of the lanes. Lanes
+	// must fail when the stream is full, and its queue must hold whatever the two
+	// windows hold.
+	Retries, Lanes *publish.Publisher
+	Letters        *dlq.Writer
 	// ServerTime returns the time by the NATS server's clock.
 	ServerTime func() time.Time
-	// OnState hears about the two consumers, see [intake.Options.State];
-	// optional.
-	OnState func(consumer string, err error)
+	// OnState hears about parts that cannot work for the moment, and with nil
+	// that they can again; see [intake.Options.State]; optional.
+	OnState func(part string, err error)
 
 	RemovalGrace time.Duration // how long an unknown endpoint's deliveries wait; default 10 min
 	Log          *zap.Logger
 	Registerer   prometheus.Registerer
 }
 
-// Limits of what is held in memory, a consumer.
-const (
-	deliverWindow = 4096
-	dueWindow     = 2048
-)
-
 // AckWait is what the delivery consumers must have: how long after a gateway
 // was killed its deliveries come again.
 const AckWait = 10 * time.Second
 
-// Dispatcher delivers to endpoints.
+// Dispatcher delivers to endpoints. Its methods may be called concurrently.
 type Dispatcher struct {
-	opts      Options
-	log       *zap.Logger
-	sampled   *zap.Logger // for what may happen with every delivery
-	metrics   *metrics
-	endpoints map[string]*endpoint
+	opts    Options
+	log     *zap.Logger
+	sampled *zap.Logger // for what may happen with every delivery
+	metrics *metrics
+	random  func() float64 // uniform in [0, 1); may be called concurrently
+
+	applying  sync.Mutex
+	egress    Egress
+	endpoints atomic.Pointer[map[string]*endpoint]
+	slots     *slots
+	paused    map[string]Pause // guarded by applying
+	pauses    *pauseWatch
 	removals  *removals
-	random    func() float64 // uniform in [0, 1); may be called concurrently
 
-	deliver, due *intake.Intake
+	fast  *fastLane
+	lanes *lanes
 
-	idle    chan *delivery  // an idle worker takes from it
-	spawn   func(*delivery) // starts a worker
-	workers sync.WaitGroup
+	work     context.Context // ends when what is in flight must end
+	idle     chan *delivery  // an idle worker takes from it
+	workers  sync.WaitGroup
+	settling sync.WaitGroup // what waits for a word from NATS
 }
 
 // delivery is one delivery at work.
 type delivery struct {
-	msg *intake.Message
-	ep  *endpoint // nil: not in the configuration
+	msg     *intake.Message
+	ep      *endpoint // nil: not in the configuration
+	lane    bool      // it came from its endpoint's lane
+	expired bool      // it waited too long behind an open circuit
+
+	since      time.Time // when it began to wait for a slot
+	notBefore  time.Time // of an ordered endpoint: when its next attempt may begin
+	head       *head     // of an ordered endpoint: what is known about it; nil: not looked up
+	permit     permit
+	permitUsed bool
+	started    bool // it holds a slot
 }
 
 // New returns a dispatcher that delivers once [Dispatcher.Run] is called. The
@@ -100,44 +126,169 @@ func New(o Options) (*Dispatcher, error) {
 		o.RemovalGrace = 10 * time.Minute
 	}
 	d := &Dispatcher{
-		opts:      o,
-		log:       o.Log.Named("deliver"),
-		metrics:   newMetrics(o.Registerer),
-		endpoints: make(map[string]*endpoint, len(o.Endpoints)),
-		random:    rand.Float64,
-		idle:      make(chan *delivery),
+		opts:    o,
+		log:     o.Log.Named("deliver"),
+		metrics: newMetrics(o.Registerer),
+		random:  rand.Float64,
+		egress:  o.Egress,
+		slots:   newSlots(maxAttempts),
+		paused:  make(map[string]Pause),
+		idle:    make(chan *delivery),
 	}
 	d.sampled = d.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
 	}))
-	for _, settings := range o.Endpoints {
-		ep, err := newEndpoint(settings, &o, o.Refuse, d.metrics)
-		if err != nil {
-			return nil, err
-		}
-		d.endpoints[settings.Name] = ep
-	}
-	d.removals = newRemovals(o.State, d.endpoints, d.log)
-	d.deliver = d.newIntake(o.Names.DeliveriesStream(), o.Names.DeliverConsumer(), o.OpenDeliver, deliverWindow)
-	d.due = d.newIntake(o.Names.RetriesStream(), o.Names.DueConsumer(), o.OpenDue, dueWindow)
-	return d, nil
+	d.endpoints.Store(&map[string]*endpoint{})
+	d.pauses = newPauseWatch(o.State, d.onPause, d.log)
+	d.pauses.onFault = func(err error) { d.state("pauses", err) }
+	d.removals = newRemovals(o.State, func(name string) bool { return d.endpoint(name) != nil }, d.log)
+	d.fast = newFastLane(d)
+	d.lanes = newLanes(d)
+	return d, d.apply(o.Endpoints, o.Egress)
 }
 
-func (d *Dispatcher) newIntake(stream, consumer string, open func(context.Context) error, window int) *intake.Intake {
-	return intake.New(intake.Options{
-		Conn:     d.opts.Conn,
-		Stream:   stream,
-		Consumer: consumer,
-		Open:     open,
-		Handle:   d.admit,
-		State: func(err error) {
-			if d.opts.OnState != nil {
-				d.opts.OnState(consumer, err)
-			}
-		},
-		Window: window,
-		Beat:   AckWait / 3,
-	})
+// Apply takes over another set of endpoints and another egress policy while
+// the dispatcher runs. What is in flight goes on; circuits, pauses and lanes of
+// endpoints that stay are kept. Deliveries to an endpoint that is gone wait in
+// its lane for the grace time, and are dead-lettered then. An error changes
+// nothing.
+func (d *Dispatcher) Apply(endpoints []Endpoint, egress Egress) error {
+	return d.apply(endpoints, egress)
+}
+
+func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	before := *d.endpoints.Load()
+	sameEgress := reflect.DeepEqual(egress, d.egress)
+	targets := make(map[string]*target)
+	for _, settings := range endpoints {
+		if old := before[settings.Name]; old != nil && sameEgress && reflect.DeepEqual(old.settings().Endpoint, settings) {
+			continue
+		}
+		t, err := newTarget(settings, egress, d.opts.Refuse, d.opts.Version)
+		if err != nil {
+			return err
+		}
+		targets[settings.Name] = t
+	}
+
+	now := time.Now()
+	after := make(map[string]*endpoint, len(endpoints))
+	var changed []*endpoint
+	for _, settings := range endpoints {
+		name := settings.Name
+		e, t := before[name], targets[name]
+		switch {
+		case e == nil:
+			e = d.newEndpoint(t)
+		case t != nil:
+			changed = append(changed, e)
+		}
+		after[name] = e
+	}
+	d.egress = egress
+	d.endpoints.Store(&after)
+	for _, e := range changed {
+		old, others := e.configure(targets[e.name], now)
+		old.closeIdle()
+		if old.Ordered != targets[e.name].Ordered {
+			d.lanes.reopen(e.name)
+		}
+		d.divert(others)
+		d.pump(e)
+	}
+	for name, e := range before {
+		if after[name] == nil {
+			d.divertRemoved(e)
+		}
+	}
+	d.lanes.look()
+	return nil
+}
+
+func (d *Dispatcher) newEndpoint(t *target) *endpoint {
+	e := &endpoint{
+		name: t.Name, metrics: d.metrics.forEndpoint(t.Name), slots: d.slots, fast: d.fast, target: t,
+		gate: newGate(&t.Endpoint), draining: t.Ordered,
+	}
+	e.wake = func() { d.pump(e) }
+	if p, paused := d.paused[t.Name]; paused {
+		e.gate.setPause(&p)
+	}
+	if t.Ordered || e.gate.barred(time.Now()) {
+		e.laned.Store(true)
+		e.lanedSince = time.Now()
+	}
+	return e
+}
+
+// endpoint returns an endpoint of the configuration; nil if it is not there.
+func (d *Dispatcher) endpoint(name string) *endpoint { return (*d.endpoints.Load())[name] }
+
+// Laned reports whether new deliveries of an endpoint belong into its own lane,
+// and whether they must stay in the order in which they are published.
+func (d *Dispatcher) Laned(endpoint string) (laned, ordered bool) {
+	e := d.endpoint(endpoint)
+	if e == nil || !e.laned.Load() {
+		return false, false
+	}
+	return true, e.settings().Ordered
+}
+
+// LaneHolds tells that a delivery was published straight to an endpoint's lane.
+func (d *Dispatcher) LaneHolds(endpoint string) { d.lanes.holds(endpoint) }
+
+// Statuses returns what is known about every endpoint, in order of names.
+func (d *Dispatcher) Statuses() []Status {
+	now := time.Now()
+	endpoints := *d.endpoints.Load()
+	out := make([]Status, 0, len(endpoints))
+	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
+		out = append(out, endpoints[name].status(now))
+	}
+	return out
+}
+
+// countStates sets the gauge of the endpoints' states.
+func (d *Dispatcher) countStates() {
+	counts := map[State]int{StateHealthy: 0, StateSlow: 0, StateLimited: 0, StateBackingOff: 0, StateHalfOpen: 0, StateOpen: 0, StatePaused: 0}
+	now := time.Now()
+	for _, e := range *d.endpoints.Load() {
+		counts[e.status(now).State]++
+	}
+	for state, n := range counts {
+		d.metrics.states.WithLabelValues(string(state)).Set(float64(n))
+	}
+}
+
+// onPause hears that an endpoint is paused, or resumed.
+func (d *Dispatcher) onPause(endpoint string, p *Pause) {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	if p != nil {
+		d.paused[endpoint] = *p
+	} else {
+		delete(d.paused, endpoint)
+	}
+	e := d.endpoint(endpoint)
+	if e == nil {
+		return
+	}
+	d.divert(e.pause(p, time.Now()))
+	if p != nil {
+		d.log.Warn("endpoint is paused: its deliveries are held", zap.String("endpoint", endpoint), zap.String("by", p.By), zap.String("reason", p.Reason))
+	} else {
+		d.log.Info("endpoint is resumed", zap.String("endpoint", endpoint))
+	}
+	d.pump(e)
+	d.lanes.look()
+}
+
+func (d *Dispatcher) state(part string, err error) {
+	if d.opts.OnState != nil {
+		d.opts.OnState(part, err)
+	}
 }
 
 // Run delivers until ctx ends. Then it takes no more, lets the attempts in
@@ -147,21 +298,26 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	// Work goes on for the grace time after ctx ended, the beats until the end.
 	work, interrupt := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer interrupt(nil)
+	d.work = work
 	beats, stopBeats := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer stopBeats()
-	background.Go(func() { d.deliver.Beat(beats) })
-	background.Go(func() { d.due.Beat(beats) })
+
+	if !d.loadPauses(ctx) {
+		return nil // called off
+	}
+	background.Go(func() { d.pauses.run(ctx) })
+	background.Go(func() { d.fast.beat(beats) })
+	background.Go(func() { d.lanes.beat(beats) })
 	background.Go(func() { d.removals.run(ctx) })
 
-	d.startWorkers(work)
-	var intakes sync.WaitGroup
-	intakes.Go(func() { d.deliver.Run(ctx) })
-	intakes.Go(func() { d.due.Run(ctx) })
-	intakes.Wait()
+	var receiving sync.WaitGroup
+	receiving.Go(func() { d.fast.run(ctx) })
+	receiving.Go(func() { d.lanes.run(ctx) })
+	receiving.Wait()
 
-	for _, ep := range d.endpoints {
+	for _, ep := range *d.endpoints.Load() {
 		for _, waiting := range ep.stop() {
 			waiting.msg.Nak()
 		}
@@ -170,38 +326,97 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	defer timer.Stop()
 	close(d.idle)
 	d.workers.Wait()
-	for _, ep := range d.endpoints {
-		ep.closeIdle()
+	for _, ep := range *d.endpoints.Load() {
+		ep.settings().closeIdle()
 	}
+	d.settled(work)
 
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	var err error
-	for _, in := range []*intake.Intake{d.deliver, d.due} {
-		if e := in.Flush(flush); e != nil {
-			err = fmt.Errorf("some deliveries may come a second time: %w", e)
+	if err := d.flush(flush); err != nil {
+		return fmt.Errorf("some deliveries may come a second time: %w", err)
+	}
+	return nil
+}
+
+// loadPauses reads the pauses before anything is delivered. It reports false
+// when ctx ended first.
+func (d *Dispatcher) loadPauses(ctx context.Context) bool {
+	const pause = time.Second
+	for {
+		err := d.pauses.load(ctx)
+		if err == nil {
+			d.state("pauses", nil)
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		d.state("pauses", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return false
 		}
 	}
-	return err
+}
+
+// settled waits for what waits for a word from NATS, until ctx ends.
+func (d *Dispatcher) settled(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { d.settling.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// flush makes sure that the acknowledgements have arrived.
+func (d *Dispatcher) flush(ctx context.Context) error {
+	var group errgroup.Group
+	group.SetLimit(16)
+	for _, in := range append(d.fast.intakes(), d.lanes.intakes()...) {
+		group.Go(func() error { return in.Flush(ctx) })
+	}
+	return group.Wait()
 }
 
 // Held returns how many deliveries are in memory: waiting or being attempted.
-func (d *Dispatcher) Held() int { return d.deliver.Held() + d.due.Held() }
+func (d *Dispatcher) Held() int {
+	held := 0
+	for _, in := range append(d.fast.intakes(), d.lanes.intakes()...) {
+		held += in.Held()
+	}
+	return held
+}
 
-// admit takes a message off the wire. It never blocks.
+// admit takes a message of a shared consumer off the wire. It never blocks.
 func (d *Dispatcher) admit(m *intake.Message) {
-	dl := &delivery{msg: m, ep: d.endpoints[endpointOf(m.Msg.Subject)]}
-	if dl.ep == nil {
-		d.start(dl)
+	dl := &delivery{msg: m, ep: d.endpoint(endpointOf(m.Msg.Subject))}
+	switch {
+	case hasVerdict(dl):
+		d.begin(dl)
+		return
+	case dl.ep == nil:
+		d.divert([]*delivery{dl})
 		return
 	}
-	start, taken := dl.ep.admit(dl)
-	switch {
-	case start:
-		d.start(dl)
-	case !taken:
+	verdict, others := dl.ep.offer(dl, time.Now())
+	switch verdict {
+	case accepted:
+		d.pump(dl.ep)
+	case diverted:
+		d.divert(append(others, dl))
+	case returned:
 		m.Nak()
 	}
+}
+
+// hasVerdict reports whether the delivery was given up before: its letter waits
+// to be taken, and its endpoint hears nothing more of it.
+func hasVerdict(dl *delivery) bool {
+	reason, _ := dlq.Verdict(dl.msg.Msg.Header)
+	return reason != "" && reason != dlq.ReasonEndpointRemoved // which may have come back
 }
 
 // endpointOf returns the endpoint that a delivery's subject names, see

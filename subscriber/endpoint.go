@@ -1,89 +1,277 @@
 package subscriber
 
 import (
-	"fmt"
-	"net/netip"
+	"slices"
 	"sync"
-
-	"github.com/hashicorp/go-retryablehttp"
-
-	"fanjet/webhook"
+	"sync/atomic"
+	"time"
 )
 
-// endpoint is an endpoint at work: its settings, its connections, and what
-// waits for one of its slots.
+// endpoint is an endpoint at work: what may be sent to it now, and what waits.
 type endpoint struct {
-	Endpoint
-	client    *retryablehttp.Client
-	closeIdle func() // closes its connections that nobody uses
-	preamble  preamble
-	exchanges sync.Pool // of *exchange
-	signer    *webhook.Signer
-	metrics   endpointMetrics
+	name    string
+	metrics endpointMetrics
+	slots   *slots
+	fast    *fastLane
+	wake    func() // something that waits may be ready now; must not be called with mu held
+
+	// laned says that its deliveries belong into its own lane. The matcher asks
+	// it for every delivery.
+	laned atomic.Bool
 
 	mu       sync.Mutex
+	target   *target
+	gate     *gate
 	inFlight int
-	queue    []*delivery // waits for a slot, oldest first
+	queue    []*delivery // waits, oldest first
+	shared   int         // of queue: from the shared consumers
+	moving   int         // on their way to the lane
 	stopped  bool        // nothing starts any more
+	draining bool        // ordered, but older deliveries are not settled yet
+	expiring bool        // behind an open circuit: the oldest delivery was too old
+
+	headKnown bool // ordered: attempts of the line's first delivery are known here
+
+	lanedSince time.Time
+	lanedWhy   string
+	listed     bool // in fastLane.busy
+
+	timer *time.Timer // looks at the queue again
+	alarm time.Time   // when it does; zero: it does not
+
+	latency   float64 // moving average of an attempt's time, in seconds
+	delivered uint64
+	failed    uint64
+	lastError string
 }
 
-func newEndpoint(settings Endpoint, o *Options, refuse []netip.AddrPort, m *metrics) (*endpoint, error) {
-	secrets := make([]string, len(settings.Secrets))
-	for i, s := range settings.Secrets {
-		secrets[i] = s.Reveal()
-	}
-	signer, err := webhook.NewSigner(secrets...)
-	if err != nil {
-		return nil, fmt.Errorf("endpoint %s: %w", settings.Name, err)
-	}
-	preamble, err := newPreamble(settings.URL, settings.Headers, "Fanjet/"+o.Version)
-	if err != nil {
-		return nil, fmt.Errorf("endpoint %s: %w", settings.Name, err)
-	}
-	client, closeIdle := newClient(settings.MaxInFlight, o.Egress, refuse)
-	return &endpoint{
-		Endpoint:  settings,
-		client:    client,
-		closeIdle: closeIdle,
-		preamble:  preamble,
-		signer:    signer,
-		metrics:   m.forEndpoint(settings.Name),
-	}, nil
-}
+// verdict is what becomes of a delivery that an endpoint was offered.
+type verdict int
 
-// admit takes a delivery. It reports whether the caller shall start it; else it
-// waits in the queue, or, after stop, was not taken.
-func (e *endpoint) admit(d *delivery) (start, taken bool) {
+const (
+	accepted verdict = iota // it waits in the queue, or can start
+	diverted                // it must go to the endpoint's lane
+	returned                // it must be given back
+)
+
+// offer takes a delivery from the shared consumers. others are deliveries that
+// must go to the lane, too.
+func (e *endpoint) offer(d *delivery, now time.Time) (v verdict, others []*delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case e.stopped:
-		return false, false
-	case e.inFlight < e.MaxInFlight:
-		e.inFlight++
-		return true, true
-	default:
-		e.queue = append(e.queue, d)
-		return false, true
+		return returned, nil
+	case e.target.Ordered && e.draining:
+		// What came before the endpoint was ordered goes first, and not through
+		// the lane, where newer deliveries wait already.
+	case e.laned.Load():
+		e.moving++
+		return diverted, nil
+	case e.gate.barred(now):
+		e.moving++
+		return diverted, e.toLane(now, "")
 	}
+	d.since = now
+	e.queue = append(e.queue, d)
+	e.shared++
+	if !e.listed {
+		e.listed = true
+		e.fast.list(e)
+	}
+	return accepted, nil
 }
 
-// next frees the slot of a finished delivery, or hands it to the one that waits
-// longest.
-func (e *endpoint) next() *delivery {
+// offerLane takes a delivery from the endpoint's lane. It reports whether it
+// was taken.
+func (e *endpoint) offerLane(d *delivery, now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.queue) == 0 {
-		e.inFlight--
+	if e.stopped {
+		return false
+	}
+	d.since = now
+	e.queue = append(e.queue, d)
+	return true
+}
+
+// start takes the delivery out of the queue whose attempt may begin now. It
+// holds a slot then.
+func (e *endpoint) start(now time.Time) *delivery {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped || len(e.queue) == 0 {
 		return nil
 	}
 	d := e.queue[0]
+	if d.notBefore.After(now) {
+		e.arm(now, d.notBefore)
+		return nil
+	}
+	if !e.slots.take(e, e.inFlight) {
+		return nil
+	}
+	permit, ok, retry := e.gate.admit(now, e.inFlight)
+	if !ok {
+		e.slots.putBack(e.inFlight)
+		e.arm(now, retry)
+		return nil
+	}
+	e.inFlight++
+	d.permit, d.permitUsed, d.started = permit, false, true
+	e.pop()
+	if !d.lane {
+		e.fast.starts(d, now)
+	}
+	return d
+}
+
+func (e *endpoint) pop() {
+	if !e.queue[0].lane {
+		e.shared--
+	}
 	e.queue[0] = nil
 	e.queue = e.queue[1:]
 	if len(e.queue) == 0 {
 		e.queue = nil // let the backing array go
 	}
-	return d
+}
+
+// putFirst puts a delivery of an ordered endpoint back to the head of its line.
+func (e *endpoint) putFirst(d *delivery, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped {
+		return false
+	}
+	e.queue = slices.Insert(e.queue, 0, d)
+	if !d.lane {
+		e.shared++
+	}
+	e.arm(now, d.notBefore)
+	return true
+}
+
+// arm has wake called at a time, unless that happens sooner anyway.
+func (e *endpoint) arm(now, at time.Time) {
+	if at.IsZero() || !e.alarm.IsZero() && !at.Before(e.alarm) && e.alarm.After(now) {
+		return
+	}
+	e.alarm = at
+	wait := max(at.Sub(now), 0)
+	if e.timer == nil {
+		e.timer = time.AfterFunc(wait, e.ring)
+		return
+	}
+	e.timer.Reset(wait)
+}
+
+func (e *endpoint) ring() {
+	e.mu.Lock()
+	e.alarm = time.Time{}
+	e.mu.Unlock()
+	e.wake()
+}
+
+// heard takes over the result of an attempt. others are deliveries that must go
+// to the lane.
+func (e *endpoint) heard(d *delivery, r Result, final bool, now time.Time) (c change, others []*delivery) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d.permitUsed {
+		return 0, nil
+	}
+	d.permitUsed = true
+	c = e.gate.done(now, d.permit, r, final)
+	const weight = 0.1
+	switch {
+	case r.Class == ClassInterrupted || r.Class == ClassLocal:
+	case r.Class == Class2xx:
+		e.delivered++
+		e.latency += weight * (r.Took.Seconds() - e.latency)
+	default:
+		e.failed++
+		e.latency += weight * (r.Took.Seconds() - e.latency)
+		e.lastError = r.short()
+	}
+	if !e.laned.Load() && e.gate.barred(now) {
+		others = e.toLane(now, "")
+	}
+	return c, others
+}
+
+// finish frees the slot of a delivery that was started.
+func (e *endpoint) finish(d *delivery, now time.Time) {
+	e.mu.Lock()
+	if !d.permitUsed {
+		d.permitUsed = true
+		e.gate.release(d.permit, now) // there was no attempt
+	}
+	d.started = false
+	e.inFlight--
+	e.slots.putBack(e.inFlight)
+	e.mu.Unlock()
+}
+
+// ramping reports whether an attempt that ends can make room for more than one.
+func (e *endpoint) ramping() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.queue) > 0 && e.inFlight < e.target.MaxInFlight
+}
+
+// toLane has the endpoint's deliveries go to its lane from now on, and returns
+// those that wait here. The caller holds mu. An empty why is one that the gate
+// knows.
+func (e *endpoint) toLane(now time.Time, why string) []*delivery {
+	if e.laned.Load() {
+		return nil
+	}
+	e.laned.Store(true)
+	e.lanedSince, e.lanedWhy = now, why
+	if e.target.Ordered && e.draining {
+		return nil
+	}
+	return e.takeShared()
+}
+
+// takeShared takes what came from the shared consumers out of the queue, to be
+// moved to the lane. The caller holds mu.
+func (e *endpoint) takeShared() []*delivery {
+	if e.shared == 0 {
+		return nil
+	}
+	var out []*delivery
+	e.queue = slices.DeleteFunc(e.queue, func(d *delivery) bool {
+		if !d.lane {
+			out = append(out, d)
+		}
+		return !d.lane
+	})
+	e.shared = 0
+	e.moving += len(out)
+	return out
+}
+
+// moved notes that a delivery arrived in the lane, or did not.
+func (e *endpoint) moved() {
+	e.mu.Lock()
+	e.moving--
+	e.mu.Unlock()
+}
+
+// takeLane takes what came from the lane out of the queue, to be given back.
+func (e *endpoint) takeLane() []*delivery {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []*delivery
+	e.queue = slices.DeleteFunc(e.queue, func(d *delivery) bool {
+		if d.lane {
+			out = append(out, d)
+		}
+		return d.lane
+	})
+	return out
 }
 
 // stop lets nothing start any more and returns what waits.
@@ -91,7 +279,64 @@ func (e *endpoint) stop() []*delivery {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stopped = true
+	if e.timer != nil {
+		e.timer.Stop()
+	}
 	waiting := e.queue
-	e.queue = nil
+	e.queue, e.shared = nil, 0
 	return waiting
+}
+
+// configure takes over new settings. others are deliveries that must go to the
+// lane.
+func (e *endpoint) configure(t *target, now time.Time) (old *target, others []*delivery) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old = e.target
+	e.target = t
+	e.gate.configure(&t.Endpoint, now)
+	if t.Ordered && !old.Ordered {
+		e.draining = true
+	}
+	if t.Ordered || e.gate.barred(now) {
+		others = e.toLane(now, "")
+	}
+	return old, others
+}
+
+// pause holds or, with nil, resumes the endpoint. others are deliveries that
+// must go to the lane.
+func (e *endpoint) pause(p *Pause, now time.Time) (others []*delivery) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gate.setPause(p)
+	if p == nil {
+		return nil
+	}
+	return e.toLane(now, "")
+}
+
+// settings returns what attempts are made with.
+func (e *endpoint) settings() *target {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.target
+}
+
+// status tells how the endpoint does.
+func (e *endpoint) status(now time.Time) Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := Status{
+		Endpoint: e.name, Ordered: e.target.Ordered, InFlight: e.inFlight, Held: len(e.queue) + e.moving,
+		Delivered: e.delivered, Failed: e.failed, LatencyMS: e.latency * 1000, LastError: e.lastError,
+	}
+	s.State, s.Reason, s.Since, s.Next = e.gate.status(now)
+	if s.State == StateHealthy && e.laned.Load() && !e.target.Ordered {
+		s.State, s.Reason, s.Since = StateSlow, e.lanedWhy, e.lanedSince
+		if s.Reason == "" {
+			s.Reason = "what waited in its lane is being delivered"
+		}
+	}
+	return s
 }

@@ -71,7 +71,7 @@ func newExchange() *exchange {
 }
 
 // begin starts an attempt on an exchange from the endpoint's pool.
-func (e *endpoint) begin(ctx context.Context, deadline time.Time, body []byte) *exchange {
+func (e *target) begin(ctx context.Context, deadline time.Time, body []byte) *exchange {
 	x, ok := e.exchanges.Get().(*exchange)
 	if !ok {
 		x = newExchange()
@@ -85,7 +85,7 @@ func (e *endpoint) begin(ctx context.Context, deadline time.Time, body []byte) *
 }
 
 // end gives the exchange back. Its response must have been closed.
-func (e *endpoint) end(x *exchange) {
+func (e *target) end(x *exchange) {
 	x.endStandard()
 	x.Context, x.preamble, x.body = nil, nil, nil
 	clear(x.fields)

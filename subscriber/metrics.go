@@ -16,6 +16,14 @@ type metrics struct {
 	endToEnd prometheus.Histogram
 	inFlight prometheus.Gauge
 	foreign  prometheus.Counter
+
+	diverted      prometheus.Counter
+	laneRefused   prometheus.Counter
+	circuitOpened *prometheus.CounterVec // endpoint
+	states        *prometheus.GaugeVec   // state
+	lanesHolding  prometheus.Gauge
+	lanesActive   prometheus.Gauge
+	lanesPending  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -50,6 +58,34 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		foreign: f.NewCounter(prometheus.CounterOpts{
 			Name: "fanjet_foreign_messages_total",
 			Help: "Messages on Fanjet's own subjects that Fanjet did not write; they are dead-lettered.",
+		}),
+		diverted: f.NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_lane_moves_total",
+			Help: "Deliveries that were moved from the shared consumers to the lanes of their endpoints.",
+		}),
+		laneRefused: f.NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_lane_refused_total",
+			Help: "Deliveries that the stream of lanes did not take; they wait as retries that are no attempts.",
+		}),
+		circuitOpened: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_circuit_opened_total",
+			Help: "How often the circuit of an endpoint opened.",
+		}, []string{"endpoint"}),
+		states: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "fanjet_endpoints",
+			Help: "Endpoints of the configuration, by state.",
+		}, []string{"state"}),
+		lanesHolding: f.NewGauge(prometheus.GaugeOpts{
+			Name: "fanjet_lanes",
+			Help: "Endpoints whose lanes hold deliveries.",
+		}),
+		lanesActive: f.NewGauge(prometheus.GaugeOpts{
+			Name: "fanjet_lanes_active",
+			Help: "Lanes that deliveries are taken from now.",
+		}),
+		lanesPending: f.NewGauge(prometheus.GaugeOpts{
+			Name: "fanjet_lanes_pending",
+			Help: "Deliveries in lanes, settled ones that are not removed yet included.",
 		}),
 	}
 }

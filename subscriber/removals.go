@@ -16,15 +16,15 @@ import (
 // writes the entry; one that knows the endpoint deletes it. So replicas may run
 // different configurations for a while, and a restart starts no clock anew.
 type removals struct {
-	state     jetstream.KeyValue
-	endpoints map[string]*endpoint
-	log       *zap.Logger
+	state jetstream.KeyValue
+	known func(endpoint string) bool
+	log   *zap.Logger
 }
 
 const removedPrefix = "removed."
 
-func newRemovals(state jetstream.KeyValue, endpoints map[string]*endpoint, log *zap.Logger) *removals {
-	return &removals{state: state, endpoints: endpoints, log: log}
+func newRemovals(state jetstream.KeyValue, known func(endpoint string) bool, log *zap.Logger) *removals {
+	return &removals{state: state, known: known, log: log}
 }
 
 // since returns when the endpoint was first missed: now, unless an entry exists.
@@ -85,7 +85,7 @@ func (r *removals) watch(ctx context.Context) error {
 			if entry == nil {
 				continue // end of what was there before
 			}
-			if _, known := r.endpoints[strings.TrimPrefix(entry.Key(), removedPrefix)]; known {
+			if r.known(strings.TrimPrefix(entry.Key(), removedPrefix)) {
 				if err := r.state.Delete(ctx, entry.Key()); err != nil {
 					return err
 				}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"fanjet/dlq"
@@ -27,65 +28,98 @@ const (
 const (
 	localWait  = 10 * time.Second // until this machine is asked again for what it did not have
 	letterWait = 10 * time.Second // until a dead letter that was not taken is tried again
-	orphanWait = 30 * time.Second // until an unknown endpoint is looked up again
+	laneWait   = 10 * time.Second // until a lane that took nothing is tried again
 )
 
 // settle does what follows from an attempt. The message is acknowledged last.
-func (d *Dispatcher) settle(ctx context.Context, m *intake.Message, ep *endpoint, env wire.Envelope, r Result) {
+// What NATS has to store on the way is not waited for here: the slot is free for
+// the next delivery.
+func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope, r Result) {
 	now := d.opts.ServerTime()
-	todo := decide(r, &env, &ep.Endpoint, now, d.random())
+	todo := decide(r, &env, &dl.ep.settings().Endpoint, now, d.random())
 	switch todo.verb {
 	case ack:
-		m.Ack()
+		dl.msg.Ack()
 		return
 	case giveBack:
-		m.Nak()
+		dl.msg.Nak()
 		return
 	case postpone:
-		d.schedule(ctx, m, env, todo.at, env.Attempt-1)
+		d.schedule(ctx, dl, env, todo.at, env.Attempt-1, nil)
 		return
 	}
+	attempts := env.Attempt
+	note(&env, r)
+	if todo.verb == deadLetter {
+		d.settling.Go(func() { d.deadLetter(ctx, dl.msg, env, todo.reason, attempts) })
+		return
+	}
+	env.Attempt++
+	d.schedule(ctx, dl, env, todo.at, attempts, dl.ep.metrics.retries)
+}
 
+// note writes into the envelope what the latest attempt left.
+func note(env *wire.Envelope, r Result) {
 	if env.FirstAttempt.IsZero() {
 		env.FirstAttempt = r.Began
 	}
 	env.LastAttempt, env.LastStatus, env.LastError = r.Began, r.Status, r.describe()
-	attempts := env.Attempt
-	if todo.verb == deadLetter {
-		d.deadLetter(ctx, m, env, todo.reason, attempts)
+}
+
+// schedule publishes the schedule of the delivery's next attempt; once that is
+// stored it acknowledges the message and counts, if count is set. attempts is
+// the number made so far.
+func (d *Dispatcher) schedule(ctx context.Context, dl *delivery, env wire.Envelope, at time.Time, attempts int, count prometheus.Counter) {
+	d.settling.Add(1)
+	s := &scheduled{d: d, ctx: ctx, msg: dl.msg, env: env, attempts: attempts, count: count}
+	if err := d.opts.Retries.Enqueue(ctx, d.scheduleOf(dl.msg, env, at, nil), s); err != nil {
+		s.Published(err)
+	}
+}
+
+// scheduled is a delivery whose schedule is being published. It implements
+// [publish.Completion].
+type scheduled struct {
+	d        *Dispatcher
+	ctx      context.Context
+	msg      *intake.Message
+	env      wire.Envelope
+	attempts int
+	count    prometheus.Counter
+}
+
+func (s *scheduled) Published(err error) {
+	if err == nil {
+		s.msg.Ack()
+		if s.count != nil {
+			s.count.Inc()
+		}
+		s.d.settling.Done()
 		return
 	}
-	env.Attempt++
-	if d.schedule(ctx, m, env, todo.at, attempts) {
-		ep.metrics.retries.Inc()
-	}
+	go func() {
+		defer s.d.settling.Done()
+		s.failed(err)
+	}()
 }
 
-// schedule publishes the schedule of the delivery's next attempt and
-// acknowledges the message. attempts is the number made so far.
-func (d *Dispatcher) schedule(ctx context.Context, m *intake.Message, env wire.Envelope, at time.Time, attempts int) bool {
-	err := d.publishSchedule(ctx, m, env, at, nil)
-	switch {
-	case err == nil:
-		m.Ack()
-		return true
-	case publish.IsRefused(err):
-		env.LastError = fmt.Sprintf("NATS refused the schedule of the next attempt: %v", err)
-		reason := dlq.ReasonUnpublishable
-		if publish.IsTooLarge(err) {
-			reason = dlq.ReasonTooLarge
-		}
-		env.Attempt = max(attempts, 1)
-		d.deadLetter(ctx, m, env, reason, attempts)
-	default:
-		d.giveBack(m, env, err)
+func (s *scheduled) failed(err error) {
+	if !publish.IsRefused(err) {
+		s.d.giveBack(s.msg, s.env, err)
+		return
 	}
-	return false
+	s.env.LastError = fmt.Sprintf("NATS refused the schedule of the next attempt: %v", err)
+	reason := dlq.ReasonUnpublishable
+	if publish.IsTooLarge(err) {
+		reason = dlq.ReasonTooLarge
+	}
+	s.env.Attempt = max(s.attempts, 1)
+	s.d.deadLetter(s.ctx, s.msg, s.env, reason, s.attempts)
 }
 
-// publishSchedule makes the message come again at a time, with more headers if
+// scheduleOf makes the message that comes again at a time, with more headers if
 // there are any.
-func (d *Dispatcher) publishSchedule(ctx context.Context, m *intake.Message, env wire.Envelope, at time.Time, more nats.Header) error {
+func (d *Dispatcher) scheduleOf(m *intake.Message, env wire.Envelope, at time.Time, more nats.Header) *nats.Msg {
 	h := wire.EventHeaders(m.Msg.Header)
 	env.WriteTo(h)
 	maps.Copy(h, more)
@@ -95,11 +129,11 @@ func (d *Dispatcher) publishSchedule(ctx context.Context, m *intake.Message, env
 	// nats.go's own option truncates to whole seconds.
 	h[headerSchedule] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
 	h[headerScheduleTarget] = []string{d.opts.Names.DueSubject(env.Endpoint)}
-	return d.opts.Retries.Publish(ctx, &nats.Msg{
+	return &nats.Msg{
 		Subject: d.opts.Names.RetrySubject(env.Endpoint, env.Key),
 		Header:  h,
 		Data:    m.Msg.Data,
-	})
+	}
 }
 
 // deadLetter publishes the delivery's dead letter and acknowledges the message.
@@ -116,14 +150,14 @@ func (d *Dispatcher) deadLetter(ctx context.Context, m *intake.Message, env wire
 				zap.Int("status", env.LastStatus), zap.String("error", env.LastError))
 			return
 		}
-		if !errors.Is(err, publish.ErrFull) && !publish.IsRefused(err) {
+		if !isFull(err) && !publish.IsRefused(err) {
 			d.giveBack(m, env, err)
 			return
 		}
 		d.sampled.Error("the dead letter is not taken; the delivery waits", zap.String("endpoint", env.Endpoint),
 			zap.String("id", env.EventID), zap.Error(err))
 		// It must not stay in the fast lane: it would hold back the truncation.
-		err = d.publishSchedule(ctx, m, env, d.opts.ServerTime().Add(letterWait), dlq.VerdictHeader(reason, attempts))
+		err = d.opts.Retries.Publish(ctx, d.scheduleOf(m, env, d.opts.ServerTime().Add(letterWait), dlq.VerdictHeader(reason, attempts)))
 		switch {
 		case err == nil:
 			m.Ack()
@@ -142,6 +176,8 @@ func (d *Dispatcher) deadLetter(ctx context.Context, m *intake.Message, env wire
 	}
 }
 
+func isFull(err error) bool { return errors.Is(err, publish.ErrFull) }
+
 // giveBack leaves the delivery pending after NATS did not take what it was to
 // become.
 func (d *Dispatcher) giveBack(m *intake.Message, env wire.Envelope, err error) {
@@ -149,25 +185,6 @@ func (d *Dispatcher) giveBack(m *intake.Message, env wire.Envelope, err error) {
 		d.log.Error("delivery stays pending", zap.String("endpoint", env.Endpoint), zap.String("id", env.EventID), zap.Error(err))
 	}
 	m.Nak()
-}
-
-// orphan handles a delivery to an endpoint that is not in the configuration. It
-// waits, for other replicas may know the endpoint, and is dead-lettered when
-// nobody did for the grace time.
-func (d *Dispatcher) orphan(ctx context.Context, dl *delivery, env wire.Envelope) {
-	since, err := d.removals.since(ctx, env.Endpoint)
-	if err != nil {
-		d.log.Error("it is not known since when an endpoint is missing; its delivery waits", zap.String("endpoint", env.Endpoint),
-			zap.String("id", env.EventID), zap.Error(err))
-		since = time.Now()
-	}
-	gone := time.Since(since)
-	if gone < d.opts.RemovalGrace {
-		d.schedule(ctx, dl.msg, env, d.opts.ServerTime().Add(min(orphanWait, d.opts.RemovalGrace-gone)), env.Attempt-1)
-		return
-	}
-	env.LastError = "the endpoint was removed from the configuration"
-	d.deadLetter(ctx, dl.msg, env, dlq.ReasonEndpointRemoved, env.Attempt-1)
 }
 
 // foreign handles a message on one of our subjects that is no delivery.

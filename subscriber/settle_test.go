@@ -32,7 +32,7 @@ func TestScheduleThatFiredIsNotMadeAgain(t *testing.T) {
 	m := &intake.Message{Msg: &nats.Msg{Data: []byte("{}")}, Stream: names.DeliveriesStream(), Sequence: 7, Stored: time.Unix(1, 0)}
 	env := wire.Envelope{EventID: "msg_1", Key: "k", Endpoint: "a", Subject: "s", Source: "S/1", Accepted: time.Unix(1, 0), Attempt: 2}
 	for range 2 {
-		if err := d.publishSchedule(t.Context(), m, env, time.Now(), nil); err != nil {
+		if err := p.Publish(t.Context(), d.scheduleOf(m, env, time.Now(), nil)); err != nil {
 			t.Fatal(err)
 		}
 		for deadline := time.Now().Add(20 * time.Second); ; {

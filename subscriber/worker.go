@@ -3,6 +3,7 @@ package subscriber
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,33 +17,30 @@ import (
 // serves the next burst.
 const workerIdle = 10 * time.Second
 
-// startWorkers makes start use ctx for what it starts.
-func (d *Dispatcher) startWorkers(ctx context.Context) {
-	d.spawn = func(dl *delivery) {
-		d.workers.Go(func() { d.worker(ctx, dl) })
+// pump begins the attempts of an endpoint that may begin.
+func (d *Dispatcher) pump(e *endpoint) {
+	for dl := e.start(time.Now()); dl != nil; dl = e.start(time.Now()) {
+		d.begin(dl)
 	}
 }
 
-// start gives a delivery that has a slot to an idle worker, or to a new one.
-// There are never more workers than messages in the windows.
-func (d *Dispatcher) start(dl *delivery) {
+// begin gives a delivery to an idle worker, or to a new one. There are never
+// more workers than messages in the windows.
+func (d *Dispatcher) begin(dl *delivery) {
 	select {
 	case d.idle <- dl:
 	default:
-		d.spawn(dl)
+		d.workers.Go(func() { d.worker(dl) })
 	}
 }
 
-func (d *Dispatcher) worker(ctx context.Context, dl *delivery) {
+func (d *Dispatcher) worker(dl *delivery) {
 	timer := time.NewTimer(workerIdle)
 	defer timer.Stop()
 	for {
 		for dl != nil {
-			d.process(ctx, dl)
-			if dl.ep == nil {
-				break
-			}
-			dl = dl.ep.next()
+			d.process(d.work, dl)
+			dl = d.next(dl)
 		}
 		timer.Reset(workerIdle)
 		select {
@@ -55,6 +53,28 @@ func (d *Dispatcher) worker(ctx context.Context, dl *delivery) {
 			return
 		}
 	}
+}
+
+// next frees the slot of a delivery and returns another one of its endpoint for
+// the same worker.
+func (d *Dispatcher) next(dl *delivery) *delivery {
+	e := dl.ep
+	if e == nil || !dl.started {
+		return nil
+	}
+	now := time.Now()
+	e.finish(dl, now)
+	next := e.start(now)
+	if next != nil && e.ramping() {
+		d.pump(e) // more than the one slot may be free now
+	}
+	for other, more := d.slots.next(); other != nil; other, more = d.slots.next() {
+		d.pump(other)
+		if !more {
+			break
+		}
+	}
+	return next
 }
 
 // process makes one attempt of a delivery and settles it.
@@ -70,18 +90,73 @@ func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
 	case reason != "" && reason != dlq.ReasonEndpointRemoved: // which may have come back
 		d.deadLetter(ctx, dl.msg, env, reason, attempts)
 	case dl.ep == nil:
-		d.orphan(ctx, dl, env)
+		env.LastError = "the endpoint was removed from the configuration"
+		d.deadLetter(ctx, dl.msg, env, dlq.ReasonEndpointRemoved, env.Attempt-1)
+	case dl.expired:
+		d.deadLetter(ctx, dl.msg, env, dlq.ReasonExpired, env.Attempt-1)
 	case ctx.Err() != nil:
 		dl.msg.Nak()
+	case dl.lane && dl.ep.settings().Ordered:
+		d.inPlace(ctx, dl, env)
 	default:
-		d.metrics.inFlight.Inc()
-		dl.ep.attempt(ctx, &env, dl.msg.Msg.Header, dl.msg.Msg.Data, func(r Result) {
-			d.metrics.inFlight.Dec()
-			d.observe(dl.ep, &env, r)
-			d.settle(ctx, dl.msg, dl.ep, env, r)
-		})
+		d.attempt(ctx, dl, &env, func(r Result) { d.settle(ctx, dl, env, r) })
 	}
 }
+
+// attempt makes an attempt. settle is called as soon as its result is known.
+func (d *Dispatcher) attempt(ctx context.Context, dl *delivery, env *wire.Envelope, settle func(Result)) {
+	d.metrics.inFlight.Inc()
+	t := dl.ep.settings()
+	t.attempt(ctx, env, dl.msg.Msg.Header, dl.msg.Msg.Data, func(r Result) {
+		d.metrics.inFlight.Dec()
+		d.observe(dl.ep, env, r)
+		d.hear(dl, t, r)
+		settle(r)
+	})
+}
+
+// hear tells the endpoint what came of an attempt, and acts on what that
+// changes.
+func (d *Dispatcher) hear(dl *delivery, t *target, r Result) {
+	final := r.Status != 0 && slices.Contains(t.DeadLetterOn, r.Status)
+	e := dl.ep
+	changes, others := e.heard(dl, r, final, time.Now())
+	if changes == 0 && others == nil {
+		return
+	}
+	d.divert(others)
+	log := d.log.With(zap.String("endpoint", e.name))
+	switch {
+	case changes.has(changeOpened):
+		d.metrics.circuitOpened.WithLabelValues(e.name).Inc()
+		log.Warn("circuit is open: the endpoint gets only probes until one succeeds", zap.String("last", r.short()))
+	case changes.has(changeProbeFailed):
+		log.Info("a probe failed; the circuit stays open", zap.String("last", r.short()))
+	case changes.has(changeHalfOpen):
+		log.Info("a probe succeeded; the endpoint gets more and more deliveries")
+	case changes.has(changeClosed):
+		log.Info("circuit is closed: the endpoint is back")
+	}
+	if changes.has(changeGone) {
+		d.settling.Go(func() { d.pauseGone(e.name) })
+	}
+	d.lanes.look()
+}
+
+// pauseGone pauses an endpoint that says that it is gone.
+func (d *Dispatcher) pauseGone(endpoint string) {
+	ctx, cancel := context.WithTimeout(d.work, 10*time.Second)
+	defer cancel()
+	_, err := SetPause(ctx, d.opts.State, endpoint, Pause{
+		Since: time.Now().UTC(), By: pausedByUs, Reason: "it answered 410 Gone three times in a row; resume it when it is there again",
+	})
+	if err != nil {
+		d.log.Error("an endpoint that is gone cannot be paused", zap.String("endpoint", endpoint), zap.Error(err))
+	}
+}
+
+// pausedByUs is who pauses an endpoint when no operator does.
+const pausedByUs = "fanjet"
 
 // observe counts and logs an attempt.
 func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
@@ -97,7 +172,7 @@ func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 	}
 	if entry := d.log.Check(level, "attempt"); entry != nil {
 		entry.Write(
-			zap.String("endpoint", ep.Name), zap.String("id", env.EventID), zap.String("subject", env.Subject),
+			zap.String("endpoint", ep.name), zap.String("id", env.EventID), zap.String("subject", env.Subject),
 			zap.String("source", env.Source), zap.Int("attempt", env.Attempt), zap.Int("generation", env.Generation),
 			zap.String("class", string(r.Class)), zap.Int("status", r.Status), zap.Duration("took", r.Took),
 			zap.String("error", r.describe()),

@@ -146,6 +146,11 @@ func isToken(v string) bool {
 	return true
 }
 
+// Accepted reads only when the event of a delivery was accepted.
+func Accepted(h nats.Header) (time.Time, error) {
+	return time.Parse(time.RFC3339Nano, h.Get(HeaderAccepted))
+}
+
 // EventHeaders returns a copy of h without the headers that steer JetStream
 // (Nats-*) or Fanjet (Fanjet-*), however they are spelt. Every hop calls it: a
 // stored Nats-Expected-Stream or Nats-Schedule-Next would get the message, and
@@ -158,6 +163,18 @@ func EventHeaders(h nats.Header) nats.Header {
 			continue
 		}
 		out[k] = v
+	}
+	return out
+}
+
+// HopHeaders returns a copy of the headers of one of our own messages without
+// those that steer JetStream, for a hop that leaves the delivery as it is.
+func HopHeaders(h nats.Header) nats.Header {
+	out := make(nats.Header, len(h)+4)
+	for k, v := range h {
+		if !hasPrefixFold(k, "Nats-") {
+			out[k] = v
+		}
 	}
 	return out
 }

@@ -59,6 +59,9 @@ func (n Names) DeliverConsumer() string { return n.prefix + "-deliver" }
 // DueConsumer is the durable consumer of the schedules that fired.
 func (n Names) DueConsumer() string { return n.prefix + "-due" }
 
+// LaneConsumer is the durable consumer of an endpoint's lane.
+func (n Names) LaneConsumer(endpoint string) string { return n.prefix + "-lane-" + endpoint }
+
 // Subjects. The endpoint is always the third token.
 
 // DeliverSubject is where an endpoint's deliveries are published.

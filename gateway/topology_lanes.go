@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+)
+
+const (
+	// maxLanes bounds the consumers of the lane stream. Left out, it would be
+	// the server's default of 1,000.
+	maxLanes = 100_000
+
+	// laneMaxAckPending bounds what all replicas hold of one lane together.
+	laneMaxAckPending = 4096
+)
+
+// lanesConfig holds what waits for endpoints that cannot be served with the
+// others. Each lane is truncated below the ack floor of its own consumer.
+func lanesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:               names.LanesStream(),
+		Description:        "Fanjet: deliveries that wait in the lanes of their endpoints",
+		Subjects:           []string{names.LaneSubject("*")},
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardNew,
+		Storage:            jetstream.FileStorage,
+		Replicas:           replicas,
+		Duplicates:         duplicatesWindow,
+		MaxConsumers:       maxLanes,
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+	}
+}
+
+// laneConsumerConfig hands the deliveries of one lane to the replicas. An
+// ordered one hands out the next when the one before is settled.
+func laneConsumerConfig(names wire.Names, endpoint string, ordered bool) jetstream.ConsumerConfig {
+	c := consumerConfig(names.LaneConsumer(endpoint), "Fanjet: the lane of "+endpoint, names.LaneSubject(endpoint))
+	c.AckWait = subscriber.AckWait
+	c.MaxAckPending = laneMaxAckPending
+	if ordered {
+		c.MaxAckPending = 1
+	}
+	return c
+}
+
+// openLane finds or makes the consumer of a lane.
+func openLane(ctx context.Context, js jetstream.JetStream, names wire.Names, endpoint string, ordered bool) error {
+	stream, err := js.Stream(ctx, names.LanesStream())
+	if err != nil {
+		return fmt.Errorf("cannot open the stream %s: %w", names.LanesStream(), err)
+	}
+	_, err = openConsumer(ctx, stream, laneConsumerConfig(names, endpoint, ordered))
+	return err
+}
+
+// lookLane returns what the consumer of a lane is like; an error when its ack
+// floor cannot be trusted.
+func lookLane(ctx context.Context, js jetstream.JetStream, names wire.Names, endpoint string) (*jetstream.ConsumerInfo, error) {
+	consumer, err := js.Consumer(ctx, names.LanesStream(), names.LaneConsumer(endpoint))
+	if err != nil {
+		return nil, err
+	}
+	info := consumer.CachedInfo() // of just now
+	return info, checkConsumer(info, laneConsumerConfig(names, endpoint, false))
+}

@@ -1,0 +1,308 @@
+package subscriber
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"fanjet/internal/intake"
+	"fanjet/internal/wire"
+)
+
+const (
+	laneBeat = AckWait / 3
+	// Bounds of what is held of a lane in memory, in deliveries.
+	minLaneWindow = 16
+	maxLaneWindow = 512
+)
+
+// lane is the lane of one endpoint. Its methods are called with lanes.mu held,
+// unless they say otherwise.
+type lane struct {
+	d    *Dispatcher
+	name string
+
+	count  uint64    // messages in the stream, as far as is known
+	polls  int       // in a row that found some
+	hinted time.Time // when one was last said to have been stored
+	empty  time.Time // since when it holds nothing; zero: it holds something
+
+	in     *intake.Intake     // nil: never pulled
+	cancel context.CancelFunc // ends the pulling; nil: it is not pulled
+	began  time.Time          // when it was pulled last
+
+	running bool      // the pulling has not ended yet
+	left    time.Time // when the endpoint returned to the fast lane
+	missing time.Time // since when the endpoint is not in the configuration; zero: not known
+
+	behind  atomic.Int64 // when more waited in it than is held in memory, in ns
+	removed atomic.Bool  // the grace time of its removed endpoint is over
+	purged  uint64       // what is below is gone; only sweep uses it
+}
+
+func newLane(d *Dispatcher, name string) *lane { return &lane{d: d, name: name} }
+
+func (l *lane) active() bool { return l.cancel != nil }
+
+// polled takes over what the stream said to a question of that time.
+func (l *lane) polled(count uint64, asked time.Time) {
+	switch {
+	case count > 0:
+		l.polls++
+		l.empty = time.Time{}
+	case l.hinted.After(asked):
+		return // stored after the answer
+	default:
+		l.polls = 0
+		if l.empty.IsZero() {
+			l.empty = asked
+		}
+	}
+	l.count = count
+}
+
+// forgettable reports whether nothing is known about the lane that the stream
+// would not tell.
+func (l *lane) forgettable(now time.Time) bool {
+	return l.count == 0 && !l.running && !l.empty.IsZero() && now.Sub(l.empty) > stayAway && (l.in == nil || l.in.Held() == 0)
+}
+
+// ready reports whether the lane may be pulled. If it is not, at is when that
+// may change by itself.
+func (l *lane) ready(now time.Time) (is bool, at time.Time) {
+	e := l.d.endpoint(l.name)
+	if e == nil {
+		if l.count == 0 {
+			return false, time.Time{}
+		}
+		return l.orphaned(now)
+	}
+	l.missing = time.Time{}
+	l.removed.Store(false)
+	if l.active() && l.count == 0 && !l.empty.IsZero() && now.Sub(l.empty) > restAfter {
+		return false, time.Time{}
+	}
+	return e.laneReady(now)
+}
+
+// laneReady reports whether deliveries may be taken from the endpoint's lane.
+// If not, at is when that may change by itself.
+func (e *endpoint) laneReady(now time.Time) (is bool, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.stopped, e.target.Ordered && e.draining:
+		return false, time.Time{}
+	}
+	switch state, _, _, next := e.gate.status(now); state {
+	case StatePaused:
+		return false, time.Time{}
+	case StateOpen:
+		if next.IsZero() {
+			return true, time.Time{} // the probe is out
+		}
+		return !next.After(now), next
+	case StateBackingOff:
+		return false, next
+	default:
+		return true, time.Time{}
+	}
+}
+
+// orphaned reports whether the endpoint is missing from the configuration for
+// so long that what waits for it is dead-lettered.
+func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
+	if l.missing.IsZero() {
+		return false, time.Time{} // the next poll tells
+	}
+	if due := l.missing.Add(l.d.opts.RemovalGrace); due.After(now) {
+		return false, due
+	}
+	l.removed.Store(true)
+	return true, time.Time{}
+}
+
+// review moves the endpoint to its lane, or back to the fast lane, according to
+// what waits in the lane.
+func (l *lane) review(now time.Time) {
+	e := l.d.endpoint(l.name)
+	if e == nil {
+		return
+	}
+	if l.count > 0 && !l.active() {
+		l.fellBehind(now) // nobody looks how much waits
+	}
+	calm := now.Sub(time.Unix(0, l.behind.Load())) > calmFor
+	switch {
+	case !calm && l.polls >= 3 && now.Sub(l.left) > stayAway && !e.laned.Load():
+		l.d.divert(e.join(now))
+	case calm && e.laned.Load() && e.rejoin(now, calmFor):
+		l.left = now
+		l.d.log.Info("endpoint is back in the fast lane", zap.String("endpoint", l.name))
+	}
+}
+
+// join has the endpoint's deliveries go to its lane, where others wait already.
+func (e *endpoint) join(now time.Time) []*delivery {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.toLane(now, "")
+}
+
+// rejoin brings the endpoint back to the fast lane, if nothing but its lane
+// keeps it from it.
+func (e *endpoint) rejoin(now time.Time, calm time.Duration) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.target.Ordered || e.moving > 0 || len(e.queue) > 0 || now.Sub(e.lanedSince) < calm || e.gate.barred(now) {
+		return false
+	}
+	e.laned.Store(false)
+	return true
+}
+
+// pull begins to take deliveries from the lane.
+func (l *lane) pull(ctx context.Context, now time.Time) {
+	if l.in == nil {
+		l.in = l.intake()
+	}
+	l.began, l.running = now, true
+	l.resize()
+	ctx, cancel := context.WithCancel(ctx)
+	l.cancel = cancel
+	l.d.lanes.ended.Go(func() {
+		l.in.Run(ctx)
+		l.giveBack()
+	})
+}
+
+// halt stops taking deliveries from the lane. What is being attempted goes on.
+func (l *lane) halt() {
+	l.cancel()
+	l.cancel = nil
+}
+
+// giveBack returns what waits in memory and was not attempted, after the
+// pulling has ended. It is called without lanes.mu.
+func (l *lane) giveBack() {
+	if e := l.d.endpoint(l.name); e != nil {
+		for _, dl := range e.takeLane() {
+			dl.msg.Nak()
+		}
+	}
+	l.d.lanes.mu.Lock()
+	l.running = false
+	l.d.lanes.mu.Unlock()
+	l.d.lanes.look()
+}
+
+// resize sets how much of the lane is held in memory: as much as its endpoint
+// is served with in a moment.
+func (l *lane) resize() {
+	window := maxLaneWindow
+	if e := l.d.endpoint(l.name); e != nil {
+		window = e.laneWindow(time.Now())
+	}
+	l.in.SetWindow(window)
+}
+
+// laneWindow is how many deliveries of its lane the endpoint can use at once.
+func (e *endpoint) laneWindow(now time.Time) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.target.Ordered {
+		return 1
+	}
+	if probing, _ := e.gate.probing(now); probing {
+		if e.expiring {
+			return maxLaneWindow
+		}
+		return 1
+	}
+	window := min(max(4*e.target.MaxInFlight, minLaneWindow), maxLaneWindow)
+	if r := e.target.RateLimit; r.Count > 0 {
+		window = min(window, 2*r.burst())
+	}
+	return window
+}
+
+func (l *lane) intake() *intake.Intake {
+	o := &l.d.opts
+	return intake.New(intake.Options{
+		Conn:     o.Conn,
+		Stream:   o.Names.LanesStream(),
+		Consumer: o.Names.LaneConsumer(l.name),
+		Open:     l.open,
+		Handle:   l.handle,
+		State: func(err error) {
+			if err != nil {
+				l.d.sampled.Warn("a lane cannot be read; trying again", zap.String("endpoint", l.name), zap.Error(err))
+			}
+		},
+		Window:      minLaneWindow,
+		WindowBytes: 1, // as little as a large event needs
+		Remember:    2 * maxLaneWindow,
+		Beat:        laneBeat,
+	})
+}
+
+// open makes sure that the lane has a consumer. It is called without lanes.mu.
+func (l *lane) open(ctx context.Context) error {
+	e := l.d.endpoint(l.name)
+	ordered := e != nil && e.settings().Ordered
+	if e != nil {
+		e.forgetHead()
+	}
+	return l.d.opts.OpenLane(ctx, l.name, ordered)
+}
+
+// handle takes a message off the wire. It never blocks, and is called without
+// lanes.mu.
+func (l *lane) handle(m *intake.Message) {
+	now := time.Now()
+	if m.Pending > 0 {
+		l.fellBehind(now)
+	}
+	dl := &delivery{msg: m, ep: l.d.endpoint(l.name), lane: true}
+	switch {
+	case dl.ep == nil && !l.removed.Load():
+		m.Nak() // it was removed a moment ago
+	case dl.ep == nil, hasVerdict(dl):
+		l.d.begin(dl)
+	case l.expired(dl):
+		dl.expired = true
+		l.d.begin(dl)
+	case dl.ep.offerLane(dl, now):
+		l.d.pump(dl.ep)
+	default:
+		m.Nak()
+	}
+}
+
+func (l *lane) fellBehind(now time.Time) { l.behind.Store(now.UnixNano()) }
+
+// expired reports whether the delivery has waited too long behind an open
+// circuit.
+func (l *lane) expired(dl *delivery) bool {
+	e := dl.ep
+	now := time.Now()
+	e.mu.Lock()
+	probing, _ := e.gate.probing(now)
+	maxAge := e.target.Retry.MaxAge
+	e.mu.Unlock()
+	if !probing || maxAge <= 0 {
+		return false
+	}
+	accepted, err := wire.Accepted(dl.msg.Msg.Header)
+	is := err == nil && l.d.opts.ServerTime().Sub(accepted) > maxAge
+	e.mu.Lock()
+	changed := e.expiring != is
+	e.expiring = is
+	e.mu.Unlock()
+	if changed {
+		l.d.lanes.look() // there may be many of them
+	}
+	return is
+}

@@ -1,0 +1,297 @@
+package subscriber
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"fanjet/internal/intake"
+)
+
+const (
+	// pollEvery is how often the stream is asked which lanes hold something.
+	pollEvery = time.Second
+	// maxActive bounds how many lanes are pulled at once: JetStream's throughput
+	// falls with the number of active consumers.
+	maxActive = 128
+	// turn is how long a lane is pulled, at least, while others wait for theirs.
+	turn = 2 * time.Second
+	// restAfter is how long a lane that holds nothing is pulled nevertheless.
+	restAfter = 10 * time.Second
+	// calmFor is how long an endpoint must keep up before it returns to the fast
+	// lane, and how long it stays there whatever its lane holds.
+	calmFor  = 3 * time.Second
+	stayAway = 10 * time.Second
+)
+
+// lanes keeps the lanes: which endpoints have deliveries waiting in theirs, and
+// which of those are pulled now.
+//
+// The truth is the stream. It is asked every second; a lane that holds
+// something is pulled, or waits for its turn or its endpoint.
+type lanes struct {
+	d *Dispatcher
+
+	looking chan struct{} // has room for one: something may have changed
+
+	mu     sync.Mutex
+	byName map[string]*lane
+	ended  sync.WaitGroup // lanes that are being pulled
+}
+
+func newLanes(d *Dispatcher) *lanes {
+	return &lanes{d: d, looking: make(chan struct{}, 1), byName: make(map[string]*lane)}
+}
+
+// look has the lanes looked over soon.
+func (l *lanes) look() {
+	select {
+	case l.looking <- struct{}{}:
+	default:
+	}
+}
+
+// holds notes that a delivery was stored in a lane.
+func (l *lanes) holds(endpoint string) {
+	now := time.Now()
+	l.mu.Lock()
+	lane := l.of(endpoint)
+	first := lane.count == 0
+	lane.count = max(lane.count, 1)
+	lane.hinted = now
+	l.mu.Unlock()
+	if first {
+		l.look()
+	}
+}
+
+// of returns the lane of an endpoint. The caller holds mu.
+func (l *lanes) of(endpoint string) *lane {
+	lane := l.byName[endpoint]
+	if lane == nil {
+		lane = newLane(l.d, endpoint)
+		l.byName[endpoint] = lane
+	}
+	return lane
+}
+
+// run keeps the lanes until ctx ends, and waits for those that are pulled.
+func (l *lanes) run(ctx context.Context) {
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() { l.sweep(ctx) })
+	defer sweeping.Wait()
+	defer l.ended.Wait()
+
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	next := time.NewTimer(0)
+	defer next.Stop()
+	poll := true
+	for {
+		if poll {
+			l.poll(ctx)
+			poll = false
+		}
+		if wait := l.review(ctx, time.Now()); wait > 0 {
+			next.Reset(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			poll = true
+		case <-l.looking:
+		case <-next.C:
+		}
+	}
+}
+
+// poll asks the stream what the lanes hold.
+func (l *lanes) poll(ctx context.Context) {
+	asked := time.Now()
+	counts, err := l.counts(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.d.sampled.Warn("cannot look which lanes hold deliveries", zap.Error(err))
+		}
+		return
+	}
+	l.d.drain(ctx)
+	missing := l.missing(ctx, counts)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name := range counts {
+		l.of(name).missing = missing[name]
+	}
+	var holding, pending float64
+	for name, lane := range l.byName {
+		n := counts[name]
+		lane.polled(n, asked)
+		if n > 0 {
+			holding++
+			pending += float64(n)
+		}
+		if lane.forgettable(asked) {
+			delete(l.byName, name)
+		}
+	}
+	l.d.metrics.lanesHolding.Set(holding)
+	l.d.metrics.lanesPending.Set(pending)
+	l.d.countStates()
+}
+
+// missing returns since when the endpoints of some lanes are not in the
+// configuration.
+func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[string]time.Time {
+	out := make(map[string]time.Time)
+	for name := range counts {
+		if l.d.endpoint(name) != nil {
+			continue
+		}
+		l.mu.Lock()
+		since := l.of(name).missing
+		l.mu.Unlock()
+		if since.IsZero() {
+			var err error
+			since, err = l.d.removals.since(ctx, name)
+			if err != nil {
+				l.d.sampled.Error("it is not known since when an endpoint is missing; its deliveries wait", zap.String("endpoint", name), zap.Error(err))
+				continue
+			}
+		}
+		out[name] = since
+	}
+	return out
+}
+
+// counts returns how many messages each lane has in the stream.
+func (l *lanes) counts(ctx context.Context) (map[string]uint64, error) {
+	subject := l.d.opts.Names.LaneSubject(">")
+	info, err := l.info(ctx, l.d.opts.Names.LanesStream(), subject)
+	if err != nil {
+		return nil, err
+	}
+	prefix := strings.TrimSuffix(subject, ">")
+	out := make(map[string]uint64, len(info.State.Subjects))
+	for subject, n := range info.State.Subjects {
+		out[strings.TrimPrefix(subject, prefix)] = n
+	}
+	return out, nil
+}
+
+func (l *lanes) info(ctx context.Context, stream, subject string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	s, err := l.d.opts.JetStream.Stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	return s.Info(ctx, jetstream.WithSubjectFilter(subject))
+}
+
+// reopen has a lane pulled anew, after its consumer has to change.
+func (l *lanes) reopen(endpoint string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lane := l.byName[endpoint]; lane != nil && lane.active() {
+		lane.halt()
+	}
+}
+
+// review decides which lanes are pulled now. It returns when to look again, if
+// something can change by itself before the next poll.
+func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var next time.Time
+	var active, ready []*lane
+	for _, lane := range l.byName {
+		is, at := lane.ready(now)
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+		lane.review(now)
+		switch {
+		case lane.active() && !is:
+			lane.halt()
+		case lane.active():
+			lane.resize()
+			active = append(active, lane)
+		case is && lane.count > 0 && !lane.running:
+			ready = append(ready, lane)
+		}
+	}
+	byTurn := func(a, b *lane) int { return a.began.Compare(b.began) }
+	slices.SortFunc(active, byTurn)
+	slices.SortFunc(ready, byTurn)
+	for len(ready) > 0 && ctx.Err() == nil {
+		if len(active) >= maxActive {
+			// The one that had the longest turn makes room.
+			if longest := active[0]; now.Sub(longest.began) < turn && longest.count > 0 {
+				next = earlier(next, longest.began.Add(turn))
+				break
+			}
+			active[0].halt()
+			active = active[1:]
+		}
+		ready[0].pull(ctx, now)
+		active = append(active, ready[0])
+		ready = ready[1:]
+	}
+	l.d.metrics.lanesActive.Set(float64(len(active)))
+	if next.IsZero() {
+		return 0
+	}
+	return max(next.Sub(now), 10*time.Millisecond)
+}
+
+// earlier is the earlier of two times; zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// all returns the lanes.
+func (l *lanes) all() []*lane {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.byName))
+}
+
+func (l *lanes) intakes() []*intake.Intake {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []*intake.Intake
+	for _, lane := range l.byName {
+		if lane.in != nil {
+			out = append(out, lane.in)
+		}
+	}
+	return out
+}
+
+// beat reports what the lanes hold in memory as being in progress, until ctx
+// ends.
+func (l *lanes) beat(ctx context.Context) {
+	tick := time.NewTicker(laneBeat / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, in := range l.intakes() {
+				in.BeatOnce(now)
+			}
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+const (
+	sweepEvery = time.Second
+	// retireEvery is how often consumers of lanes are looked over; one that did
+	// nothing for retireAfter and whose lane is empty is removed.
+	retireEvery = time.Minute
+	retireAfter = 2 * time.Minute
+)
+
+// sweep truncates the lanes below the ack floors of their consumers, and
+// removes consumers that nobody needs any more, until ctx ends.
+func (l *lanes) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	var retired time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, lane := range l.all() {
+				if ctx.Err() != nil {
+					return
+				}
+				l.truncate(ctx, lane)
+			}
+			if now.Sub(retired) > retireEvery {
+				retired = now
+				if err := l.retire(ctx, now); err != nil && ctx.Err() == nil {
+					l.d.sampled.Warn("cannot remove the consumers of empty lanes", zap.Error(err))
+				}
+			}
+		}
+	}
+}
+
+// truncate removes from the stream what of a lane is settled.
+func (l *lanes) truncate(ctx context.Context, lane *lane) {
+	l.mu.Lock()
+	due := lane.count > 0 && lane.active()
+	l.mu.Unlock()
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	info, err := l.d.opts.LookLane(ctx, lane.name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return // it is being made
+	}
+	if err == nil {
+		err = l.purge(ctx, lane, info.AckFloor.Stream)
+	}
+	if err != nil && ctx.Err() == nil {
+		l.d.sampled.Warn("cannot remove settled deliveries from a lane", zap.String("endpoint", lane.name), zap.Error(err))
+	}
+}
+
+// purge removes a lane's messages up to a sequence of the stream.
+func (l *lanes) purge(ctx context.Context, lane *lane, floor uint64) error {
+	// The server went back to an older state after a crash, or the consumer was
+	// made anew: what lies between is gone already.
+	lane.purged = min(lane.purged, floor)
+	if lane.purged == floor {
+		return nil
+	}
+	stream, err := l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream())
+	if err != nil {
+		return err
+	}
+	err = stream.Purge(ctx, jetstream.WithPurgeSubject(l.d.opts.Names.LaneSubject(lane.name)), jetstream.WithPurgeSequence(floor+1))
+	if err == nil {
+		lane.purged = floor
+	}
+	return err
+}
+
+// retire removes the consumers of lanes that are empty. Other replicas may use
+// them at any moment, and what is acknowledged to a consumer that is gone comes
+// again: so it is paused first, which hands out nothing more, and removed only
+// if nothing was handed out until then.
+func (l *lanes) retire(ctx context.Context, now time.Time) error {
+	stream, err := l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream())
+	if err != nil {
+		return err
+	}
+	prefix := l.d.opts.Names.LaneConsumer("")
+	list := stream.ListConsumers(ctx)
+	for info := range list.Info() {
+		endpoint, ours := strings.CutPrefix(info.Name, prefix)
+		if !ours || !idle(info, now) || l.uses(endpoint) {
+			continue
+		}
+		if err := l.retireOne(ctx, stream, endpoint, info); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return err
+		}
+	}
+	return list.Err()
+}
+
+// idle reports whether a consumer has nothing to do, and had nothing lately.
+func idle(info *jetstream.ConsumerInfo, now time.Time) bool {
+	latest := info.Created
+	for _, at := range []*time.Time{info.Delivered.Last, info.AckFloor.Last} {
+		if at != nil && at.After(latest) {
+			latest = *at
+		}
+	}
+	return info.NumPending == 0 && info.NumAckPending == 0 && !info.Paused && info.TimeStamp.Sub(latest) > retireAfter
+}
+
+// uses reports whether this replica has to do with a lane.
+func (l *lanes) uses(endpoint string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lane := l.byName[endpoint]
+	return lane != nil && (lane.active() || lane.count > 0)
+}
+
+func (l *lanes) retireOne(ctx context.Context, stream jetstream.Stream, endpoint string, before *jetstream.ConsumerInfo) error {
+	if held, err := l.info(ctx, l.d.opts.Names.LanesStream(), l.d.opts.Names.LaneSubject(endpoint)); err != nil || len(held.State.Subjects) > 0 {
+		return err
+	}
+	const pause = 10 * time.Second
+	if _, err := stream.PauseConsumer(ctx, before.Name, before.TimeStamp.Add(pause)); err != nil {
+		return err
+	}
+	consumer, err := stream.Consumer(ctx, before.Name)
+	if err != nil {
+		return err
+	}
+	if after := consumer.CachedInfo(); after.Delivered.Consumer != before.Delivered.Consumer || after.NumAckPending > 0 || after.NumPending > 0 || !after.Paused {
+		_, err := stream.ResumeConsumer(ctx, before.Name)
+		return err
+	}
+	return stream.DeleteConsumer(ctx, before.Name)
+}
