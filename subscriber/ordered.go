@@ -177,22 +177,7 @@ func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope
 	}
 	dl.ep.pause(&p, time.Now())
 	d.holdLine(dl, 0)
-	d.settling.Go(func() {
-		for {
-			timed, cancel := context.WithTimeout(ctx, 5*time.Second)
-			_, err := SetPause(timed, d.opts.State, dl.ep.name, p)
-			cancel()
-			if err == nil || ctx.Err() != nil {
-				return
-			}
-			d.sampled.Error("the pause of a blocked endpoint cannot be stored; trying again", zap.String("endpoint", dl.ep.name), zap.Error(err))
-			select {
-			case <-time.After(headWait):
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
+	d.settling.Go(func() { d.storePause(ctx, dl.ep.name, p) })
 }
 
 // passOver dead-letters the delivery at which the line stood, if the operator

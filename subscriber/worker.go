@@ -138,20 +138,30 @@ func (d *Dispatcher) hear(dl *delivery, t *target, r Result) {
 		log.Info("circuit is closed: the endpoint is back")
 	}
 	if changes.has(changeGone) {
-		d.settling.Go(func() { d.pauseGone(e.name) })
+		// At once here, or every other 410 would cost a delivery.
+		p := Pause{Since: time.Now().UTC(), By: pausedByUs, Reason: "it answered 410 Gone three times in a row; resume it when it is there again"}
+		d.divert(e.pause(&p, time.Now()))
+		d.settling.Go(func() { d.storePause(d.work, e.name, p) })
 	}
 	d.lanes.look()
 }
 
-// pauseGone pauses an endpoint that says that it is gone.
-func (d *Dispatcher) pauseGone(endpoint string) {
-	ctx, cancel := context.WithTimeout(d.work, 10*time.Second)
-	defer cancel()
-	_, err := SetPause(ctx, d.opts.State, endpoint, Pause{
-		Since: time.Now().UTC(), By: pausedByUs, Reason: "it answered 410 Gone three times in a row; resume it when it is there again",
-	})
-	if err != nil {
-		d.log.Error("an endpoint that is gone cannot be paused", zap.String("endpoint", endpoint), zap.Error(err))
+// storePause stores a pause that is in force here already, until that succeeds
+// or ctx ends.
+func (d *Dispatcher) storePause(ctx context.Context, endpoint string, p Pause) {
+	for {
+		timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+		_, err := SetPause(timed, d.opts.State, endpoint, p)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		d.sampled.Error("the pause of an endpoint cannot be stored; trying again", zap.String("endpoint", endpoint), zap.Error(err))
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
