@@ -126,7 +126,7 @@ func listenTLS(t testing.TB, protocols ...string) (net.Listener, *x509.CertPool)
 	return l, trusted
 }
 
-func trust(ep *endpoint, roots *x509.CertPool) {
+func trust(ep *target, roots *x509.CertPool) {
 	ep.client.HTTPClient.Transport.(*transport).tls.RootCAs = roots
 }
 
