@@ -82,15 +82,14 @@ func (e *target) sign(x *exchange, now time.Time, env *wire.Envelope, header nat
 
 // reason is why there was no response: an attempt that was ended has no other.
 func (x *exchange) reason(err error) error {
-	var timeout net.Error
-	switch cause := context.Cause(x.Context); {
-	case cause != nil:
+	if cause := context.Cause(x.Context); cause != nil {
 		return cause
-	case x.expired() && errors.As(err, &timeout) && timeout.Timeout():
-		return errTimeout
-	default:
-		return err
 	}
+	var timeout net.Error
+	if x.expired() && (errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()) {
+		return errTimeout
+	}
+	return err
 }
 
 // contentType is the producer's, else what the body looks like.

@@ -2,12 +2,10 @@ package subscriber
 
 import (
 	"bufio"
-	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,10 +31,6 @@ func newRawReceiver(t testing.TB, serve func(*rawReceiver, net.Conn)) *rawReceiv
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serveRaw(t, l, serve)
-}
-
-func serveRaw(t testing.TB, l net.Listener, serve func(*rawReceiver, net.Conn)) *rawReceiver {
 	r := &rawReceiver{Listener: l, done: make(chan struct{})}
 	r.wg.Go(func() {
 		for {
@@ -111,6 +105,9 @@ func answering(text string, hangUp bool) func(*rawReceiver, net.Conn) {
 // unread reads nothing and says nothing.
 func unread(r *rawReceiver, _ net.Conn) { <-r.done }
 
+<<<<<<< subscriber/http1_server_test.go
+func trust(ep *endpoint, roots *x509.CertPool) {
+=======
 // listenTLS returns a listener that speaks TLS, and whom to trust for it.
 func listenTLS(t testing.TB, protocols ...string) (net.Listener, *x509.CertPool) {
 	t.Helper()
@@ -127,7 +124,6 @@ func listenTLS(t testing.TB, protocols ...string) (net.Listener, *x509.CertPool)
 }
 
 func trust(ep *target, roots *x509.CertPool) {
+>>>>>>> /tmp/theirs.20948
 	ep.client.HTTPClient.Transport.(*transport).tls.RootCAs = roots
 }
-
-func (r *rawReceiver) secureURL() string { return "https://" + r.Addr().String() + "/hook" }
