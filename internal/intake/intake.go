@@ -183,11 +183,11 @@ func (in *Intake) room(ctx context.Context) (count, size, held int) {
 
 // admit takes a message that the server sent.
 func (in *Intake) admit(msg *nats.Msg) {
-	meta, err := msg.Metadata()
-	if err != nil {
+	meta, ok := readReply(msg.Reply)
+	if !ok {
 		return // an ack subject that nobody could answer
 	}
-	seq, stored := meta.Sequence.Stream, meta.Timestamp
+	seq, stored := meta.sequence, meta.stored
 	size := sizeOf(msg)
 
 	in.mu.Lock()
@@ -205,7 +205,7 @@ func (in *Intake) admit(msg *nats.Msg) {
 		return
 	}
 	m := &Message{
-		Msg: msg, Stream: meta.Stream, Sequence: seq, Stored: stored, Deliveries: meta.NumDelivered, Pending: meta.NumPending,
+		Msg: msg, Stream: meta.stream, Sequence: seq, Stored: stored, Deliveries: meta.deliveries, Pending: meta.pending,
 		in: in, reply: msg.Reply, size: size, beaten: time.Now(),
 	}
 	in.held[seq] = m
@@ -216,17 +216,9 @@ func (in *Intake) admit(msg *nats.Msg) {
 	in.opts.Handle(m)
 }
 
-// sizeOf is roughly what a held message takes in memory.
-func sizeOf(msg *nats.Msg) int {
-	size := len(msg.Data) + 512
-	for key, values := range msg.Header {
-		size += len(key) + 32
-		for _, v := range values {
-			size += len(v)
-		}
-	}
-	return size
-}
+// sizeOf is roughly what a held message takes in memory: its text, and what it
+// is wrapped in.
+func sizeOf(msg *nats.Msg) int { return msg.Size() + 512 + 64*len(msg.Header) }
 
 // release forgets a held message; acked says that it is settled for good. It
 // returns where the server wants to hear of it.
