@@ -44,19 +44,22 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 	}
 	m.metrics.matches.Add(float64(len(endpoints)))
 
-	f := &fanout{matcher: m, ctx: ctx, msg: msg, pos: pos}
+	f := &fanout{matcher: m, ctx: ctx, msg: msg, pos: pos, id: id, source: pos.Source()}
 	f.pending.Store(int32(len(endpoints)))
 	deliveries := make([]fanoutDelivery, len(endpoints))
 	for i, endpoint := range endpoints {
 		d := &deliveries[i]
-		d.fanout = f
-		d.envelope = wire.Envelope{
-			EventID: id, Key: wire.Key(wire.KindEvent, pos, endpoint), Endpoint: endpoint,
-			Subject: subject, Source: pos.Source(), Accepted: msg.Stored, Attempt: 1,
-		}
+		d.fanout, d.endpoint = f, endpoint
 		h := wire.EventHeaders(header)
-		d.envelope.WriteTo(h)
+		envelope := d.envelope()
+		envelope.WriteTo(h)
 		h[nats.MsgIdHdr] = []string{pos.FanoutID(endpoint)}
+<<<<<<< gateway/fanout.go
+		d.msg = nats.Msg{Subject: m.names.DeliverSubject(endpoint), Header: h, Data: data}
+		if err := m.deliveries.Enqueue(ctx, &d.msg, d); err != nil {
+			d.Published(err)
+		}
+=======
 		m.send(d, &nats.Msg{Header: h, Data: data})
 	}
 }
@@ -81,6 +84,7 @@ func (m *matcher) send(d *fanoutDelivery, msg *nats.Msg) {
 	}
 	if err := to.Enqueue(d.fanout.ctx, msg, d); err != nil {
 		d.Published(err)
+>>>>>>> /tmp/theirs.20948
 	}
 }
 
@@ -101,6 +105,8 @@ type fanout struct {
 	ctx     context.Context // ends when the matcher gives up
 	msg     *intake.Message
 	pos     wire.Position
+	id      string       // of the event
+	source  string       // see [wire.HeaderSource]
 	pending atomic.Int32 // deliveries without an answer
 	failed  atomic.Bool
 }
@@ -123,9 +129,22 @@ func (f *fanout) done(ok bool) {
 // fanoutDelivery is one of them. It implements [publish.Completion].
 type fanoutDelivery struct {
 	fanout   *fanout
+<<<<<<< gateway/fanout.go
+	endpoint string
+	msg      nats.Msg
+}
+
+func (d *fanoutDelivery) envelope() wire.Envelope {
+	f := d.fanout
+	return wire.Envelope{
+		EventID: f.id, Key: wire.Key(wire.KindEvent, f.pos, d.endpoint), Endpoint: d.endpoint,
+		Subject: f.msg.Msg.Subject, Source: f.source, Accepted: f.msg.Stored, Attempt: 1,
+	}
+=======
 	envelope wire.Envelope
 	lane     *nats.Msg // what was sent to the endpoint's lane, if it was
 	refused  bool      // the lane took nothing
+>>>>>>> /tmp/theirs.20948
 }
 
 func (d *fanoutDelivery) Published(err error) {
@@ -157,11 +176,12 @@ func (d *fanoutDelivery) deadLetter(refusal error) bool {
 	if publish.IsTooLarge(refusal) {
 		reason = dlq.ReasonTooLarge
 	}
-	d.envelope.LastError = "NATS refused the delivery: " + refusal.Error()
-	m.log.Error("a delivery cannot be published and is dead-lettered", zap.String("endpoint", d.envelope.Endpoint),
-		zap.String("source_event", d.envelope.Source), zap.String("reason", string(reason)), zap.Error(refusal))
+	envelope := d.envelope()
+	envelope.LastError = "NATS refused the delivery: " + refusal.Error()
+	m.log.Error("a delivery cannot be published and is dead-lettered", zap.String("endpoint", d.endpoint),
+		zap.String("source_event", d.fanout.source), zap.String("reason", string(reason)), zap.Error(refusal))
 	for {
-		err := m.letters.Write(d.fanout.ctx, d.envelope, reason, 0, msg.Msg.Header, msg.Msg.Data, d.fanout.pos.FanoutID(d.envelope.Endpoint))
+		err := m.letters.Write(d.fanout.ctx, envelope, reason, 0, msg.Msg.Header, msg.Msg.Data, d.fanout.pos.FanoutID(d.endpoint))
 		switch {
 		case err == nil:
 			m.metrics.unpublished.WithLabelValues(string(reason)).Inc()
