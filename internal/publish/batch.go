@@ -41,6 +41,7 @@ func (p *Publisher) tryBatch(items []item) error {
 			it.msg.Header = make(nats.Header, 3)
 		}
 		it.staged = true
+		it.msg.Reply = ""
 		it.msg.Header[headerBatchID] = id
 		it.msg.Header[headerBatchSeq] = p.sequence(i)
 		if i == last {

@@ -144,7 +144,8 @@ func (p *Publisher) Held() error {
 
 // Enqueue hands a message over; done hears its outcome. It blocks while the
 // queue is full. An error means that the message was not taken.
-// The publisher owns msg and its header from then on.
+// The publisher owns msg and its header until done has heard; a message that
+// failed may be enqueued again, with any publisher.
 func (p *Publisher) Enqueue(ctx context.Context, msg *nats.Msg, done Completion) error {
 	it := item{msg: msg, size: msg.Size(), done: done}
 	p.mu.Lock()
@@ -259,6 +260,9 @@ func (p *Publisher) drain() {
 
 func complete(items []item, err error) {
 	for i := range items {
+		if err != nil {
+			items[i].unstage()
+		}
 		items[i].done.Published(err)
 	}
 }

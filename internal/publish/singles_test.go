@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -65,6 +66,37 @@ func TestSinglesCarryNothingOfABatch(t *testing.T) {
 				t.Errorf("message %d was stored with %s", seq+1, name)
 			}
 		}
+	}
+}
+
+// What a full stream did not take as a batch can be enqueued elsewhere, and is
+// no part of a batch there.
+func TestFailedMessagesCanBeEnqueuedAgain(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{MaxMsgs: 1})
+	p := start(t, s, Options{FailWhenFull: true})
+	items := make([]item, 2)
+	outcomes := make([]waiter, len(items))
+	for i := range items {
+		outcomes[i] = make(waiter, 1)
+		items[i] = item{msg: message(i, fmt.Sprint(i)), done: outcomes[i]}
+	}
+	msg := items[0].msg
+	p.send(items)
+	for _, o := range outcomes {
+		if err := <-o; !errors.Is(err, ErrFull) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if err := startSingles(t, s, Options{}).Publish(t.Context(), msg); err != nil {
+		t.Fatal(err)
+	}
+	m, err := stream.GetMsg(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Header) != 1 {
+		t.Errorf("stored with %v", m.Header)
 	}
 }
 
