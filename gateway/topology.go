@@ -11,8 +11,13 @@ import (
 )
 
 const (
-	// duplicatesWindow is how long JetStream remembers the Nats-Msg-Id of a hop.
-	// A hop is repeated within seconds of a crash, so this is ample.
+	// JetStream remembers each Nats-Msg-Id for a while, in memory, some 126 bytes
+	// each. Between our own streams a hop is repeated within seconds: as soon as
+	// its answer is missed, or after an ack wait. Only a publish that is cut off by
+	// an outage of NATS longer than hopWindow can be stored twice, and the receiver
+	// knows it by its webhook-id. Producers, and people who replay, may take
+	// longer: duplicatesWindow is for the sources and the dead letters.
+	hopWindow        = 2 * time.Minute
 	duplicatesWindow = 10 * time.Minute
 
 	// hopHeadroom is what an event grows by, at most, when it is moved: the
@@ -68,7 +73,7 @@ func deliveriesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
 		Discard:            jetstream.DiscardNew,
 		Storage:            jetstream.FileStorage,
 		Replicas:           replicas,
-		Duplicates:         duplicatesWindow,
+		Duplicates:         hopWindow,
 		AllowAtomicPublish: true,
 	}
 }
@@ -85,7 +90,7 @@ func retriesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
 		Discard:            jetstream.DiscardOld,
 		Storage:            jetstream.FileStorage,
 		Replicas:           replicas,
-		Duplicates:         duplicatesWindow,
+		Duplicates:         hopWindow,
 		AllowRollup:        true,
 		AllowAtomicPublish: true,
 		AllowMsgSchedules:  true,

@@ -23,7 +23,7 @@ func TestTopologyRepairsDrift(t *testing.T) {
 		MaxAge: time.Hour, Duplicates: 30 * time.Minute, MaxMsgs: 1000, Discard: jetstream.DiscardNew, MaxMsgSize: 2000,
 	})
 	f.create(jetstream.StreamConfig{Name: "FANJET_DELIVERIES", Subjects: []string{"fanjet.deliver.*"}, Metadata: kept, Duplicates: time.Second})
-	f.create(jetstream.StreamConfig{Name: "FANJET_RETRIES", Subjects: []string{"fanjet.due.*", "fanjet.retry.*.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew})
+	f.create(jetstream.StreamConfig{Name: "FANJET_RETRIES", Subjects: []string{"fanjet.due.*", "fanjet.retry.*.*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Duplicates: 10 * time.Minute})
 	f.create(jetstream.StreamConfig{Name: "FANJET_DLQ", Subjects: []string{"fanjet.dlq.*"}, MaxAge: 5 * time.Minute, MaxBytes: 1 << 10})
 	f.mustEnsure()
 
@@ -35,11 +35,11 @@ func TestTopologyRepairsDrift(t *testing.T) {
 		t.Errorf("EVENTS lost what its owner set: %+v", c)
 	}
 	c = f.stream("FANJET_DELIVERIES").Config
-	if c.Duplicates != 10*time.Minute || c.Discard != jetstream.DiscardNew || !c.AllowAtomicPublish || c.Metadata["owner"] != "team-a" {
+	if c.Duplicates != 2*time.Minute || c.Discard != jetstream.DiscardNew || !c.AllowAtomicPublish || c.Metadata["owner"] != "team-a" {
 		t.Errorf("FANJET_DELIVERIES: %+v", c)
 	}
 	c = f.stream("FANJET_RETRIES").Config
-	if !c.AllowMsgSchedules || !c.AllowAtomicPublish || !c.AllowRollup || c.Discard != jetstream.DiscardOld {
+	if !c.AllowMsgSchedules || !c.AllowAtomicPublish || !c.AllowRollup || c.Discard != jetstream.DiscardOld || c.Duplicates != 2*time.Minute {
 		t.Errorf("FANJET_RETRIES: %+v", c)
 	}
 	c = f.stream("FANJET_DLQ").Config
