@@ -54,20 +54,15 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 		envelope := d.envelope()
 		envelope.WriteTo(h)
 		h[nats.MsgIdHdr] = []string{pos.FanoutID(endpoint)}
-<<<<<<< gateway/fanout.go
-		d.msg = nats.Msg{Subject: m.names.DeliverSubject(endpoint), Header: h, Data: data}
-		if err := m.deliveries.Enqueue(ctx, &d.msg, d); err != nil {
-			d.Published(err)
-		}
-=======
-		m.send(d, &nats.Msg{Header: h, Data: data})
+		d.msg = nats.Msg{Header: h, Data: data}
+		m.send(d)
 	}
 }
 
 // send publishes a delivery: to its endpoint's lane, if that has one, else to
 // the shared log.
-func (m *matcher) send(d *fanoutDelivery, msg *nats.Msg) {
-	laned, ordered := m.lanes.route(d.envelope.Endpoint)
+func (m *matcher) send(d *fanoutDelivery) {
+	laned, ordered := m.lanes.route(d.endpoint)
 	to := m.deliveries
 	switch {
 	case ordered:
@@ -77,14 +72,12 @@ func (m *matcher) send(d *fanoutDelivery, msg *nats.Msg) {
 	default:
 		laned = false
 	}
-	msg.Subject = m.names.DeliverSubject(d.envelope.Endpoint)
+	d.laned, d.msg.Subject = laned, m.names.DeliverSubject(d.endpoint)
 	if laned {
-		msg.Subject = m.names.LaneSubject(d.envelope.Endpoint)
-		d.lane = msg
+		d.msg.Subject = m.names.LaneSubject(d.endpoint)
 	}
-	if err := to.Enqueue(d.fanout.ctx, msg, d); err != nil {
+	if err := to.Enqueue(d.fanout.ctx, &d.msg, d); err != nil {
 		d.Published(err)
->>>>>>> /tmp/theirs.20948
 	}
 }
 
@@ -129,9 +122,10 @@ func (f *fanout) done(ok bool) {
 // fanoutDelivery is one of them. It implements [publish.Completion].
 type fanoutDelivery struct {
 	fanout   *fanout
-<<<<<<< gateway/fanout.go
 	endpoint string
 	msg      nats.Msg
+	laned    bool // it was sent to the endpoint's lane
+	refused  bool // the lane has no room
 }
 
 func (d *fanoutDelivery) envelope() wire.Envelope {
@@ -140,24 +134,18 @@ func (d *fanoutDelivery) envelope() wire.Envelope {
 		EventID: f.id, Key: wire.Key(wire.KindEvent, f.pos, d.endpoint), Endpoint: d.endpoint,
 		Subject: f.msg.Msg.Subject, Source: f.source, Accepted: f.msg.Stored, Attempt: 1,
 	}
-=======
-	envelope wire.Envelope
-	lane     *nats.Msg // what was sent to the endpoint's lane, if it was
-	refused  bool      // the lane took nothing
->>>>>>> /tmp/theirs.20948
 }
 
 func (d *fanoutDelivery) Published(err error) {
 	m := d.fanout.matcher
-	if d.lane != nil {
+	if d.laned {
 		switch {
 		case err == nil:
-			m.lanes.holds(d.envelope.Endpoint)
+			m.lanes.holds(d.endpoint)
 		case errors.Is(err, publish.ErrFull):
 			// The shared log is the other way.
-			msg := d.lane
-			d.lane, d.refused = nil, true
-			m.letting.Go(func() { m.send(d, msg) })
+			d.refused = true
+			m.letting.Go(func() { m.send(d) })
 			return
 		}
 	}

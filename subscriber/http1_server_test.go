@@ -105,25 +105,6 @@ func answering(text string, hangUp bool) func(*rawReceiver, net.Conn) {
 // unread reads nothing and says nothing.
 func unread(r *rawReceiver, _ net.Conn) { <-r.done }
 
-<<<<<<< subscriber/http1_server_test.go
-func trust(ep *endpoint, roots *x509.CertPool) {
-=======
-// listenTLS returns a listener that speaks TLS, and whom to trust for it.
-func listenTLS(t testing.TB, protocols ...string) (net.Listener, *x509.CertPool) {
-	t.Helper()
-	// httptest has a certificate for 127.0.0.1.
-	s := httptest.NewTLSServer(http.NotFoundHandler())
-	certificates, trusted := s.TLS.Certificates, x509.NewCertPool()
-	trusted.AddCert(s.Certificate())
-	s.Close()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certificates, NextProtos: protocols})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l, trusted
-}
-
 func trust(ep *target, roots *x509.CertPool) {
->>>>>>> /tmp/theirs.20948
 	ep.client.HTTPClient.Transport.(*transport).tls.RootCAs = roots
 }
