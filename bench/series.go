@@ -95,12 +95,12 @@ func panels(results []drainResult) []panel {
 }
 
 // short writes a number as people do on axes: 16384 as 16Ki if it is a size,
-// 20000 as 20k.
+// else 20000 as 20k.
 func short(v float64, binary bool) string {
 	switch {
 	case binary && v >= 1024 && int(v)%1024 == 0:
 		return strconv.Itoa(int(v)/1024) + " Ki"
-	case !binary && v >= 10_000:
+	case !binary && v >= 1000:
 		return fmt.Sprintf("%gk", v/1000)
 	}
 	return fmt.Sprintf("%g", v)
