@@ -14,7 +14,7 @@
 //     delivery that was made from it. The delivery's Nats-Msg-Id names the
 //     letter, so a replay that was interrupted and is run again, or two that
 //     run at once, deliver a letter once. JetStream remembers those ids for the
-//     duplicates window of the deliveries stream (10 minutes) and forgets those
+//     duplicates window of the deliveries stream (2 minutes) and forgets those
 //     of truncated messages when it restarts; beyond that, what was in flight
 //     when a replay was killed may be delivered a second time, with the same
 //     webhook-id and the same bytes.

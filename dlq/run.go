@@ -23,8 +23,8 @@ const (
 )
 
 var (
-	errInterrupted = errors.New("interrupted before NATS acknowledged the delivery; replay it again within ten minutes, and it is delivered once")
-	errNotRemoved  = errors.New("it was replayed, but the letter could not be removed; replay it again within ten minutes, and it is removed without a second delivery")
+	errInterrupted = errors.New("interrupted before NATS acknowledged the delivery; replay it again within two minutes, and it is delivered once")
+	errNotRemoved  = errors.New("it was replayed, but the letter could not be removed; replay it again within two minutes, and it is removed without a second delivery")
 	errDoesNotFit  = errors.New("it does not fit into a NATS message together with Fanjet's headers; raise max_payload of the NATS server")
 )
 

@@ -12,11 +12,12 @@ import (
 
 const (
 	// JetStream remembers each Nats-Msg-Id for a while, in memory, some 126 bytes
-	// each. Between our own streams a hop is repeated within seconds: as soon as
-	// its answer is missed, or after an ack wait. Only a publish that is cut off by
-	// an outage of NATS longer than hopWindow can be stored twice, and the receiver
-	// knows it by its webhook-id. Producers, and people who replay, may take
-	// longer: duplicatesWindow is for the sources and the dead letters.
+	// each. A gateway repeats a hop within seconds: as soon as its answer is missed,
+	// or after an ack wait. What an outage of NATS or of all gateways longer than
+	// hopWindow cuts off between publish and ack, or a replay that was killed and
+	// is run again after it, can be delivered twice, with the same webhook-id.
+	// Producers may take longer: duplicatesWindow is for the sources; and for the
+	// dead letters, which are few.
 	hopWindow        = 2 * time.Minute
 	duplicatesWindow = 10 * time.Minute
 

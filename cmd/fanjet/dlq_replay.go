@@ -23,7 +23,7 @@ webhook-id and body and a fresh retry schedule, and leaves the queue once NATS
 has stored that delivery. Letters that arrive meanwhile are left alone.
 
 It can be interrupted, and run again: nothing is lost, and nothing is delivered
-twice when it is run again within ten minutes. Above 1,000 letters it asks first.`,
+twice when it is run again within two minutes. Above 1,000 letters it asks first.`,
 		Example: `  fanjet dlq replay --endpoint billing --dry-run
   fanjet dlq replay --endpoint billing --rate 50
   fanjet dlq replay --reason exhausted --since 2h --yes`,
