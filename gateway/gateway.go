@@ -51,6 +51,8 @@ type Gateway struct {
 	admin   *admin.Server
 	clock   clock
 
+	reloading reloading // what may change of config
+
 	server  *broker.Server // nil: an external NATS
 	started chan struct{}  // closed when it takes events
 }
@@ -86,6 +88,7 @@ func New(o Options) (*Gateway, error) {
 		started: make(chan struct{}),
 	}
 	g.match.Store(matcher)
+	g.reloading.live, g.reloading.metrics = o.Config, newReloadMetrics(o.Registry)
 	g.health.setQuietly("gateway", errors.New("starting"))
 	g.admin, err = admin.New(admin.Options{
 		Listen: o.Config.Admin.Listen, Log: o.Log, Gatherer: o.Registry, Ready: g.health.err,
@@ -201,9 +204,10 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	letters := &dlq.Writer{Names: g.names, Publisher: dead}
 
 	deliverConfig, dueConfig := deliverConsumerConfig(g.names), dueConsumerConfig(g.names)
+	live := g.reloading.config()
 	dispatcher, err := subscriber.New(subscriber.Options{
 		Conn: nc, JetStream: js, Names: g.names, State: state,
-		Endpoints: g.config.Endpoints, Egress: g.config.Egress, Refuse: g.listeners(), Version: g.opts.Version,
+		Endpoints: live.Endpoints, Egress: live.Egress, Refuse: g.listeners(), Version: g.opts.Version,
 		OpenDeliver: opener(js, g.names.DeliveriesStream(), deliverConfig),
 		OpenDue:     opener(js, g.names.RetriesStream(), dueConfig),
 		OpenLane: func(ctx context.Context, endpoint string, ordered bool) error {
@@ -217,6 +221,9 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		Log:     g.log, Registerer: g.opts.Registry,
 	})
 	if err != nil {
+		return err
+	}
+	if err := g.reloading.join(dispatcher, live); err != nil {
 		return err
 	}
 
@@ -254,9 +261,10 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		natsURL = g.server.URL()
 	}
 	g.log.Info("ready", zap.String("nats", natsURL), zap.String("durability", g.durability()), zap.String("admin", "http://"+g.AdminAddr()),
-		zap.Int("endpoints", len(g.config.Endpoints)), zap.Int("subscriptions", len(g.config.Subscriptions)))
+		zap.Int("endpoints", len(live.Endpoints)), zap.Int("subscriptions", len(live.Subscriptions)))
 
 	<-ctx.Done()
+	g.reloading.end()
 	g.health.setQuietly("gateway", errors.New("draining"))
 	g.log.Info("stopping", zap.Int("held", dispatcher.Held()))
 	return parts.Wait()

@@ -210,6 +210,12 @@ func (w *world) run(grace time.Duration) (*Gateway, func()) {
 	if err != nil {
 		w.Fatal(err)
 	}
+	return gw, w.launch(gw)
+}
+
+// launch runs a gateway and waits until it is ready. What it returns stops it.
+func (w *world) launch(gw *Gateway) (stop func()) {
+	w.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- gw.Run(ctx) }()
@@ -221,7 +227,7 @@ func (w *world) run(grace time.Duration) (*Gateway, func()) {
 	case <-time.After(30 * time.Second):
 		w.Fatalf("the gateway does not start: %v", gw.Ready())
 	}
-	return gw, sync.OnceFunc(func() {
+	return sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			w.Errorf("the gateway stopped with: %v", err)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +23,10 @@ func newServeCommand(g *globals) *cobra.Command {
 endpoints of the configuration. Without nats.url the NATS server runs in the same
 process, and any NATS client on this machine can publish to it.
 
+Endpoints, subscriptions and the egress policy can be changed while it runs: a
+file of the configuration that has changed is loaded within some seconds, and at
+once with SIGHUP. A configuration with a mistake changes nothing.
+
 SIGTERM or an interrupt stops it in order: it takes nothing more, lets the
 attempts in flight end, makes sure that their outcome is stored, and ends with 0.
 An attempt that has to be cut off counts as not made. A second signal ends it at
@@ -30,7 +36,10 @@ once; nothing is lost then either, but deliveries may come twice.`,
 	}
 	cmd.Flags().DurationVar(&grace, "grace", 30*time.Second, "how long attempts in flight may go on after a signal")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := g.loadConfig(config.Options{})
+		signals, ignore := hangups()
+		defer ignore()
+		watcher := config.NewWatcher(g.config, config.Options{NATS: g.nats})
+		cfg, err := watcher.Load()
 		if err != nil {
 			return err
 		}
@@ -45,7 +54,13 @@ once; nothing is lost then either, but deliveries may come twice.`,
 		if err != nil {
 			return err
 		}
-		if err := gw.Run(cmd.Context()); err != nil {
+		following, stopFollowing := context.WithCancel(cmd.Context())
+		var background sync.WaitGroup
+		background.Go(func() { follow(following, watcher, signals, gw) })
+		err = gw.Run(cmd.Context())
+		stopFollowing()
+		background.Wait()
+		if err != nil {
 			return err
 		}
 		log.Info("stopped")

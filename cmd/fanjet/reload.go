@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"fanjet/config"
+	"fanjet/gateway"
+)
+
+// hangups returns where SIGHUP arrives from now on. It ends the process no more
+// until stop is called.
+func hangups() (signals <-chan os.Signal, stop func()) {
+	arrived := make(chan os.Signal, 1)
+	signal.Notify(arrived, syscall.SIGHUP)
+	return arrived, func() { signal.Stop(arrived) }
+}
+
+// follow puts new versions of the configuration into force until ctx ends: those
+// that the watcher finds, and with each signal what is there at the time.
+func follow(ctx context.Context, watcher *config.Watcher, signals <-chan os.Signal, gw *gateway.Gateway) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() {
+		watcher.Run(ctx, func(cfg *config.Config, err error) {
+			if err != nil {
+				gw.ReloadFailed(err)
+				return
+			}
+			_, _ = gw.Reload(cfg) // the gateway itself says what came of it
+		})
+	})
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			watcher.Reload()
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.uber.org/zap"
+
+	"fanjet/config"
+)
+
+// problems are what is wrong with a configuration, with file, line and column. A
+// log line does not repeat thousands.
+func problems(err error) []string {
+	const most = 100
+	found, ok := errors.AsType[*config.Errors](err)
+	if !ok {
+		return []string{err.Error()}
+	}
+	var list []string
+	for _, p := range found.Problems[:min(len(found.Problems), most)] {
+		list = append(list, p.String())
+	}
+	if more := len(found.Problems) - most; more > 0 {
+		list = append(list, fmt.Sprintf("and %d more: `fanjet check` shows them", more))
+	}
+	return list
+}
+
+// reportReload logs what a reload changes.
+func (g *Gateway) reportReload(before, after *config.Config, changes config.Changes) {
+	for _, w := range after.Warnings {
+		if !slices.Contains(before.Warnings, w) {
+			g.log.Warn("configuration", zap.String("at", w.String()))
+		}
+	}
+	if len(changes.Restart) > 0 {
+		g.log.Warn("a part of the new configuration takes effect after a restart", zap.Strings("keys", changes.Restart))
+	}
+	if changes.None() {
+		g.log.Debug("configuration reloaded; nothing has changed")
+		return
+	}
+	fields := append(changed("endpoints", changes.Endpoints), changed("subscriptions", changes.Subscriptions)...)
+	if changes.Egress {
+		fields = append(fields, zap.Bool("egress_changed", true))
+	}
+	g.log.Info("configuration reloaded", fields...)
+}
+
+// changed describes what became of endpoints or subscriptions.
+func changed(what string, names config.Names) []zap.Field {
+	var fields []zap.Field
+	for _, list := range []struct {
+		verb  string
+		names []string
+	}{{"added", names.Added}, {"removed", names.Removed}, {"changed", names.Changed}} {
+		if len(list.names) > 0 {
+			fields = append(fields, zap.Int(what+"_"+list.verb, len(list.names)), zap.String(what+"_"+list.verb+"_names", someOf(list.names)))
+		}
+	}
+	return fields
+}
+
+// someOf lists names, but not thousands of them.
+func someOf(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + ", …"
+}
+
+// reloadMetrics tell whether the configuration in force is the one in the file.
+type reloadMetrics struct {
+	success prometheus.Gauge
+	at      prometheus.Gauge
+	reloads *prometheus.CounterVec // result
+}
+
+const (
+	reloadSuccess = "success"
+	reloadFailure = "failure"
+)
+
+// newReloadMetrics counts the start as a success, but not as a reload.
+func newReloadMetrics(reg prometheus.Registerer) reloadMetrics {
+	f := promauto.With(reg)
+	m := reloadMetrics{
+		success: f.NewGauge(prometheus.GaugeOpts{
+			Name: "fanjet_config_reload_success", Help: "1 if the latest load of the configuration succeeded, 0 if it failed and an earlier one is in force.",
+		}),
+		at: f.NewGauge(prometheus.GaugeOpts{
+			Name: "fanjet_config_reload_timestamp_seconds", Help: "When the configuration was last loaded successfully, in seconds since 1970.",
+		}),
+		reloads: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_config_reloads_total", Help: "Loads of the configuration after the start, by result.",
+		}, []string{"result"}),
+	}
+	m.reloads.WithLabelValues(reloadSuccess)
+	m.reloads.WithLabelValues(reloadFailure)
+	m.success.Set(1)
+	m.at.Set(float64(time.Now().UnixMilli()) / 1e3)
+	return m
+}
+
+func (m reloadMetrics) succeeded() {
+	m.success.Set(1)
+	m.at.Set(float64(time.Now().UnixMilli()) / 1e3)
+	m.reloads.WithLabelValues(reloadSuccess).Inc()
+}
+
+func (m reloadMetrics) refused() {
+	m.success.Set(0)
+	m.reloads.WithLabelValues(reloadFailure).Inc()
+}
