@@ -24,22 +24,28 @@ func (g *globals) loadConfig(opts config.Options) (*config.Config, error) {
 }
 
 // loadNATS returns the part of the configuration that a client of NATS needs.
-// It works on a machine that has none of the secrets, and also where there is
-// no configuration file and none was named: then everything is as it is by
-// default.
 func (g *globals) loadNATS() (broker.Settings, error) {
-	if _, err := os.Stat(g.config); g.config == defaultConfig && errors.Is(err, fs.ErrNotExist) {
-		return broker.Settings{
-			URL:      g.nats,
-			Prefix:   wire.DefaultPrefix,
-			Embedded: broker.Embedded{Listen: defaultListen},
-		}, nil
-	}
-	cfg, err := g.loadConfig(config.Options{NoSecrets: true})
+	cfg, _, err := g.loadClient()
 	if err != nil {
 		return broker.Settings{}, err
 	}
 	return cfg.NATS, nil
+}
+
+// loadClient returns the configuration for a command that runs beside the
+// gateway, and the file that it comes from. It works on a machine that has none
+// of the secrets, and also where there is no configuration file and none was
+// named: then NATS is as it is by default, and there are no endpoints.
+func (g *globals) loadClient() (cfg *config.Config, file string, err error) {
+	if _, err := os.Stat(g.config); g.config == defaultConfig && errors.Is(err, fs.ErrNotExist) {
+		return &config.Config{NATS: broker.Settings{
+			URL:      g.nats,
+			Prefix:   wire.DefaultPrefix,
+			Embedded: broker.Embedded{Listen: defaultListen},
+		}}, "", nil
+	}
+	cfg, err = g.loadConfig(config.Options{NoSecrets: true})
+	return cfg, g.config, err
 }
 
 // connect connects a command that ends soon: it does not wait for a server that

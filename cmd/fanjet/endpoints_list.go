@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fanjet/subscriber"
+)
+
+func newEndpointsListCommand(g *globals) *cobra.Command {
+	var states []string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List endpoints: state, what waits, latency",
+		Long: `List the endpoints of the configuration, and those that NATS still holds something
+for. Of several gateways the worst state counts, and numbers are added up.
+
+WAITING deliveries wait for an attempt, the oldest since OLDEST; RETRIES wait for the
+time of their next attempt; DEAD ones were given up. LATENCY is the mean time of an
+attempt. Without a running gateway the state is unknown, what waits is shown, and the
+command ends with 1.`,
+		Example: `  fanjet endpoints list
+  fanjet endpoints list --state paused,open
+  fanjet endpoints list -o json | jq -r '.[] | select(.waiting > 1000) | .endpoint'`,
+	}
+	cmd.Flags().StringSliceVar(&states, "state", nil, "endpoints in one of these `STATES`, such as open,paused")
+	var words []string
+	for _, s := range statesByTrouble() {
+		words = append(words, string(s))
+	}
+	completeWords(cmd, "state", words...)
+	out := addOutputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		for _, s := range states {
+			if !slices.Contains(words, s) {
+				return usagef("--state %q: there is no such state; the states are %v", s, words)
+			}
+		}
+		return g.withOperator(cmd.Context(), func(ctx context.Context, o *operator) error {
+			found, err := o.survey(ctx, "")
+			if err != nil {
+				return err
+			}
+			views := found.views(o)
+			if len(states) > 0 {
+				views = slices.DeleteFunc(views, func(v endpointView) bool { return !slices.Contains(states, string(v.State)) })
+			}
+			if out.json() {
+				err = writeJSON(g.out, views)
+			} else {
+				err = g.printEndpoints(views, time.Now())
+			}
+			if err != nil {
+				return err
+			}
+			return found.noGateway
+		})
+	}
+	return cmd
+}
+
+func (g *globals) printEndpoints(views []endpointView, now time.Time) error {
+	if len(views) == 0 {
+		fmt.Fprintln(g.err, "no endpoints")
+		return nil
+	}
+	table := newTable(g.out)
+	fmt.Fprintln(table, "NAME\tSTATE\tSINCE\tIN-FLIGHT\tWAITING\tOLDEST\tRETRIES\tDEAD\tLATENCY\tREASON")
+	for _, v := range views {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%s\t%s\n", printable(v.Endpoint), v.State, ago(now, v.Since), v.InFlight,
+			v.waits(), ago(now, v.Oldest), v.Retries, v.DeadLetters, latency(v.LatencyMS), printable(reasonOf(v)))
+	}
+	return table.Flush()
+}
+
+// reasonOf is why an endpoint is not healthy; of a healthy one, nothing.
+func reasonOf(v endpointView) string {
+	if v.State == subscriber.StateHealthy {
+		return ""
+	}
+	return v.Reason
+}
+
+// ago is how long ago something was, for people.
+func ago(now, then time.Time) string {
+	if then.IsZero() {
+		return "-"
+	}
+	return shortDuration(now.Sub(then))
+}
+
+// shortDuration is a duration in the one or two units that matter.
+func shortDuration(d time.Duration) string {
+	d = max(d, 0).Round(time.Second) // clocks differ
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < day:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	default:
+		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	}
+}
+
+// latency shows milliseconds with about three digits.
+func latency(ms float64) string {
+	switch {
+	case ms == 0:
+		return "-"
+	case ms < 10:
+		return strconv.FormatFloat(ms, 'f', 1, 64) + "ms"
+	case ms < 1000:
+		return strconv.FormatFloat(ms, 'f', 0, 64) + "ms"
+	default:
+		return strconv.FormatFloat(ms/1000, 'f', 1, 64) + "s"
+	}
+}

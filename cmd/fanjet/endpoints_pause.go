@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fanjet/internal/control"
+	"fanjet/subscriber"
+)
+
+const skipFlag = "skip-first" // of resume
+
+// pauseReport is what pause and resume print for an endpoint with -o json.
+type pauseReport struct {
+	Endpoint string            `json:"endpoint"`
+	Changed  bool              `json:"changed"`           // false: it was so already
+	Pause    *subscriber.Pause `json:"pause,omitempty"`   // in force, or that ended
+	Held     *uint64           `json:"held,omitempty"`    // deliveries that waited when it ended
+	Skipped  string            `json:"skipped,omitempty"` // key of the delivery that is dead-lettered
+}
+
+// endpointAct is what pause and resume differ in.
+type endpointAct struct {
+	ask string // what is asked before it is done to all
+	do  func(ctx context.Context, o *operator, name, by string) (pauseReport, error)
+	// tell says what was done to an endpoint.
+	tell func(pauseReport) string
+}
+
+func newEndpointsPauseCommand(g *globals) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "pause NAME...",
+		Short: "Hold an endpoint's deliveries until it is resumed",
+		Long: `Hold the deliveries of endpoints: nothing is sent to them any more, except attempts
+that are in flight, until they are resumed. What waits is kept in NATS, however much
+it is, and does not expire meanwhile. A pause holds for all gateways and outlives
+restarts; no gateway need run to set it. Pausing twice changes nothing.`,
+		Example: `  fanjet endpoints pause billing --reason "their maintenance, until 14:00"
+  fanjet endpoints pause billing crm
+  fanjet endpoints pause --all --yes`,
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who see it later")
+	g.actOnEndpoints(cmd, endpointAct{
+		ask: "Pause",
+		do: func(ctx context.Context, o *operator, name, by string) (pauseReport, error) {
+			p := subscriber.Pause{Since: time.Now().UTC(), By: by, Reason: reason}
+			was, err := subscriber.SetPause(ctx, o.state, name, p)
+			if was != nil {
+				return pauseReport{Endpoint: name, Pause: was}, err
+			}
+			return pauseReport{Endpoint: name, Changed: true, Pause: &p}, err
+		},
+		tell: func(r pauseReport) string {
+			if r.Changed {
+				return "paused"
+			}
+			return fmt.Sprintf("was paused already, since %s %s", shortTime(r.Pause.Since), describePause(*r.Pause))
+		},
+	})
+	return cmd
+}
+
+func newEndpointsResumeCommand(g *globals) *cobra.Command {
+	var skip bool
+	cmd := &cobra.Command{
+		Use:   "resume NAME...",
+		Short: "End the pause of an endpoint",
+		Long: `End the pause of endpoints: what was held is delivered, as fast as the endpoint's
+settings allow.
+
+An ordered endpoint with on_exhausted: block pauses when its first delivery has used
+up its attempts. A resume tries that one anew; with --skip-first it is dead-lettered,
+and the line goes on behind it.`,
+		Example: `  fanjet endpoints resume billing
+  fanjet endpoints resume ledger --skip-first
+  fanjet endpoints resume --all --yes`,
+	}
+	cmd.Flags().BoolVar(&skip, skipFlag, false, "dead-letter the delivery at which an ordered endpoint's line stands")
+	g.actOnEndpoints(cmd, endpointAct{
+		ask: "Resume",
+		do: func(ctx context.Context, o *operator, name, by string) (pauseReport, error) {
+			return o.resume(ctx, name, by, skip)
+		},
+		tell: func(r pauseReport) string {
+			if !r.Changed {
+				return "was not paused"
+			}
+			text := fmt.Sprintf("resumed after %s; %s held", shortDuration(time.Since(r.Pause.Since)), were(*r.Held))
+			if r.Skipped != "" {
+				text += "; the first of them is dead-lettered"
+			}
+			return text
+		},
+	})
+	return cmd
+}
+
+func were(deliveries uint64) string {
+	if deliveries == 1 {
+		return "1 delivery was"
+	}
+	return fmt.Sprintf("%d deliveries were", deliveries)
+}
+
+// resume ends the pause of an endpoint.
+func (o *operator) resume(ctx context.Context, name, by string, skip bool) (pauseReport, error) {
+	report := pauseReport{Endpoint: name}
+	if skip {
+		pauses, err := subscriber.Pauses(ctx, o.state)
+		if err != nil {
+			return report, err
+		}
+		report.Skipped = pauses[name].Blocked
+		if report.Skipped == "" {
+			return report, fmt.Errorf("endpoint %s: no delivery blocks its line, so there is none to skip", name)
+		}
+		// First: once the pause has ended, the gateway would try that one again.
+		if err := subscriber.SkipFirst(ctx, o.state, name, report.Skipped); err != nil {
+			return report, err
+		}
+	}
+	backlog, err := control.BacklogOf(ctx, o.nc, o.names, name) // before it goes
+	if err != nil {
+		return report, err
+	}
+	if report.Pause, err = subscriber.ClearPause(ctx, o.state, name); err != nil || report.Pause == nil {
+		return report, err
+	}
+	report.Changed, report.Held = true, &backlog.Waiting
+	return report, subscriber.RecordResume(ctx, o.state, name, subscriber.Resume{
+		At: time.Now().UTC(), By: by, Pause: *report.Pause, Skipped: report.Skipped,
+	})
+}
+
+// actOnEndpoints makes a command act on the endpoints that its arguments name.
+func (g *globals) actOnEndpoints(cmd *cobra.Command, act endpointAct) {
+	var all, yes bool
+	cmd.Flags().BoolVar(&all, "all", false, cmd.Name()+" all endpoints; asks first")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	by := addBy(cmd)
+	out := addOutputFlag(cmd)
+	cmd.ValidArgsFunction = g.completeEndpoints(0)
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case !all && len(args) == 0:
+			return errors.New("takes the names of endpoints, or --all")
+		case all && len(args) > 0:
+			return errors.New("takes the names of endpoints or --all, not both")
+		case all && cmd.Flags().Changed(skipFlag):
+			return errors.New("--" + skipFlag + " takes the names of endpoints, not --all")
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		return g.withOperator(cmd.Context(), func(ctx context.Context, o *operator) error {
+			err := o.checkNames(ctx, names)
+			if all {
+				names, err = o.allFor(ctx, cmd.Name())
+			}
+			if err == nil && all && len(names) > 0 && !yes {
+				err = g.confirm(ctx, fmt.Sprintf("%s %s?", act.ask, counted(len(names), "endpoint")))
+			}
+			if err != nil {
+				return err
+			}
+			return g.toEach(names, out, act.tell, func(name string) (pauseReport, error) { return act.do(ctx, o, name, *by) })
+		})
+	}
+}
+
+// allFor names all endpoints that a command can act on: those of the
+// configuration, or those that are paused.
+func (o *operator) allFor(ctx context.Context, command string) ([]string, error) {
+	if command == "resume" {
+		pauses, err := subscriber.Pauses(ctx, o.state)
+		return slices.Sorted(maps.Keys(pauses)), err
+	}
+	if o.file == "" {
+		return nil, usagef("--all takes the names of the configuration file, and there is none here; name the endpoints, or set --config")
+	}
+	return slices.Sorted(maps.Keys(o.configured)), nil
+}
+
+// toEach acts on one endpoint after the other until one fails, and tells of each.
+func (g *globals) toEach(names []string, out *output, tell func(pauseReport) string, do func(name string) (pauseReport, error)) error {
+	reports := []pauseReport{}
+	var failure error
+	for _, name := range names {
+		report, err := do(name)
+		if err != nil {
+			failure = err
+			break
+		}
+		reports = append(reports, report)
+		if !out.json() {
+			fmt.Fprintf(g.out, "%s: %s\n", printable(name), printable(tell(report)))
+		}
+	}
+	if out.json() {
+		return errors.Join(failure, writeJSON(g.out, reports))
+	}
+	if len(names) == 0 {
+		fmt.Fprintln(g.err, "no endpoints")
+	}
+	return failure
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fanjet/internal/control"
+	"fanjet/subscriber"
+)
+
+func newEndpointsPingCommand(g *globals) *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "ping NAME",
+		Short: "Send a test event to an endpoint",
+		Long: `Let one of the running gateways send a small test event to an endpoint, signed, with
+the endpoint's headers and under its egress policy, as it would send any event, but
+past what waits, pauses and limits. It is stored nowhere and not tried again.
+
+The command ends with 0 if the endpoint answers 2xx, with 1 if not.`,
+		Example: `  fanjet endpoints ping billing
+  fanjet endpoints ping billing --timeout 3s`,
+		Args:              oneEndpoint,
+		ValidArgsFunction: g.completeEndpoints(1),
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait; the endpoint's own timeout may end the attempt sooner")
+	out := addOutputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if timeout <= 0 || timeout > subscriber.MaxTimeout {
+			return usagef("--timeout %v: must be more than 0 and at most %v", timeout, subscriber.MaxTimeout)
+		}
+		return g.withOperator(cmd.Context(), func(ctx context.Context, o *operator) error {
+			if err := o.checkNames(ctx, args); err != nil {
+				return err
+			}
+			answer, err := control.Ping(ctx, o.nc, o.names, args[0], timeout)
+			if err != nil {
+				return err
+			}
+			if out.json() {
+				err = writeJSON(g.out, &answer)
+			} else {
+				fmt.Fprintln(g.out, printable(describePing(&answer)))
+			}
+			if err == nil && !answer.OK() {
+				err = errSilent
+			}
+			return err
+		})
+	}
+	return cmd
+}
+
+// describePing says what became of a test event.
+func describePing(a *control.PingAnswer) string {
+	took := latency(a.TookMS)
+	switch {
+	case a.Class == "":
+		return fmt.Sprintf("%s: not tried by the gateway on %s: %s", a.Endpoint, a.Replica.Host, a.Error)
+	case a.Status == 0:
+		return fmt.Sprintf("%s: no response after %s: %s", a.Endpoint, took, a.Error)
+	default:
+		return fmt.Sprintf("%s: %d in %s", a.Endpoint, a.Status, took)
+	}
+}
