@@ -80,8 +80,8 @@ func (r *report) drain(ctx context.Context, setups []drainSetup, pairs int) erro
 	var bad faults
 	for _, s := range setups {
 		result := drainResult{drainSetup: s}
-		for range pairs {
-			p, err := drainPair(ctx, s)
+		for i := range pairs {
+			p, err := drainPair(ctx, s, i)
 			if err != nil {
 				return err
 			}
@@ -99,14 +99,17 @@ func (r *report) drain(ctx context.Context, setups []drainSetup, pairs int) erro
 
 // drainPair measures both. The bare loop has no fan-out: it drains as many
 // events as Fanjet makes deliveries, spread over as many endpoints.
-func drainPair(ctx context.Context, s drainSetup) (p pair, err error) {
+func drainPair(ctx context.Context, s drainSetup, i int) (p pair, err error) {
 	subjects := max(1, s.Endpoints/s.Fanout)
 	bare := s.setup
 	bare.Events, bare.Profile = s.Events*s.Fanout, ""
-	if p.Bare, err = drain(ctx, bareLoopKind, bare, evenPlan(subjects*s.Fanout, 1, s.InFlight)); err != nil {
-		return p, err
-	}
-	p.Fanjet, err = drain(ctx, gatewayKind, s.setup, evenPlan(subjects, s.Fanout, s.InFlight))
+	err = inTurn(i, func() (err error) {
+		p.Bare, err = drain(ctx, bareLoopKind, bare, evenPlan(subjects*s.Fanout, 1, s.InFlight))
+		return err
+	}, func() (err error) {
+		p.Fanjet, err = drain(ctx, gatewayKind, s.setup, evenPlan(subjects, s.Fanout, s.InFlight))
+		return err
+	})
 	return p, err
 }
 

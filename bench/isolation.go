@@ -102,31 +102,23 @@ func (r *report) isolation(ctx context.Context, s isolationSetup, t tiers) error
 	for _, tier := range t {
 		s.Tier = tier
 		result := isolationResult{Tier: tier, Healthy: s.Healthy, Sick: s.Sick, Rate: s.Rate, Events: s.Events}
-		for range s.Pairs {
+		for i := range s.Pairs {
 			var p isolationPair
-			for _, run := range []struct {
-				sick   string
-				plan   plan
-				steady *steadyRun
-				drain  *figures
-			}{{"no", alone, &p.Without, &p.DrainsAlone}, {"yes", beside, &p.With, &p.Drains}} {
-				var err error
-				if *run.steady, err = runSteady(ctx, gatewayKind, s.setup, run.plan, s.steadyLoad); err != nil {
-					return err
-				}
-				if s.Events > 0 {
-					preloaded := s.setup
-					preloaded.Events *= run.plan.Subjects
-					if *run.drain, err = drain(ctx, gatewayKind, preloaded, run.plan); err != nil {
+			measure := func(sick string, in plan, run *steadyRun, drains *figures) func() error {
+				return func() error {
+					if err := s.measure(ctx, in, run, drains); err != nil {
 						return err
 					}
+					f := run.faults
+					f.add(drains.faults)
+					bad.add(f)
+					table.row(tier, sick, whole(run.PerSecond), two(run.Wait.P50), two(run.Wait.P99), two(run.Wait.Max),
+						whole(drains.PerSecond), strconv.Itoa(f.Missing), strconv.Itoa(f.Repeated+f.Strange))
+					return nil
 				}
-				f := run.steady.faults
-				f.add(run.drain.faults)
-				bad.add(f)
-				w := run.steady.Wait
-				table.row(tier, run.sick, whole(run.steady.PerSecond), two(w.P50), two(w.P99), two(w.Max),
-					whole(run.drain.PerSecond), strconv.Itoa(f.Missing), strconv.Itoa(f.Repeated+f.Strange))
+			}
+			if err := inTurn(i, measure("no", alone, &p.Without, &p.DrainsAlone), measure("yes", beside, &p.With, &p.Drains)); err != nil {
+				return err
 			}
 			result.Pairs = append(result.Pairs, p)
 		}
@@ -135,6 +127,18 @@ func (r *report) isolation(ctx context.Context, s isolationSetup, t tiers) error
 		r.Isolation = append(r.Isolation, result)
 	}
 	return bad.err()
+}
+
+// measure makes the two runs of one row: under a steady load, and of a
+// preloaded stream.
+func (s isolationSetup) measure(ctx context.Context, p plan, run *steadyRun, drains *figures) (err error) {
+	if *run, err = runSteady(ctx, gatewayKind, s.setup, p, s.steadyLoad); err != nil || s.Events == 0 {
+		return err
+	}
+	preloaded := s.setup
+	preloaded.Events *= p.Subjects
+	*drains, err = drain(ctx, gatewayKind, preloaded, p)
+	return err
 }
 
 func (r *isolationResult) summarize() {

@@ -101,18 +101,20 @@ func (r *report) latency(ctx context.Context, s setup, t tiers, by steadyLoad, p
 	for _, tier := range t {
 		s.Tier = tier
 		result := latencyResult{Tier: tier, Size: s.Size, Rate: by.Rate}
-		for range pairs {
+		for i := range pairs {
 			var p latencyPair
-			var err error
-			for _, run := range []struct {
-				kind, name string
-				to         *steadyRun
-			}{{bareLoopKind, "bare", &p.Bare}, {gatewayKind, "fanjet", &p.Fanjet}} {
-				if *run.to, err = runSteady(ctx, run.kind, s, evenPlan(1, 1, s.InFlight), by); err != nil {
-					return err
+			measure := func(kind, name string, to *steadyRun) func() error {
+				return func() (err error) {
+					if *to, err = runSteady(ctx, kind, s, evenPlan(1, 1, s.InFlight), by); err != nil {
+						return err
+					}
+					bad.add(to.faults)
+					latencyRow(table, tier, name, to.Wait, to.faults)
+					return nil
 				}
-				bad.add(run.to.faults)
-				latencyRow(table, tier, run.name, run.to.Wait, run.to.faults)
+			}
+			if err := inTurn(i, measure(bareLoopKind, "bare", &p.Bare), measure(gatewayKind, "fanjet", &p.Fanjet)); err != nil {
+				return err
 			}
 			result.Pairs = append(result.Pairs, p)
 		}

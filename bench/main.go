@@ -13,8 +13,8 @@
 // Each measurement has processes of its own: what is measured (with its NATS
 // server, unless -replicas asks for a separate one), the receiver, and this
 // program, which publishes, watches and counts. Streams are in fresh folders.
-// Runs alternate, and a ratio is taken within a pair of runs, so that a machine
-// whose speed drifts tells the same ratio.
+// Runs alternate, each pair in the other order, and a ratio is taken within a
+// pair, so that a machine whose speed drifts tells the same ratio.
 //
 // In every mode the receiver checks that each event reached each healthy
 // endpoint exactly once. If one did not, the program says so and ends with 1.

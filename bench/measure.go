@@ -69,3 +69,15 @@ func drain(ctx context.Context, kind string, s setup, p plan) (figures, error) {
 	f.CPUPer10k, f.SinkCPU = cpu/float64(want)*1e4, sinkCPU/float64(want)*1e4
 	return f, err
 }
+
+// inTurn makes the two measurements of the i-th pair: in one order, then in the
+// other, so that a machine that gets slower or faster favours none.
+func inTurn(i int, one, other func() error) error {
+	if i%2 == 1 {
+		one, other = other, one
+	}
+	if err := one(); err != nil {
+		return err
+	}
+	return other()
+}

@@ -101,12 +101,15 @@ func (r *report) scale(ctx context.Context, s scaleSetup) error {
 
 	var bad faults
 	result.Active = activeResult{Endpoints: s.Active, Tier: s.Tier}
-	for range s.Pairs {
+	for i := range s.Pairs {
 		var p activePair
-		if p.One, err = drain(ctx, gatewayKind, s.setup, evenPlan(1, 1, s.InFlight)); err != nil {
-			return err
+		measure := func(endpoints int, f *figures) func() error {
+			return func() (err error) {
+				*f, err = drain(ctx, gatewayKind, s.setup, evenPlan(endpoints, 1, s.InFlight))
+				return err
+			}
 		}
-		if p.Many, err = drain(ctx, gatewayKind, s.setup, evenPlan(s.Active, 1, s.InFlight)); err != nil {
+		if err := inTurn(i, measure(1, &p.One), measure(s.Active, &p.Many)); err != nil {
 			return err
 		}
 		bad.add(p.One.faults)
