@@ -10,8 +10,8 @@ func isSilent(fd uintptr) bool {
 	var b [1]byte
 	for {
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		if err != syscall.EINTR { //nolint:errorlint // a system call returns it as it is
-			return err == syscall.EAGAIN || err == syscall.EWOULDBLOCK //nolint:errorlint // likewise
+		if err != syscall.EINTR {
+			return err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
 		}
 	}
 }

@@ -49,10 +49,10 @@ type jsonScanner struct {
 func (s *jsonScanner) value() bool {
 	for {
 		s.space()
-		switch c := s.peek(); {
-		case c == '"':
+		switch s.peek() {
+		case '"':
 			return s.string()
-		case c == '{':
+		case '{':
 			if !s.open(true) {
 				return false
 			}
@@ -63,7 +63,7 @@ func (s *jsonScanner) value() bool {
 			if !s.key() {
 				return false
 			}
-		case c == '[':
+		case '[':
 			if !s.open(false) {
 				return false
 			}
@@ -71,11 +71,11 @@ func (s *jsonScanner) value() bool {
 				s.depth--
 				return true
 			}
-		case c == 't':
+		case 't':
 			return s.word("true")
-		case c == 'f':
+		case 'f':
 			return s.word("false")
-		case c == 'n':
+		case 'n':
 			return s.word("null")
 		default:
 			return s.number()

@@ -106,6 +106,23 @@ func TestManyAttemptsAtOnceOverHTTP2(t *testing.T) {
 	}
 }
 
+// The address is checked for either protocol, however the connection is made.
+func TestSecureConnectionsObeyThePolicy(t *testing.T) {
+	t.Parallel()
+	s, roots, connections := secureReceiver(t, true, func(http.ResponseWriter, *http.Request) { t.Error("it was reached") })
+	for _, http2 := range []bool{false, true} {
+		ep := testEndpoint(t, s.URL, Egress{Ports: []uint16{443}})
+		trust(ep, roots)
+		ep.client.HTTPClient.Transport.(*transport).http2.Store(http2)
+		if r := try(t.Context(), ep, nil, nil); r.Class != ClassBlocked {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n := connections.Load(); n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // A receiver that stops to speak HTTP/2 is followed, there and back.
 func TestReceiverChangesItsProtocol(t *testing.T) {
 	t.Parallel()
