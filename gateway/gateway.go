@@ -235,6 +235,8 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	truncator := &truncator{js: js, names: g.names, want: deliverConfig, clock: &g.clock, health: g.health, metrics: g.metrics}
 	watch.Go(func() error { truncator.run(background); return nil })
 	watch.Go(func() error { backlog.run(background); return nil })
+	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
+	watch.Go(func() error { operators.run(background); return nil })
 	watch.Go(func() error {
 		g.monitor(background, nc, js, map[string]*publish.Publisher{
 			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): routes.inOrder, g.names.DeadLettersStream(): dead,
