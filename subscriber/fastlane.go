@@ -23,9 +23,12 @@ const (
 	// maxWait is how long a delivery may wait in the fast lane for a slot of its
 	// endpoint. Longer, and the endpoint gets a lane of its own.
 	maxWait = 250 * time.Millisecond
-	// longestWait is the same for when all endpoints wait as long, because the
-	// machine is what is slow: then a lane would help nobody.
+	// longestWait is the same for when a lane would help nobody: because all
+	// endpoints wait as long, because it is the machine that is slow, or because
+	// there are no others.
 	longestWait = 2 * time.Second
+	// starvedFor is how long the machine counts as slow after it was.
+	starvedFor = 500 * time.Millisecond
 	// slowAttempt is how long an attempt takes that is slow of itself, not
 	// because the machine has too much to do.
 	slowAttempt = 100 * time.Millisecond
@@ -55,6 +58,7 @@ type fastLane struct {
 	busy []*endpoint // that have deliveries here; each once
 
 	pulse       pulse
+	starved     time.Time // when the process last waited for the machine
 	greedy      *endpoint // that takes nearly all
 	greedySince time.Time
 
@@ -123,8 +127,12 @@ func (f *fastLane) look(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			f.learn(now.Sub(last))
+			took := now.Sub(last)
 			last = now
+			f.learn(took)
+			if f.pulse.starved() || took > 2*reviewEvery {
+				f.starved = now
+			}
 			f.review(now)
 		}
 	}
@@ -158,11 +166,12 @@ func (f *fastLane) review(now time.Time) {
 	f.busy = nil
 	f.mu.Unlock()
 
-	starved := len(busy) > 0 && f.pulse.starved()
+	// Nobody is to blame, or nobody harmed.
+	lenient := now.Sub(f.starved) < starvedFor || len(busy) == 1
 	var waiting, most, served int
 	var greedy *endpoint
 	for _, e := range busy {
-		n, slow := e.review(now, f.meanWait, starved)
+		n, slow := e.review(now, f.meanWait, lenient)
 		if slow != nil {
 			f.d.logLaned(e)
 			f.d.divert(slow)
@@ -192,9 +201,9 @@ func (f *fastLane) review(now time.Time) {
 
 // review counts the endpoint's deliveries that wait in the fast lane. If one
 // has waited too long it returns them all, to be moved to the endpoint's lane.
-// meanWait is what deliveries wait on average, in seconds; starved says that the
-// process waits for the machine.
-func (e *endpoint) review(now time.Time, meanWait float64, starved bool) (waiting int, slow []*delivery) {
+// meanWait is what deliveries wait on average, in seconds; lenient says that it
+// may wait for longer.
+func (e *endpoint) review(now time.Time, meanWait float64, lenient bool) (waiting int, slow []*delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.shared == 0 && e.inFlight == 0 || e.laned.Load() {
@@ -209,7 +218,7 @@ func (e *endpoint) review(now time.Time, meanWait float64, starved bool) (waitin
 			break
 		}
 	}
-	byItself := !starved && (wait.Seconds() > 3*meanWait || e.latency > slowAttempt.Seconds())
+	byItself := !lenient && (wait.Seconds() > 3*meanWait || e.latency > slowAttempt.Seconds())
 	if wait <= maxWait || wait <= longestWait && !byItself {
 		return e.shared, nil
 	}
