@@ -206,7 +206,7 @@ func (w *world) start() {
 // run runs one more gateway.
 func (w *world) run(grace time.Duration) (*Gateway, func()) {
 	w.Helper()
-	gw, err := New(Options{Config: w.cfg, Version: "test", Log: zaptest.NewLogger(w.T, zaptest.Level(zap.InfoLevel)), Registry: prometheus.NewRegistry(), Grace: grace})
+	gw, err := New(Options{Config: w.cfg, Version: "test", Log: zaptest.NewLogger(w.T, zaptest.Level(zap.WarnLevel)), Registry: prometheus.NewRegistry(), Grace: grace})
 	if err != nil {
 		w.Fatal(err)
 	}
