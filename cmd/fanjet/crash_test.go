@@ -29,6 +29,7 @@ type gatewayProcess struct {
 	program, config string
 	cmd             *exec.Cmd
 	url             string // of its NATS server
+	admin           string // URL of its admin listener
 }
 
 // newGatewayProcess writes the configuration: all relative to a new folder, the
@@ -71,16 +72,33 @@ func (p *gatewayProcess) start() {
 	}
 	lines := json.NewDecoder(stderr)
 	for {
-		var line struct{ Msg, NATS string }
+		var line struct{ Msg, NATS, Admin string }
 		if err := lines.Decode(&line); err != nil {
 			p.Fatalf("the gateway did not start: %v", err)
 		}
 		if line.Msg == "ready" {
-			p.url = line.NATS
+			p.url, p.admin = line.NATS, line.Admin
 			break
 		}
 	}
 	go func() { _, _ = io.Copy(io.Discard, io.MultiReader(lines.Buffered(), stderr)) }()
+}
+
+// metric returns the value of a metric without labels, as text.
+func (p *gatewayProcess) metric(name string) string {
+	p.Helper()
+	resp, err := http.Get(p.admin + "/metrics")
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
+	value, _, _ := strings.Cut(rest, "\n")
+	return value
 }
 
 // kill ends it as a power cut would end the process.
