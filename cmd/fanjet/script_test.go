@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,12 +60,14 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":     cmdExits,
-			"interrupt": cmdInterrupt,
-			"nats":      cmdNATS,
-			"post":      cmdPost,
-			"spawn":     cmdSpawn,
-			"stored":    cmdStored,
+			"eventually": cmdEventually,
+			"exits":      cmdExits,
+			"expand":     cmdExpand,
+			"interrupt":  cmdInterrupt,
+			"nats":       cmdNATS,
+			"post":       cmdPost,
+			"spawn":      cmdSpawn,
+			"stored":     cmdStored,
 		},
 	})
 }
@@ -90,6 +93,39 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != args[0] {
 		ts.Fatalf("exit code %s, want %s", code, args[0])
 	}
+}
+
+// cmdEventually runs a program, again and again, until it ends with 0 and its
+// output matches:
+//
+//	eventually REGEXP PROGRAM [ARGUMENT...]
+func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually REGEXP PROGRAM [ARGUMENT...]")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.After(startTimeout); ; {
+		if err := ts.Exec(args[1], args[2:]...); err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		select {
+		case <-deadline:
+			ts.Fatalf("the output never matches %s", args[0])
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// cmdExpand replaces $VARIABLES in a file by their values:
+//
+//	expand FILE
+func cmdExpand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: expand FILE")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 // cmdNATS runs a NATS server until the script ends:
