@@ -118,7 +118,6 @@ func New(o Options) *Publisher {
 		reset:       watchResets(o.Conn),
 		wake:        make(chan struct{}, 1),
 		finished:    make(chan struct{}),
-		pace:        newPace(),
 		plainAck:    plainAck(o.Stream),
 		batchPrefix: nats.NewInbox()[len(nats.InboxPrefix):] + "-",
 	}

@@ -59,7 +59,7 @@ func start(t *testing.T, s *natstest.Server, o Options) *Publisher {
 	t.Helper()
 	o.Conn, o.Stream = s.Conn(), "S"
 	p := New(o)
-	p.pace.single, p.pace.each = time.Hour, time.Hour // only batches
+	p.pace = pace{single: time.Hour, each: time.Hour, choices: firstTry} // only batches
 	t.Cleanup(p.Close)
 	return p
 }
@@ -68,7 +68,7 @@ func start(t *testing.T, s *natstest.Server, o Options) *Publisher {
 func startSingles(t *testing.T, s *natstest.Server, o Options) *Publisher {
 	t.Helper()
 	p := start(t, s, o)
-	p.pace = pace{batch: time.Hour, member: time.Hour, learned: smallSingles}
+	p.pace = pace{each: 1, batch: time.Hour, member: time.Hour, choices: firstTry}
 	return p
 }
 
