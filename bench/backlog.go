@@ -37,7 +37,7 @@ func backlogCommand(ctx context.Context, args []string) error {
 // backlog drains many events to one endpoint and reads the peak of the memory.
 func (r *report) backlog(ctx context.Context, s setup, t tiers, replicas numbers) error {
 	fmt.Printf("Draining %d deliveries of %d bytes; the most memory in MiB. %s\n", s.Events, s.Size, r.Machine)
-	table := newTable(os.Stdout, 12, "durability", "replicas", "gateway", "NATS", "fanjet/s", "missing", "repeated")
+	table := newTable(os.Stdout, 12, "durability", "replicas", "gateway", "NATS", "fanjet/s", "diverted", "missing", "repeated")
 	var bad faults
 	for _, tier := range t {
 		for _, count := range replicas {
@@ -50,7 +50,7 @@ func (r *report) backlog(ctx context.Context, s setup, t tiers, replicas numbers
 			if count > 0 {
 				server = megabytes(f.ServerRSS)
 			}
-			table.row(tier, strconv.Itoa(count), megabytes(f.PeakRSS), server, whole(f.PerSecond),
+			table.row(tier, strconv.Itoa(count), megabytes(f.PeakRSS), server, whole(f.PerSecond), strconv.Itoa(f.Diverted),
 				strconv.Itoa(f.Missing), strconv.Itoa(f.Repeated+f.Strange))
 			bad.add(f.faults)
 			r.Backlog = append(r.Backlog, backlogResult{setup: s, figures: f})

@@ -76,7 +76,7 @@ func drainCommand(ctx context.Context, args []string) error {
 func (r *report) drain(ctx context.Context, setups []drainSetup, pairs int) error {
 	fmt.Println("Deliveries a second from a preloaded stream.", r.Machine)
 	t := newTable(os.Stdout, 20, "durability", "fan-out", "endpoints", "bytes", "replicas",
-		"bare/s", "fanjet/s", "ratio", "CPU s/10k", "fanjet", "ratio", "missing", "repeated")
+		"bare/s", "fanjet/s", "ratio", "CPU s/10k", "fanjet", "ratio", "diverted", "missing", "repeated")
 	var bad faults
 	for _, s := range setups {
 		result := drainResult{drainSetup: s}
@@ -136,5 +136,6 @@ func drainRow(t *table, name string, s drainSetup, pairs []pair) {
 		two(median(pairs, func(p pair) float64 { return p.Bare.CPUPer10k })),
 		two(median(pairs, func(p pair) float64 { return p.Fanjet.CPUPer10k })),
 		two(median(pairs, pair.cpuRatio)),
+		whole(median(pairs, func(p pair) float64 { return float64(p.Fanjet.Diverted) })),
 		strconv.Itoa(f.Missing), strconv.Itoa(f.Repeated+f.Strange))
 }

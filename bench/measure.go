@@ -10,6 +10,7 @@ type figures struct {
 	PerSecond float64 `json:"per_second"`           // deliveries to healthy endpoints
 	CPUPer10k float64 `json:"cpu_per_10k"`          // CPU seconds for 10,000 deliveries, with the NATS server
 	SinkCPU   float64 `json:"sink_cpu"`             // the same of the receiver, which shares the machine
+	Diverted  int     `json:"diverted"`             // deliveries that went through a lane of their endpoint
 	PeakRSS   int64   `json:"peak_rss"`             // bytes, of the largest process that delivers
 	ServerRSS int64   `json:"server_rss,omitempty"` // bytes, of a separate NATS server
 	faults
@@ -41,7 +42,7 @@ func drain(ctx context.Context, kind string, s setup, p plan) (figures, error) {
 	}
 	if f.faults = audit(p, events, got); f.Missing == 0 && !sick {
 		settle, cancel := context.WithTimeout(ctx, 30*time.Second)
-		err = w.settled(settle, want)
+		err = w.settled(settle)
 		cancel()
 		if err != nil {
 			return f, err
@@ -58,6 +59,9 @@ func drain(ctx context.Context, kind string, s setup, p plan) (figures, error) {
 		}
 	}
 	f.PerSecond = float64(want-f.Missing) / time.Unix(0, last).Sub(w.began).Seconds()
+	if f.Diverted, err = w.diverted(ctx); err != nil {
+		return f, err
+	}
 	for _, r := range w.runners {
 		_, peak := memory(r.pid)
 		f.PeakRSS = max(f.PeakRSS, peak)

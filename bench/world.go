@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -13,8 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/internal/wire"
 )
 
 // setup is what one measurement runs with.
@@ -203,30 +200,6 @@ func (w *world) report(ctx context.Context) (map[string]received, error) {
 	}
 	var got map[string]received
 	return got, json.Unmarshal(text, &got)
-}
-
-// settled waits until what is measured has nothing left to acknowledge of the
-// first n messages.
-func (w *world) settled(ctx context.Context, n int) error {
-	names := wire.NewNames(wire.DefaultPrefix)
-	stream, name := names.DeliveriesStream(), names.DeliverConsumer()
-	if w.kind == bareLoopKind {
-		stream, name = benchStream, bareConsumer
-	}
-	for {
-		c, err := w.js.Consumer(ctx, stream, name)
-		if err != nil {
-			return err
-		}
-		if info := c.CachedInfo(); info.AckFloor.Stream >= uint64(n) && info.NumAckPending == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("not everything was acknowledged: %w", ctx.Err())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }
 
 // finish stops every process and returns the CPU seconds that were used: by
