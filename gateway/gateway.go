@@ -194,7 +194,10 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		MaxQueue: 16_384, MaxQueueBytes: 256 << 20, // more than its windows
 	})
 	defer moves.Close()
-	routes := &laneRoutes{publisher: publisher(g.names.LanesStream(), true), inOrder: publisher(g.names.LanesStream(), false)}
+	routes := &laneRoutes{
+		publisher: publisher(g.names.LanesStream(), true),
+		inOrder:   publish.New(publish.Options{Conn: nc, Stream: g.names.LanesStream(), Log: g.log.Named("publish"), InOrder: true}),
+	}
 	defer routes.publisher.Close()
 	defer routes.inOrder.Close()
 	retries := publisher(g.names.RetriesStream(), false)
