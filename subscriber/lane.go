@@ -92,23 +92,14 @@ func (l *lane) ready(now time.Time) (is bool, at time.Time) {
 func (e *endpoint) laneReady(now time.Time) (is bool, at time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	switch {
-	case e.stopped, e.target.Ordered && e.draining:
+	if e.stopped || e.gate.paused != nil || e.target.Ordered && e.draining {
 		return false, time.Time{}
 	}
-	switch state, _, _, next := e.gate.status(now); state {
-	case StatePaused:
-		return false, time.Time{}
-	case StateOpen:
-		if next.IsZero() {
-			return true, time.Time{} // the probe is out
-		}
-		return !next.After(now), next
-	case StateBackingOff:
-		return false, next
-	default:
-		return true, time.Time{}
+	if probing, next := e.gate.probing(now); probing {
+		return !next.After(now), next // zero: the probe is out
 	}
+	until := e.gate.hold.runningUntil(now)
+	return until.IsZero(), until
 }
 
 // orphaned reports whether the endpoint is missing from the configuration for

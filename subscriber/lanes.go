@@ -98,8 +98,16 @@ func (l *lanes) run(ctx context.Context) {
 			l.poll(ctx)
 			poll = false
 		}
-		if wait := l.review(ctx, time.Now()); wait > 0 {
+		began := time.Now()
+		if wait := l.review(ctx, began); wait > 0 {
 			next.Reset(wait)
+		}
+		// Of very many lanes a review takes a while: it must not take a processor
+		// for itself.
+		rest := time.NewTimer(4 * time.Since(began))
+		select {
+		case <-ctx.Done():
+		case <-rest.C:
 		}
 		select {
 		case <-ctx.Done():
