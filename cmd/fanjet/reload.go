@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -28,17 +29,27 @@ func follow(ctx context.Context, watcher *config.Watcher, signals <-chan os.Sign
 		watcher.Run(ctx, func(cfg *config.Config, err error) {
 			if err != nil {
 				gw.ReloadFailed(err)
-				return
+			} else {
+				_, _ = gw.Reload(cfg) // the gateway itself says what came of it
 			}
-			_, _ = gw.Reload(cfg) // the gateway itself says what came of it
+			releaseMemory()
 		})
 	})
+	started := gw.Started()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-started:
+			started = nil // once
+			releaseMemory()
 		case <-signals:
 			watcher.Reload()
 		}
 	}
 }
+
+// releaseMemory gives back what loading a configuration took: for thousands of
+// endpoints some hundred MiB, which the runtime of Go would keep for long in a
+// process that has little to do.
+func releaseMemory() { debug.FreeOSMemory() }

@@ -59,6 +59,52 @@ func BenchmarkMatch(b *testing.B) {
 	}
 }
 
+// BenchmarkMatchLarge matches an event against 10,000 subscriptions of tenants,
+// each to an endpoint of its own. Of these the subjects of few fit the event, as
+// is common: that of one tenant; that and a wildcard in its place; that and ten
+// subscriptions to everything whose filter decides, of which one passes.
+func BenchmarkMatchLarge(b *testing.B) {
+	const n = 10_000
+	for _, bench := range []struct {
+		name    string
+		subject string // of each, with the tenant's number
+		add     func(i int) Subscription
+		added   int
+		want    int
+	}{
+		{name: "exact", subject: "events.tenant%d.orders.paid", want: 1},
+		{name: "wildcards", subject: "events.tenant%d.*.paid", added: 1, want: 2, add: func(int) Subscription {
+			return Subscription{Subjects: []string{"events.*.orders.>"}}
+		}},
+		{name: "filters", subject: "events.tenant%d.>", added: 10, want: 2, add: func(i int) Subscription {
+			return Subscription{Subjects: []string{"events.>"}, Filter: fmt.Sprintf("data.amount == %d", 1245+i)}
+		}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			subs := make([]Subscription, n)
+			for i := range subs {
+				subs[i] = Subscription{Subjects: []string{fmt.Sprintf(bench.subject, i)}}
+				if i < bench.added {
+					subs[i] = bench.add(i)
+				}
+				subs[i].Name, subs[i].Endpoints = fmt.Sprintf("s%d", i), []string{fmt.Sprintf("e%d", i)}
+			}
+			m, err := New(subs)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ev := &Event{Subject: "events.tenant5000.orders.paid", Data: kilobyte()}
+			dst := make([]string, 0, 16)
+			b.ReportAllocs()
+			for b.Loop() {
+				if dst = m.Match(ev, dst[:0], nil); len(dst) != bench.want {
+					b.Fatalf("%d endpoints, want %d", len(dst), bench.want)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkFilter is one evaluation of one filter, with the data parsed anew.
 func BenchmarkFilter(b *testing.B) {
 	language, err := filters()
