@@ -84,21 +84,21 @@ func (m *matcher) open(ctx context.Context) error {
 	if err := m.cursor.load(ctx); err != nil {
 		return err
 	}
-	consumer, err := openConsumer(ctx, stream, m.want)
-	if err != nil {
+	if _, err := openConsumer(ctx, stream, m.want); err != nil {
 		return err
 	}
 	m.created.Store(&created)
-	// Events that a matcher took before it died come again after the ack wait;
-	// newer ones would come first. Waiting keeps the order.
-	if consumer.CachedInfo().NumAckPending > 0 {
-		select {
-		case <-time.After(matchAckWait + 100*time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 	return nil
+}
+
+// alone reports whether no other matcher holds events of the source.
+func (m *matcher) alone(ctx context.Context) bool {
+	held := m.in.Held()
+	consumer, err := m.js.Consumer(ctx, m.source.Stream, m.want.Durable)
+	if err != nil {
+		return ctx.Err() != nil
+	}
+	return consumer.CachedInfo().NumAckPending <= held
 }
 
 // run matches until ctx ends, then waits for what is being published, at most
@@ -114,15 +114,20 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 	var background, worker sync.WaitGroup
 	background.Go(func() { m.in.Beat(beats) })
 	background.Go(func() { m.keepCursor(ctx) })
-	worker.Go(func() {
-		inSequence(m.queue, func(msg *intake.Message) {
+	events := sequencer{
+		handle: func(msg *intake.Message) {
 			if ctx.Err() != nil {
 				msg.Nak()
 				return
 			}
 			m.handle(work, msg)
-		})
-	})
+		},
+		alone: func() bool { return m.alone(ctx) },
+		late: func() {
+			m.log.Warn("another gateway still holds events; this one goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))
+		},
+	}
+	worker.Go(func() { events.run(m.queue) })
 	m.in.Run(ctx)
 	close(m.queue)
 

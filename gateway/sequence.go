@@ -8,42 +8,103 @@ import (
 	"fanjet/internal/intake"
 )
 
-// redeliveryGap is how long the server may pause between two events that it
-// sends again before they count as complete.
-const redeliveryGap = 250 * time.Millisecond
+const (
+	// redeliveryGap is how long the server may pause between two events that it
+	// sends again before they count as complete.
+	redeliveryGap = 250 * time.Millisecond
+	// A matcher that takes over looks again and again whether anybody else still
+	// holds events. It waits no longer than takeoverWait: one that lives holds an
+	// event for ever if it can store neither a delivery nor its dead letter.
+	takeoverLook = 25 * time.Millisecond
+	takeoverWait = 10 * time.Second
+)
 
-// inSequence calls handle for every message of the queue until it is closed, in
-// the order of the stream. What a dead matcher held comes again before anything
-// newer, but in any order: the server puts an event that it could not send yet
-// behind the others. So events that are sent again are gathered until a new one
-// comes, or none for a moment, and handled by sequence.
-func inSequence(queue <-chan *intake.Message, handle func(*intake.Message)) {
-	var again []*intake.Message
-	flush := func() {
-		slices.SortFunc(again, func(a, b *intake.Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
-		for _, msg := range again {
-			handle(msg)
-		}
-		again = again[:0]
-	}
-	gap := time.NewTimer(0)
-	defer gap.Stop()
+// sequencer hands the events of a source to handle in the order of the stream.
+//
+// What a dead matcher held comes again before anything newer, but in any order:
+// the server puts an event that it could not send yet behind the others. So
+// events that are sent again are gathered until a new one comes, or none for a
+// moment, and handled by sequence.
+//
+// A matcher that takes over from one that lives may get newer events while that
+// one still publishes older ones: so it gathers everything until alone reports
+// that nobody else holds any.
+type sequencer struct {
+	handle func(*intake.Message)
+	alone  func() bool
+	late   func() // it was not alone for all of takeoverWait
+
+	pin      string    // of the latest event: it is another one after a takeover
+	takeover time.Time // when it began; zero: it is over
+	gathered []*intake.Message
+}
+
+// run takes events from the queue until that is closed.
+func (s *sequencer) run(queue <-chan *intake.Message) {
+	look := time.NewTimer(0)
+	defer look.Stop()
 	for {
 		select {
 		case msg, ok := <-queue:
-			switch {
-			case !ok:
-				flush()
+			if !ok {
+				s.flush()
 				return
-			case msg.Deliveries > 1:
-				again = append(again, msg)
-				gap.Reset(redeliveryGap)
-			default:
-				flush()
-				handle(msg)
 			}
-		case <-gap.C:
-			flush()
+			if wait := s.take(msg); wait >= 0 {
+				look.Reset(wait)
+			}
+		case <-look.C:
+			if !s.mayGoOn() {
+				look.Reset(takeoverLook)
+				continue
+			}
+			for range len(queue) { // came while it was looked
+				s.take(<-queue)
+			}
+			s.flush()
 		}
 	}
+}
+
+// take gathers an event, or handles it at once. It returns when to look at what
+// is gathered; negative: not because of this one.
+func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
+	if msg.Pin != s.pin {
+		s.pin, s.takeover = msg.Pin, time.Now()
+		s.gathered = append(s.gathered, msg)
+		return 0
+	}
+	switch {
+	case !s.takeover.IsZero():
+		s.gathered = append(s.gathered, msg)
+		return -1
+	case msg.Deliveries > 1:
+		s.gathered = append(s.gathered, msg)
+		return redeliveryGap
+	}
+	s.flush()
+	s.handle(msg)
+	return -1
+}
+
+// mayGoOn reports whether what is gathered is complete.
+func (s *sequencer) mayGoOn() bool {
+	switch {
+	case s.takeover.IsZero(), s.alone():
+	case time.Since(s.takeover) < takeoverWait:
+		return false
+	default:
+		s.late()
+	}
+	return true
+}
+
+// flush handles what is gathered.
+func (s *sequencer) flush() {
+	s.takeover = time.Time{}
+	slices.SortFunc(s.gathered, func(a, b *intake.Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	for _, msg := range s.gathered {
+		s.handle(msg)
+	}
+	s.gathered = s.gathered[:0]
 }

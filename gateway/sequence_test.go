@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,11 +25,12 @@ func TestInSequence(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			inSequence(queue, func(m *intake.Message) {
+			s := sequencer{handle: func(m *intake.Message) {
 				mu.Lock()
 				defer mu.Unlock()
 				got = append(got, m.Sequence)
-			})
+			}}
+			s.run(queue)
 		}()
 		pass := func(d time.Duration) { <-time.After(d) } // in the bubble's time
 		expect := func(when, want string) {
@@ -57,5 +59,74 @@ func TestInSequence(t *testing.T) {
 		close(queue)
 		<-done
 		expect("so does the end", "[1 2 3 4 5 6 7 8 9 10 11 12]")
+	})
+}
+
+// After a takeover nothing is handled before the events that the other matcher
+// holds are settled, or come again.
+func TestTakeover(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		queue := make(chan *intake.Message, 100)
+		send := func(pin string, deliveries uint64, sequences ...uint64) {
+			for _, seq := range sequences {
+				queue <- &intake.Message{Sequence: seq, Deliveries: deliveries, Pin: pin}
+			}
+		}
+		var mu sync.Mutex
+		var got []uint64
+		var late int
+		var others atomic.Bool
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s := sequencer{
+				handle: func(m *intake.Message) {
+					mu.Lock()
+					defer mu.Unlock()
+					got = append(got, m.Sequence)
+				},
+				alone: func() bool { return !others.Load() },
+				late:  func() { late++ },
+			}
+			s.run(queue)
+		}()
+		pass := func(d time.Duration) { <-time.After(d) } // in the bubble's time
+		expect := func(when, want string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if fmt.Sprint(got) != want {
+				t.Errorf("%s: %v, want %s", when, got, want)
+			}
+		}
+		send("a", 1, 1, 2)
+		expect("alone from the beginning", "[1 2]")
+		others.Store(true)
+		send("b", 1, 6)
+		send("b", 1, 7)
+		pass(takeoverWait / 2)
+		expect("somebody holds older ones", "[1 2]")
+		send("b", 2, 4, 3)
+		send("b", 1, 8)
+		others.Store(false)
+		pass(takeoverLook)
+		expect("they are all here", "[1 2 3 4 6 7 8]")
+		send("b", 1, 9)
+		expect("and the takeover is over", "[1 2 3 4 6 7 8 9]")
+		others.Store(true)
+		send("c", 1, 12, 11)
+		pass(takeoverWait - time.Millisecond)
+		expect("another takeover", "[1 2 3 4 6 7 8 9]")
+		pass(2 * takeoverLook)
+		expect("it does not wait for ever", "[1 2 3 4 6 7 8 9 11 12]")
+		send("d", 1, 13)
+		close(queue)
+		<-done
+		expect("the end", "[1 2 3 4 6 7 8 9 11 12 13]")
+		if late != 1 {
+			t.Errorf("said %d times that it goes on without them", late)
+		}
 	})
 }

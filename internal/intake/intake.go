@@ -208,6 +208,9 @@ func (in *Intake) admit(msg *nats.Msg) {
 		Msg: msg, Stream: meta.stream, Sequence: seq, Stored: stored, Deliveries: meta.deliveries, Pending: meta.pending,
 		in: in, reply: msg.Reply, size: size, beaten: time.Now(),
 	}
+	if in.opts.Group != "" {
+		m.Pin = pinOf(msg)
+	}
 	in.held[seq] = m
 	in.bytes += size
 	in.beats.pushBack(m)

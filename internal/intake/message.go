@@ -17,6 +17,9 @@ type Message struct {
 	Deliveries uint64
 	// Pending is how many messages the consumer still had to send after this one.
 	Pending uint64
+	// Pin is the id that the server gave to this client of a priority group, or
+	// to another one before; empty: there is no group.
+	Pin string
 
 	in         *Intake
 	reply      string // where its acknowledgement goes; guarded by in.mu

@@ -109,7 +109,7 @@ func (p *puller) pull(count, size int, admit func(*nats.Msg)) error {
 		select {
 		case m := <-p.msgs:
 			if isMessage(m) {
-				if id := m.Header.Get(headerPinID); id != "" && p.group != "" {
+				if id := pinOf(m); id != "" && p.group != "" {
 					p.pinID = id
 				}
 				admit(m)
@@ -131,6 +131,15 @@ func (p *puller) pull(count, size int, admit func(*nats.Msg)) error {
 		}
 	}
 	return nil
+}
+
+// pinOf reads the id that the server adds to every message for a pinned client.
+// The producer may have stored a header of that name, which comes before it.
+func pinOf(m *nats.Msg) string {
+	if ids := m.Header[headerPinID]; len(ids) > 0 {
+		return ids[len(ids)-1]
+	}
+	return ""
 }
 
 // isMessage tells a message of the stream from a status of the server.
