@@ -44,35 +44,45 @@ type controlServer struct {
 	endpoints endpointControl
 	self      control.Replica
 	log       *zap.Logger
+
+	// A request that finds no room is lost; whoever asked tries again.
+	statuses, pings chan *nats.Msg
+	subs            []*nats.Subscription
 }
 
 func newControlServer(nc *nats.Conn, names wire.Names, endpoints endpointControl, version string, log *zap.Logger) *controlServer {
 	host, _ := os.Hostname() // only for people
 	return &controlServer{
 		nc: nc, names: names, endpoints: endpoints, log: log.Named("control"),
+		statuses: make(chan *nats.Msg, 64), pings: make(chan *nats.Msg, 64),
 		self: control.Replica{
 			ID: strings.ToLower(rand.Text()[:8]), Host: cmp.Or(host, "unknown"), Version: version, Started: time.Now().UTC(),
 		},
 	}
 }
 
-// run answers until ctx ends. What it cannot receive is no reason to stop
-// delivering: it returns nothing.
+// listen begins to take requests, for run. It returns when the server knows, so
+// that who sees that a gateway is ready gets answers. What cannot be received is
+// no reason not to deliver.
+func (c *controlServer) listen() {
+	subscribe := func(sub *nats.Subscription, err error) {
+		if err != nil {
+			c.log.Error("operators get no answers about endpoints", zap.Error(err))
+			return
+		}
+		c.subs = append(c.subs, sub)
+	}
+	subscribe(c.nc.ChanSubscribe(c.names.ControlEndpointsSubject(), c.statuses))
+	subscribe(c.nc.ChanQueueSubscribe(c.names.ControlPingSubject("*"), c.names.Prefix(), c.pings))
+	_ = c.nc.FlushTimeout(2 * time.Second) // if NATS is away, it hears of it on reconnect
+}
+
+// run answers until ctx ends.
 func (c *controlServer) run(ctx context.Context) {
-	// A request that finds no room is lost; whoever asked tries again.
-	statuses, pings := make(chan *nats.Msg, 64), make(chan *nats.Msg, 64)
-	subs := make([]*nats.Subscription, 2)
-	var err error
-	if subs[0], err = c.nc.ChanSubscribe(c.names.ControlEndpointsSubject(), statuses); err == nil {
-		subs[1], err = c.nc.ChanQueueSubscribe(c.names.ControlPingSubject("*"), c.names.Prefix(), pings)
-	}
-	if err != nil {
-		c.log.Error("operators get no answers about endpoints", zap.Error(err))
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer func() {
-		for _, sub := range subs {
+		for _, sub := range c.subs {
 			_ = sub.Unsubscribe() // fails only on a closed connection
 		}
 		cancel()
@@ -84,9 +94,9 @@ func (c *controlServer) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case m := <-statuses:
+		case m := <-c.statuses:
 			c.report(m)
-		case m := <-pings:
+		case m := <-c.pings:
 			select {
 			case slots <- struct{}{}:
 				running.Go(func() {

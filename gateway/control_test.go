@@ -52,22 +52,12 @@ func operate(t *testing.T, replicas int) (*natstest.Server, *fakeEndpoints) {
 	srv := natstest.Start(t, natstest.Options{})
 	fake := &fakeEndpoints{}
 	for range replicas {
-		nc := srv.Connect()
-		c := newControlServer(nc, wire.NewNames(""), fake, "v1", zaptest.NewLogger(t))
+		c := newControlServer(srv.Connect(), wire.NewNames(""), fake, "v1", zaptest.NewLogger(t))
+		c.listen()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); c.run(ctx) }()
 		t.Cleanup(func() { cancel(); <-done })
-		for deadline := time.After(30 * time.Second); nc.NumSubscriptions() < 2; {
-			select {
-			case <-deadline:
-				t.Fatal("the control server does not listen")
-			case <-time.After(time.Millisecond):
-			}
-		}
-		if err := nc.Flush(); err != nil {
-			t.Fatal(err)
-		}
 	}
 	return srv, fake
 }

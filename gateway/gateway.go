@@ -239,6 +239,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	watch.Go(func() error { truncator.run(background); return nil })
 	watch.Go(func() error { backlog.run(background); return nil })
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
+	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
 	watch.Go(func() error {
 		g.monitor(background, nc, js, map[string]*publish.Publisher{

@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/control"
+	"fanjet/subscriber"
+)
+
+// pausing is a world with the endpoints "a", which is paused in tests, and "b".
+type pausing struct{ *world }
+
+func newPausing(t *testing.T) pausing {
+	t.Helper()
+	w := newWorld(t)
+	w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, "b"))
+	w.cfg.Subscriptions[0].Endpoints = []string{"a", "b"}
+	return pausing{w}
+}
+
+func (p pausing) state() jetstream.KeyValue {
+	p.Helper()
+	kv, err := p.js.KeyValue(p.Context(), p.gw.names.StateBucket())
+	if err != nil {
+		p.Fatal(err)
+	}
+	return kv
+}
+
+// pause pauses "a" and waits until every gateway knows.
+func (p pausing) pause() {
+	p.Helper()
+	pause := subscriber.Pause{Since: time.Now().UTC(), By: "ann"}
+	if _, err := subscriber.SetPause(p.Context(), p.state(), "a", pause); err != nil {
+		p.Fatal(err)
+	}
+	p.waitFor("all gateways hold a", func() bool { return p.inState(subscriber.StatePaused) && p.inFlight() == 0 })
+}
+
+func (p pausing) resume() {
+	p.Helper()
+	if was, err := subscriber.ClearPause(p.Context(), p.state(), "a"); err != nil || was == nil {
+		p.Fatalf("ClearPause() = %v, %v", was, err)
+	}
+}
+
+func (p pausing) statuses() []subscriber.Status {
+	p.Helper()
+	reports, err := control.Statuses(p.Context(), p.nats.Conn(), p.gw.names, "a")
+	if err != nil {
+		p.Fatal(err)
+	}
+	var statuses []subscriber.Status
+	for _, r := range reports {
+		statuses = append(statuses, r.Statuses...)
+	}
+	return statuses
+}
+
+func (p pausing) inState(state subscriber.State) bool {
+	return !slices.ContainsFunc(p.statuses(), func(s subscriber.Status) bool { return s.State != state })
+}
+
+func (p pausing) inFlight() (n int) {
+	for _, s := range p.statuses() {
+		n += s.InFlight
+	}
+	return n
+}
+
+// requests is how many "a" has got.
+func (p pausing) requests() (n int) {
+	for _, r := range p.hook.all() {
+		if r.endpoint == "a" {
+			n++
+		}
+	}
+	return n
+}
+
+func (p pausing) held(n uint64) {
+	p.Helper()
+	p.waitFor("the deliveries wait in the lane", func() bool { return p.messages(p.gw.names.LanesStream()) == n })
+}
+
+func TestPauseHoldsThroughARestart(t *testing.T) {
+	t.Parallel()
+	p := newPausing(t)
+	p.start()
+	p.pause()
+	p.publishMany("events.x", 50)
+	p.delivered("b", 50)
+	p.held(50)
+	p.stop()
+
+	// A gateway that starts, and another one beside it, let nothing out.
+	p.start()
+	_, stopOther := p.run(5 * time.Second)
+	defer stopOther()
+	p.publishMany("events.x", 50)
+	p.delivered("b", 100)
+	p.held(100)
+	if n := p.requests(); n != 0 || !p.inState(subscriber.StatePaused) {
+		t.Errorf("%d requests to a paused endpoint, which is %+v", n, p.statuses())
+	}
+
+	p.resume()
+	p.delivered("a", 100)
+	p.quiet()
+	if a, b := p.requests(), len(p.hook.got("b")); a != 100 || b != 100 {
+		t.Errorf("%d and %d requests, want 100 each", a, b)
+	}
+	p.checkNoOverlap()
+}
+
+func TestPauseDuringLoad(t *testing.T) {
+	t.Parallel()
+	p := newPausing(t)
+	p.start()
+	const n = 2000
+	p.publishMany("events.x", n/2)
+	p.delivered("a", n/20)
+	p.pause()
+	before := p.requests()
+	p.publishMany("events.x", n/2)
+	p.delivered("b", n)
+	p.held(uint64(n - before))
+	if after := p.requests(); after != before {
+		t.Errorf("%d requests after the pause", after-before)
+	}
+	p.resume()
+	p.delivered("a", n)
+	p.quiet()
+	if got := p.requests(); got != n {
+		t.Errorf("%d requests for %d deliveries", got, n)
+	}
+}
+
+func TestPauseOutlivesTheStateBucket(t *testing.T) {
+	t.Parallel()
+	p := newPausing(t)
+	p.start()
+	p.pause()
+	if err := p.js.DeleteKeyValue(t.Context(), p.gw.names.StateBucket()); err != nil {
+		t.Fatal(err)
+	}
+	p.waitFor("the gateway is not ready", func() bool { return p.gw.Ready() != nil })
+	p.publishMany("events.x", 20)
+	p.delivered("b", 20)
+	p.held(20)
+	if n := p.requests(); n != 0 {
+		t.Errorf("%d requests to a paused endpoint", n)
+	}
+	if _, err := p.js.CreateKeyValue(t.Context(), stateConfig(p.gw.names, 1)); err != nil {
+		t.Fatal(err)
+	}
+	p.waitFor("the pause is stored anew", func() bool {
+		pauses, err := subscriber.Pauses(t.Context(), p.state())
+		return err == nil && pauses["a"].By == "ann"
+	})
+	p.resume()
+	p.delivered("a", 20)
+	p.waitFor("the gateway is ready again", func() bool { return p.gw.Ready() == nil })
+}
