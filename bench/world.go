@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -229,6 +230,8 @@ func (w *world) close() {
 	w.cancel()
 	w.scrape.Wait()
 	if w.dir != "" {
-		_ = os.RemoveAll(w.dir)
+		if err := os.RemoveAll(w.dir); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: left behind:", err)
+		}
 	}
 }
