@@ -71,6 +71,7 @@ type Options struct {
 	OnState func(part string, err error)
 
 	RemovalGrace time.Duration // how long an unknown endpoint's deliveries wait; default 10 min
+	LaneRest     time.Duration // how long the consumer of an empty lane stays; default 2 min
 	Log          *zap.Logger
 	Registerer   prometheus.Registerer
 }
@@ -124,6 +125,9 @@ type delivery struct {
 func New(o Options) (*Dispatcher, error) {
 	if o.RemovalGrace == 0 {
 		o.RemovalGrace = 10 * time.Minute
+	}
+	if o.LaneRest == 0 {
+		o.LaneRest = 2 * time.Minute
 	}
 	d := &Dispatcher{
 		opts:    o,
@@ -209,8 +213,8 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 
 func (d *Dispatcher) newEndpoint(t *target) *endpoint {
 	e := &endpoint{
-		name: t.Name, metrics: d.metrics.forEndpoint(t.Name), slots: d.slots, fast: d.fast, target: t,
-		gate: newGate(&t.Endpoint), draining: t.Ordered,
+		name: t.Name, metrics: endpointMetrics{all: d.metrics, endpoint: t.Name}, slots: d.slots, fast: d.fast, target: t,
+		gate: newGate(&t.Endpoint),
 	}
 	e.wake = func() { d.pump(e) }
 	if p, paused := d.paused[t.Name]; paused {
@@ -375,7 +379,7 @@ func (d *Dispatcher) settled(ctx context.Context) {
 func (d *Dispatcher) flush(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(16)
-	for _, in := range append(d.fast.intakes(), d.lanes.intakes()...) {
+	for _, in := range append(d.fast.intakes(), d.lanes.unsettled()...) {
 		group.Go(func() error { return in.Flush(ctx) })
 	}
 	return group.Wait()

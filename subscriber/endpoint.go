@@ -27,10 +27,14 @@ type endpoint struct {
 	shared   int         // of queue: from the shared consumers
 	moving   int         // on their way to the lane
 	stopped  bool        // nothing starts any more
-	draining bool        // ordered, but older deliveries are not settled yet
+	draining bool        // made ordered, but older deliveries are not settled yet
 	expiring bool        // behind an open circuit: the oldest delivery was too old
 
-	headKnown bool // ordered: attempts of the line's first delivery are known here
+	// Of an ordered endpoint.
+	headKnown   bool      // attempts of the line's first delivery are known here
+	lineNext    time.Time // when the line's first delivery is tried next
+	resumed     time.Time // when a pause ended
+	drainedOnce bool      // the latest look found nothing older
 
 	lanedSince time.Time
 	lanedWhy   string
@@ -104,17 +108,22 @@ func (e *endpoint) start(now time.Time) *delivery {
 		return nil
 	}
 	d := e.queue[0]
+	if d.started {
+		return nil // back at the head of its line before its worker let it go
+	}
 	if d.notBefore.After(now) {
 		e.arm(now, d.notBefore)
 		return nil
 	}
-	if !e.slots.take(e, e.inFlight) {
-		return nil
-	}
 	permit, ok, retry := e.gate.admit(now, e.inFlight)
 	if !ok {
-		e.slots.putBack(e.inFlight)
 		e.arm(now, retry)
+		return nil
+	}
+	// Last, or an endpoint that may not begin anything would take the slot that
+	// others were refused.
+	if !e.slots.take(e, e.inFlight) {
+		e.gate.release(permit, now)
 		return nil
 	}
 	e.inFlight++
@@ -148,6 +157,7 @@ func (e *endpoint) putFirst(d *delivery, now time.Time) bool {
 	if !d.lane {
 		e.shared++
 	}
+	e.lineNext = d.notBefore
 	e.arm(now, d.notBefore)
 	return true
 }
@@ -209,7 +219,7 @@ func (e *endpoint) finish(d *delivery, now time.Time) {
 	}
 	d.started = false
 	e.inFlight--
-	e.slots.putBack(e.inFlight)
+	e.slots.putBack()
 	e.mu.Unlock()
 }
 
@@ -296,7 +306,7 @@ func (e *endpoint) configure(t *target, now time.Time) (old *target, others []*d
 	e.target = t
 	e.gate.configure(&t.Endpoint, now)
 	if t.Ordered && !old.Ordered {
-		e.draining = true
+		e.draining, e.drainedOnce = true, false
 	}
 	if t.Ordered || e.gate.barred(now) {
 		others = e.toLane(now, "")
@@ -309,6 +319,13 @@ func (e *endpoint) configure(t *target, now time.Time) (old *target, others []*d
 func (e *endpoint) pause(p *Pause, now time.Time) (others []*delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if p == nil && e.gate.paused != nil {
+		// The operator's word counts at once for the head of a line, too.
+		e.resumed, e.lineNext = now, time.Time{}
+		for _, d := range e.queue {
+			d.notBefore = time.Time{}
+		}
+	}
 	e.gate.setPause(p)
 	if p == nil {
 		return nil

@@ -233,8 +233,8 @@ func (l *lane) intake() *intake.Intake {
 			}
 		},
 		Window:      minLaneWindow,
-		WindowBytes: 1, // as little as a large event needs
-		Remember:    2 * maxLaneWindow,
+		WindowBytes: 1,                 // as little as a large event needs
+		Remember:    8 * maxLaneWindow, // more than is settled between two truncations, mostly
 		Beat:        laneBeat,
 	})
 }

@@ -64,7 +64,7 @@ func (l *lanes) holds(endpoint string) {
 	lane := l.of(endpoint)
 	first := lane.count == 0
 	lane.count = max(lane.count, 1)
-	lane.hinted = now
+	lane.hinted, lane.empty = now, time.Time{}
 	l.mu.Unlock()
 	if first {
 		l.look()
@@ -275,12 +275,20 @@ func (l *lanes) all() []*lane {
 	return slices.Collect(maps.Values(l.byName))
 }
 
-func (l *lanes) intakes() []*intake.Intake {
+func (l *lanes) intakes() []*intake.Intake { return l.intakesOf(func(*lane) bool { return true }) }
+
+// unsettled returns the intakes of the lanes whose acknowledgements matter: of
+// one that is empty nothing can come again, and its consumer may be gone.
+func (l *lanes) unsettled() []*intake.Intake {
+	return l.intakesOf(func(lane *lane) bool { return lane.count > 0 })
+}
+
+func (l *lanes) intakesOf(which func(*lane) bool) []*intake.Intake {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []*intake.Intake
 	for _, lane := range l.byName {
-		if lane.in != nil {
+		if lane.in != nil && which(lane) {
 			out = append(out, lane.in)
 		}
 	}

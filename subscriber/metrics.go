@@ -1,10 +1,11 @@
 package subscriber
 
 import (
+	"slices"
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-
-	"fanjet/dlq"
 )
 
 // metrics are the instruments of delivery. No label carries an id or a URL.
@@ -90,23 +91,33 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
-// endpointMetrics are the counters of one endpoint, looked up once.
+// endpointMetrics are the counters of one endpoint. A series is made when it
+// first counts, and looked up once: most endpoints need few of theirs.
 type endpointMetrics struct {
-	attempts map[Class]prometheus.Counter
-	retries  prometheus.Counter
+	all      *metrics
+	endpoint string
+	attempts [len(classes)]atomic.Pointer[prometheus.Counter]
+	retries  atomic.Pointer[prometheus.Counter]
 }
 
-// forEndpoint also creates the endpoint's series at zero.
-func (m *metrics) forEndpoint(name string) endpointMetrics {
-	em := endpointMetrics{
-		attempts: make(map[Class]prometheus.Counter, len(classes)),
-		retries:  m.retries.WithLabelValues(name),
+// attempt counts the attempts of a class, which must be one of classes.
+func (m *endpointMetrics) attempt(c Class) prometheus.Counter {
+	return once(&m.attempts[slices.Index(classes[:], c)], func() prometheus.Counter {
+		return m.all.attempts.WithLabelValues(m.endpoint, string(c))
+	})
+}
+
+// retry counts the retries that were scheduled.
+func (m *endpointMetrics) retry() prometheus.Counter {
+	return once(&m.retries, func() prometheus.Counter { return m.all.retries.WithLabelValues(m.endpoint) })
+}
+
+// once returns what p holds, or what look returns, for ever.
+func once(p *atomic.Pointer[prometheus.Counter], look func() prometheus.Counter) prometheus.Counter {
+	if known := p.Load(); known != nil {
+		return *known
 	}
-	for _, class := range classes {
-		em.attempts[class] = m.attempts.WithLabelValues(name, string(class))
-	}
-	for _, reason := range [...]dlq.Reason{dlq.ReasonExhausted, dlq.ReasonExpired, dlq.ReasonRejected, dlq.ReasonBlockedDestination} {
-		m.dead.WithLabelValues(name, string(reason))
-	}
-	return em
+	c := look() // of two at once, both get the same
+	p.Store(&c)
+	return c
 }

@@ -36,13 +36,22 @@ type head struct {
 	Attempts int  `json:"attempts,omitempty"` // made until then
 }
 
+// drainWait is how long older deliveries are sent away that would hold up others.
+const drainWait = time.Second
+
 // headWait is how long the line waits when the state bucket cannot be read.
 const headWait = 2 * time.Second
 
 func deliveryName(env *wire.Envelope) string { return fmt.Sprintf("%s/%d", env.Key, env.Generation) }
 
+// longStand is how long a line may stand before its lane is left to others.
+const longStand = 5 * time.Second
+
 // inPlace makes an attempt of the first delivery of an ordered endpoint's line.
 func (d *Dispatcher) inPlace(ctx context.Context, dl *delivery, env wire.Envelope) {
+	if dl.head != nil && d.settledElsewhere(ctx, dl) {
+		return
+	}
 	if dl.head == nil {
 		known, err := d.recall(ctx, dl, &env)
 		if err != nil {
@@ -54,7 +63,7 @@ func (d *Dispatcher) inPlace(ctx context.Context, dl *delivery, env wire.Envelop
 		dl.head = &known
 	}
 	h := dl.head
-	if wait := h.Next.Sub(d.opts.ServerTime()); wait > 0 && !h.Stands {
+	if wait := h.Next.Sub(d.opts.ServerTime()); wait > 0 && !h.Stands && !dl.ep.resumedSince(h.Last) {
 		d.holdLine(dl, wait)
 		return
 	}
@@ -68,7 +77,7 @@ func (d *Dispatcher) inPlace(ctx context.Context, dl *delivery, env wire.Envelop
 // recall returns what the state bucket knows about the delivery. It is asked
 // only when somebody may have attempted the delivery before.
 func (d *Dispatcher) recall(ctx context.Context, dl *delivery, env *wire.Envelope) (head, error) {
-	fresh := head{Delivery: deliveryName(env), Attempt: env.Attempt, First: env.FirstAttempt, Last: env.LastAttempt, Status: env.LastStatus, Error: env.LastError}
+	fresh := headOf(env, time.Time{})
 	if dl.ep.knowsHead() && dl.msg.Deliveries <= 1 {
 		return fresh, nil
 	}
@@ -77,10 +86,12 @@ func (d *Dispatcher) recall(ctx context.Context, dl *delivery, env *wire.Envelop
 	entry, err := d.opts.State.Get(ctx, headPrefix+env.Endpoint)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
+		dl.ep.learnHead()
 		return fresh, nil
 	case err != nil:
 		return head{}, err
 	}
+	dl.ep.learnHead()
 	var stored head
 	if json.Unmarshal(entry.Value(), &stored) != nil || stored.Delivery != fresh.Delivery || stored.Attempt < 1 {
 		return fresh, nil // of a delivery that is settled
@@ -88,14 +99,39 @@ func (d *Dispatcher) recall(ctx context.Context, dl *delivery, env *wire.Envelop
 	return stored, nil
 }
 
+// settledElsewhere reports whether the delivery, which waited here for another
+// attempt, was settled by another replica meanwhile: this one may have been cut
+// off from NATS, or stopped. The line may be far ahead then.
+func (d *Dispatcher) settledElsewhere(ctx context.Context, dl *delivery) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	info, err := d.opts.LookLane(ctx, dl.ep.name)
+	switch {
+	case err != nil:
+		d.sampled.Warn("it is not known whether the first delivery of an ordered endpoint is settled; it waits",
+			zap.String("endpoint", dl.ep.name), zap.Error(err))
+		d.holdLine(dl, headWait)
+		return true
+	case info.AckFloor.Stream >= dl.msg.Sequence:
+		dl.msg.Ack()
+		return true
+	}
+	return false
+}
+
 // knowsHead reports whether no attempt of the line's first delivery can have
-// been made that is not known here; from then on it is so.
+// been made that is not known here.
 func (e *endpoint) knowsHead() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	knew := e.headKnown
+	return e.headKnown
+}
+
+// learnHead notes that from now on it is so.
+func (e *endpoint) learnHead() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.headKnown = true
-	return knew
 }
 
 // forgetHead notes that the lane is opened anew.
@@ -105,13 +141,32 @@ func (e *endpoint) forgetHead() {
 	e.headKnown = false
 }
 
+// resumedSince reports whether the endpoint was resumed after some time: then
+// its line is tried at once.
+func (e *endpoint) resumedSince(last time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.resumed.After(last)
+}
+
 // holdLine puts the first delivery back to the head of the line for a while.
 func (d *Dispatcher) holdLine(dl *delivery, wait time.Duration) {
 	now := time.Now()
 	dl.notBefore = now.Add(wait)
 	if !dl.ep.putFirst(dl, now) {
 		dl.msg.Nak()
+		return
 	}
+	if wait > longStand {
+		d.lanes.look()
+	}
+}
+
+// lineStands reports whether an ordered endpoint's line stands for long, and
+// until when its lane may be left to others. The caller holds mu.
+func (e *endpoint) lineStands(now time.Time) (stands bool, until time.Time) {
+	until = e.lineNext.Add(-longStand)
+	return e.target.Ordered && until.After(now), until
 }
 
 // settleInPlace does what follows from an attempt of the line's first delivery.
@@ -131,15 +186,14 @@ func (d *Dispatcher) settleInPlace(ctx context.Context, dl *delivery, env wire.E
 		note(&env, r)
 		env.Attempt++
 		d.remember(ctx, dl, headOf(&env, todo.at))
-		dl.ep.metrics.retries.Inc()
+		dl.ep.metrics.retry().Inc()
 		d.holdLine(dl, todo.at.Sub(now))
 	case deadLetter:
 		note(&env, r)
 		if settings.Block && (todo.reason == dlq.ReasonExhausted || todo.reason == dlq.ReasonExpired) {
 			h := headOf(&env, now)
 			h.Attempt, h.Stands, h.Attempts = 1, true, attempts
-			d.remember(ctx, dl, h)
-			d.block(ctx, dl, &env, attempts)
+			d.block(ctx, dl, &env, h)
 			return
 		}
 		d.settling.Go(func() { d.deadLetter(ctx, dl.msg, env, todo.reason, attempts) })
@@ -169,30 +223,37 @@ func (d *Dispatcher) remember(ctx context.Context, dl *delivery, h head) {
 	}
 }
 
-// block lets the line stand: it pauses the endpoint until an operator acts.
-func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope, attempts int) {
+// block lets the line stand: it pauses the endpoint until an operator acts. The
+// pause is stored first: a crash in between leaves an endpoint that is paused,
+// and a delivery with one attempt left.
+func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope, h head) {
 	p := Pause{
 		Since: time.Now().UTC(), By: pausedByUs, Blocked: env.Key,
-		Reason: fmt.Sprintf("the first delivery of the line, of event %s, failed %s: %s", env.EventID, plural(attempts, "time"), env.LastError),
+		Reason: fmt.Sprintf("the first delivery of the line, of event %s, failed %s: %s", env.EventID, plural(h.Attempts, "time"), env.LastError),
 	}
 	dl.ep.pause(&p, time.Now())
-	d.holdLine(dl, 0)
-	d.settling.Go(func() { d.storePause(ctx, dl.ep.name, p) })
+	d.settling.Go(func() {
+		d.storePause(ctx, dl.ep.name, p)
+		d.remember(ctx, dl, h)
+		d.holdLine(dl, 0)
+		d.lanes.look()
+	})
 }
 
-// passOver dead-letters the delivery at which the line stood, if the operator
-// who resumed the endpoint wants that. Else it starts anew.
+// passOver settles or holds the delivery at which the line stood, if the operator
+// wants that, or has not acted yet. Else it starts anew.
 func (d *Dispatcher) passOver(ctx context.Context, dl *delivery, env wire.Envelope) bool {
 	h := dl.head
-	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	delivery, err := skipped(timed, d.opts.State, env.Endpoint)
-	if err != nil {
+	skip, err := d.skips(ctx, &env)
+	switch {
+	case errors.Is(err, errStillStands):
+		d.holdLine(dl, headWait)
+		return true
+	case err != nil:
 		d.sampled.Warn("it is not known whether the first delivery is to be passed over; it waits", zap.String("endpoint", env.Endpoint), zap.Error(err))
 		d.holdLine(dl, headWait)
 		return true
-	}
-	if delivery != env.Key {
+	case !skip:
 		h.Stands, h.First = false, time.Time{}
 		return false
 	}
@@ -207,14 +268,31 @@ func (d *Dispatcher) passOver(ctx context.Context, dl *delivery, env wire.Envelo
 	return true
 }
 
+// errStillStands means that this replica got the delivery before it heard of
+// the pause.
+var errStillStands = errors.New("the line still stands")
+
+// skips reports whether the operator gave the delivery up at which the line
+// stood.
+func (d *Dispatcher) skips(ctx context.Context, env *wire.Envelope) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	pause, _, err := storedPause(ctx, d.opts.State, env.Endpoint)
+	if err != nil {
+		return false, err
+	}
+	if pause != nil {
+		return false, errStillStands
+	}
+	delivery, err := skipped(ctx, d.opts.State, env.Endpoint)
+	return delivery == env.Key, err
+}
+
 // drain looks whether older deliveries of endpoints that were made ordered are
 // settled. Only then their lanes begin.
 func (d *Dispatcher) drain(ctx context.Context) {
 	for name, e := range *d.endpoints.Load() {
-		e.mu.Lock()
-		draining := e.draining
-		e.mu.Unlock()
-		if !draining || ctx.Err() != nil {
+		if !e.isDraining() || ctx.Err() != nil {
 			continue
 		}
 		left, err := d.olderThanLane(ctx, name)
@@ -222,23 +300,57 @@ func (d *Dispatcher) drain(ctx context.Context) {
 			d.sampled.Warn("cannot look for older deliveries of an ordered endpoint", zap.String("endpoint", name), zap.Error(err))
 			return
 		}
-		if !left {
-			e.mu.Lock()
-			e.draining = false
-			e.mu.Unlock()
-		}
+		e.drained(!left)
 	}
 }
 
+// drainLater sends older deliveries away that would hold up other endpoints.
+// They come again in a moment, and the line still waits for them.
+func (d *Dispatcher) drainLater(deliveries []*delivery) {
+	for _, dl := range deliveries {
+		dl.ep.moved()
+		env, err := wire.ReadEnvelope(dl.msg.Msg.Header)
+		if err != nil {
+			d.foreign(d.work, dl, err)
+			continue
+		}
+		d.schedule(d.work, dl, env, d.opts.ServerTime().Add(drainWait), env.Attempt-1, nil)
+	}
+}
+
+func (e *endpoint) isDraining() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.draining
+}
+
+// drained takes over whether nothing older was found. That counts when it is
+// said twice in a row: a delivery may have been on its way into the log.
+func (e *endpoint) drained(nothing bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.draining = e.draining && !(nothing && e.drainedOnce)
+	e.drainedOnce = nothing
+}
+
+// olderThanLane reports whether deliveries of the endpoint are left that do not
+// come from its lane.
 func (d *Dispatcher) olderThanLane(ctx context.Context, endpoint string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	names := d.opts.Names
 	for _, q := range []struct{ stream, subject string }{
 		{names.DeliveriesStream(), names.DeliverSubject(endpoint)},
 		{names.RetriesStream(), names.RetrySubject(endpoint, "*")},
 		{names.RetriesStream(), names.DueSubject(endpoint)},
 	} {
-		info, err := d.lanes.info(ctx, q.stream, q.subject)
-		if err != nil || len(info.State.Subjects) > 0 {
+		stream, err := d.opts.JetStream.Stream(ctx, q.stream)
+		if err != nil {
+			return true, err
+		}
+		// There may be very many: the first will do.
+		_, err = stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(q.subject))
+		if !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return true, err
 		}
 	}

@@ -55,7 +55,7 @@ func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope
 		return
 	}
 	env.Attempt++
-	d.schedule(ctx, dl, env, todo.at, attempts, dl.ep.metrics.retries)
+	d.schedule(ctx, dl, env, todo.at, attempts, dl.ep.metrics.retry())
 }
 
 // note writes into the envelope what the latest attempt left.

@@ -6,30 +6,31 @@ import "sync"
 // connection and its buffers.
 const maxAttempts = 2048
 
+// shareOfFree is how many times the free slots an endpoint may hold. So one
+// that is alone gets four fifths of all, n greedy ones share them evenly, and
+// some are always left for who holds none yet.
+const shareOfFree = 4
+
 // slots shares out the attempts of the process. As long as there are plenty an
 // endpoint has as many as its own limit allows; when they become scarce, no
-// more than its fair share.
+// more than its fair share. slots.mu is taken last, with an endpoint's mu held.
 type slots struct {
 	total int
 
 	mu      sync.Mutex
 	used    int
-	holders int         // endpoints that hold any
 	waiting []*endpoint // were refused, the longest ago in front; each once
 	queued  map[*endpoint]bool
 }
 
 func newSlots(total int) *slots { return &slots{total: total, queued: make(map[*endpoint]bool)} }
 
-// scarce is where fair shares begin.
-func (s *slots) scarce() int { return s.total * 3 / 4 }
-
 // take asks for a slot for an endpoint that holds some already. An endpoint
-// that is refused is woken when there is one.
+// that is refused is woken when there may be one.
 func (s *slots) take(e *endpoint, holds int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.used >= s.total || s.used >= s.scarce() && holds >= max(1, s.total/max(1, s.holders)) {
+	if free := s.total - s.used; free <= 0 || holds >= shareOfFree*free {
 		if !s.queued[e] {
 			s.queued[e] = true
 			s.waiting = append(s.waiting, e)
@@ -37,36 +38,45 @@ func (s *slots) take(e *endpoint, holds int) bool {
 		return false
 	}
 	s.used++
-	if holds == 0 {
-		s.holders++
-	}
 	return true
 }
 
-// putBack returns a slot of an endpoint that holds so many others.
-func (s *slots) putBack(holds int) {
+// putBack returns a slot.
+func (s *slots) putBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used--
-	if holds == 0 {
-		s.holders--
+}
+
+// wake calls try for the endpoints that were refused, the longest ago first,
+// until none is left, or none can get a slot.
+func (s *slots) wake(try func(*endpoint)) {
+	s.mu.Lock()
+	tries := len(s.waiting) // one that is refused again goes to the end
+	s.mu.Unlock()
+	for ; tries > 0; tries-- {
+		e := s.next()
+		if e == nil {
+			return
+		}
+		try(e)
 	}
 }
 
-// next returns the endpoint that was refused the longest ago, to be woken now
-// that one slot is free; nil: none. more says that there are slots for others.
-func (s *slots) next() (e *endpoint, more bool) {
+// next takes the endpoint out of the line that was refused the longest ago;
+// nil: there is none, or no slot.
+func (s *slots) next() *endpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.waiting) == 0 || s.used >= s.total {
-		return nil, false
+		return nil
 	}
-	e = s.waiting[0]
+	e := s.waiting[0]
 	s.waiting[0] = nil
 	s.waiting = s.waiting[1:]
 	if len(s.waiting) == 0 {
 		s.waiting = nil
 	}
 	delete(s.queued, e)
-	return e, s.used < s.scarce()
+	return e
 }

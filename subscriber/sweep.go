@@ -12,10 +12,9 @@ import (
 
 const (
 	sweepEvery = time.Second
-	// retireEvery is how often consumers of lanes are looked over; one that did
-	// nothing for retireAfter and whose lane is empty is removed.
-	retireEvery = time.Minute
-	retireAfter = 2 * time.Minute
+	// laneRests is how many times, while the consumer of an empty lane rests, it
+	// is looked whether it may go.
+	laneRests = 2
 )
 
 // sweep truncates the lanes below the ack floors of their consumers, and
@@ -35,9 +34,9 @@ func (l *lanes) sweep(ctx context.Context) {
 				}
 				l.truncate(ctx, lane)
 			}
-			if now.Sub(retired) > retireEvery {
+			if now.Sub(retired) > l.d.opts.LaneRest/laneRests {
 				retired = now
-				if err := l.retire(ctx, now); err != nil && ctx.Err() == nil {
+				if err := l.retire(ctx); err != nil && ctx.Err() == nil {
 					l.d.sampled.Warn("cannot remove the consumers of empty lanes", zap.Error(err))
 				}
 			}
@@ -90,7 +89,7 @@ func (l *lanes) purge(ctx context.Context, lane *lane, floor uint64) error {
 // them at any moment, and what is acknowledged to a consumer that is gone comes
 // again: so it is paused first, which hands out nothing more, and removed only
 // if nothing was handed out until then.
-func (l *lanes) retire(ctx context.Context, now time.Time) error {
+func (l *lanes) retire(ctx context.Context) error {
 	stream, err := l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream())
 	if err != nil {
 		return err
@@ -99,7 +98,7 @@ func (l *lanes) retire(ctx context.Context, now time.Time) error {
 	list := stream.ListConsumers(ctx)
 	for info := range list.Info() {
 		endpoint, ours := strings.CutPrefix(info.Name, prefix)
-		if !ours || !idle(info, now) || l.uses(endpoint) {
+		if !ours || !rested(info, l.d.opts.LaneRest) || l.uses(endpoint) {
 			continue
 		}
 		if err := l.retireOne(ctx, stream, endpoint, info); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -109,15 +108,16 @@ func (l *lanes) retire(ctx context.Context, now time.Time) error {
 	return list.Err()
 }
 
-// idle reports whether a consumer has nothing to do, and had nothing lately.
-func idle(info *jetstream.ConsumerInfo, now time.Time) bool {
+// rested reports whether a consumer has nothing to do, and had nothing for so
+// long.
+func rested(info *jetstream.ConsumerInfo, rest time.Duration) bool {
 	latest := info.Created
 	for _, at := range []*time.Time{info.Delivered.Last, info.AckFloor.Last} {
 		if at != nil && at.After(latest) {
 			latest = *at
 		}
 	}
-	return info.NumPending == 0 && info.NumAckPending == 0 && !info.Paused && info.TimeStamp.Sub(latest) > retireAfter
+	return info.NumPending == 0 && info.NumAckPending == 0 && !info.Paused && info.TimeStamp.Sub(latest) > rest
 }
 
 // uses reports whether this replica has to do with a lane.
@@ -140,7 +140,7 @@ func (l *lanes) retireOne(ctx context.Context, stream jetstream.Stream, endpoint
 	if err != nil {
 		return err
 	}
-	if after := consumer.CachedInfo(); after.Delivered.Consumer != before.Delivered.Consumer || after.NumAckPending > 0 || after.NumPending > 0 || !after.Paused {
+	if after := consumer.CachedInfo(); !after.Created.Equal(before.Created) || after.Delivered.Consumer != before.Delivered.Consumer || after.NumAckPending > 0 || after.NumPending > 0 || !after.Paused {
 		_, err := stream.ResumeConsumer(ctx, before.Name)
 		return err
 	}

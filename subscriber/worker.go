@@ -68,12 +68,7 @@ func (d *Dispatcher) next(dl *delivery) *delivery {
 	if next != nil && e.ramping() {
 		d.pump(e) // more than the one slot may be free now
 	}
-	for other, more := d.slots.next(); other != nil; other, more = d.slots.next() {
-		d.pump(other)
-		if !more {
-			break
-		}
-	}
+	d.slots.wake(d.pump)
 	return next
 }
 
@@ -170,7 +165,7 @@ const pausedByUs = "fanjet"
 
 // observe counts and logs an attempt.
 func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
-	ep.metrics.attempts[r.Class].Inc()
+	ep.metrics.attempt(r.Class).Inc()
 	if r.Class == ClassInterrupted {
 		return
 	}

@@ -68,7 +68,7 @@ func New(o Options) *Intake {
 		minBytes: maxPayload + 64<<10,
 		window:   o.Window,
 		held:     make(map[uint64]*Message),
-		settled:  make(recent, cmp.Or(o.Remember, 1<<14)),
+		settled:  recent{limit: cmp.Or(o.Remember, 1<<14)},
 	}
 	in.changed.L = &in.mu
 	in.beats.init()

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -74,19 +75,32 @@ func (l *list) remove(m *Message) {
 }
 
 // recent remembers the latest settled messages. Acks that get lost belong to
-// the last moments before a connection broke, so a bounded memory will do; a
-// consumer's sequences are dense, so it is indexed by them.
-type recent []settledAt
+// the last moments before a connection broke, so a bounded memory will do.
+type recent struct {
+	limit   int
+	ring    []settledAt // grows up to the limit
+	oldest  int         // in a full ring: what is forgotten next
+	highest uint64      // sequence that was ever added
+}
 
 type settledAt struct {
 	seq    uint64
 	stored int64
 }
 
-func (r recent) add(seq uint64, stored time.Time) {
-	r[seq%uint64(len(r))] = settledAt{seq, stored.UnixNano()}
+func (r *recent) add(seq uint64, stored time.Time) {
+	r.highest = max(r.highest, seq)
+	at := settledAt{seq, stored.UnixNano()}
+	if len(r.ring) < r.limit {
+		r.ring = append(r.ring, at)
+		return
+	}
+	r.ring[r.oldest] = at
+	r.oldest = (r.oldest + 1) % r.limit
 }
 
-func (r recent) has(seq uint64, stored time.Time) bool {
-	return seq != 0 && r[seq%uint64(len(r))] == settledAt{seq, stored.UnixNano()}
+// has looks through all of the memory, but only for what comes again: anything
+// new has a higher sequence.
+func (r *recent) has(seq uint64, stored time.Time) bool {
+	return seq <= r.highest && slices.Contains(r.ring, settledAt{seq, stored.UnixNano()})
 }
