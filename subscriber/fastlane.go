@@ -172,7 +172,10 @@ func (f *fastLane) review(now time.Time) {
 	var greedy *endpoint
 	for _, e := range busy {
 		n, slow := e.review(now, f.meanWait, lenient)
-		if slow != nil {
+		switch {
+		case slow != nil && e.isDraining():
+			f.d.settling.Go(func() { f.d.drainLater(slow) })
+		case slow != nil:
 			f.d.logLaned(e)
 			f.d.divert(slow)
 		}
@@ -206,7 +209,8 @@ func (f *fastLane) review(now time.Time) {
 func (e *endpoint) review(now time.Time, meanWait float64, lenient bool) (waiting int, slow []*delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.shared == 0 && e.inFlight == 0 || e.laned.Load() {
+	draining := e.target.Ordered && e.draining
+	if e.shared == 0 && e.inFlight == 0 || e.laned.Load() && !draining {
 		e.listed = false
 		return 0, nil
 	}
@@ -221,6 +225,9 @@ func (e *endpoint) review(now time.Time, meanWait float64, lenient bool) (waitin
 	byItself := !lenient && (wait.Seconds() > 3*meanWait || e.latency > slowAttempt.Seconds())
 	if wait <= maxWait || wait <= longestWait && !byItself {
 		return e.shared, nil
+	}
+	if draining {
+		return 0, e.takeShared()
 	}
 	return 0, e.toLane(now, "its deliveries waited longer than "+maxWait.String()+" for a slot")
 }
