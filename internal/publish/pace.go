@@ -1,7 +1,7 @@
 package publish
 
 import (
-	"cmp"
+	"slices"
 	"time"
 )
 
@@ -12,35 +12,38 @@ import (
 // in, and its messages are written twice.
 //
 // Costs are in time until the acknowledgement, which is what both have in
-// common. They are as good as the load under which they were measured, so the
-// way that is not chosen is tried now and then.
+// common. They are as good as the load under which they were measured, so both
+// ways are tried at first, and the one that is not chosen now and then.
 type pace struct {
-	// 0: not known yet.
-	single time.Duration // one message, alone
-	each   time.Duration // a message more, pipelined
-	batch  time.Duration // a batch, beyond its messages
-	member time.Duration // a message of a batch
+	single cost // one message, alone
+	each   cost // a message more, pipelined
+	batch  cost // a batch, beyond its messages
+	member cost // a message of a batch
 
-	choices int // of which one would have made a difference
+	choices int // since both ways are known
 }
 
+// What is assumed before it is known: a disk that is synced.
 const (
-	// What is assumed before it is known: a disk that is synced.
 	usualSingle = 400 * time.Microsecond
+	usualEach   = 300 * time.Microsecond
 	usualBatch  = 3500 * time.Microsecond
 	usualMember = 40 * time.Microsecond
+)
 
-	// smallSingles is how many messages are pipelined while it is not known, or
-	// tried again, what that costs: a disk may be slow to sync.
+const (
+	// smallSingles is how many messages are pipelined while it is only tried how
+	// long that takes: a disk may be slow to sync.
 	smallSingles = 32
+	// fewSingles tell more about the first message than about each.
+	fewSingles = 8
 	// largeBatch is the size from which a batch tells more about its messages
 	// than about itself.
 	largeBatch = 256
-	// tryEvery is after how many choices the other way is tried; the first time
-	// after firstTry.
-	tryEvery, firstTry = 64, 2
-	// fewSingles tell more about the first message than about each.
-	fewSingles = 8
+	// tryFirst is how often each way is tried before one is chosen.
+	tryFirst = 3
+	// tryEvery is after how many choices the other way is tried.
+	tryEvery = 64
 )
 
 // choose says how many of n messages go next, and whether as an atomic batch or
@@ -49,55 +52,63 @@ func (p *pace) choose(n int, inOrder bool) (count int, batch bool) {
 	if n == 1 {
 		return 1, false
 	}
-	asBatch := cmp.Or(p.batch, usualBatch) + time.Duration(n)*cmp.Or(p.member, usualMember)
+	asBatch := p.batch.or(usualBatch) + time.Duration(n)*p.member.or(usualMember)
 	if inOrder { // singles would go one after the other
-		return n, n > smallSingles || asBatch < time.Duration(n)*cmp.Or(p.single, usualSingle)
+		return n, n > smallSingles || asBatch < time.Duration(n)*p.single.or(usualSingle)
 	}
-	batch = asBatch < cmp.Or(p.single, usualSingle)+time.Duration(n-1)*p.each
-	tried := false
-	if n >= smallSingles {
-		p.choices++
-		if tried = p.choices%tryEvery == firstTry; tried {
-			batch = !batch
-		}
+	batch = asBatch < p.single.or(usualSingle)+time.Duration(n-1)*p.each.or(usualEach)
+	if n < smallSingles {
+		return n, batch
 	}
-	if !batch && (tried || p.each == 0) {
-		return min(n, smallSingles), false
+	// Here a choice makes a difference, and something can be learned.
+	singles, batches := p.each.seen, p.batch.seen+p.member.seen
+	try := singles < tryFirst || batches < tryFirst
+	if try {
+		batch = batches < singles
+	} else if p.choices++; p.choices%tryEvery == 0 {
+		try, batch = true, !batch
+	}
+	if try && !batch {
+		n = smallSingles
 	}
 	return n, batch
 }
 
 // observeSingles learns from n single messages that were all stored.
 func (p *pace) observeSingles(n int, took time.Duration) {
-	if n == 1 {
-		learn(&p.single, took)
-		return
+	switch {
+	case n == 1:
+		p.single.add(took)
+	case n >= fewSingles:
+		p.each.add((took - p.single.or(usualSingle)) / time.Duration(n-1))
 	}
-	if n < fewSingles {
-		return
-	}
-	learn(&p.each, (took-cmp.Or(p.single, usualSingle))/time.Duration(n-1))
 }
 
 // observeBatch learns from a batch of n messages that was stored.
 func (p *pace) observeBatch(n int, took time.Duration) {
 	if n < largeBatch {
-		learn(&p.batch, took-time.Duration(n)*cmp.Or(p.member, usualMember))
+		p.batch.add(took - time.Duration(n)*p.member.or(usualMember))
 		return
 	}
-	learn(&p.member, (took-cmp.Or(p.batch, usualBatch))/time.Duration(n))
+	p.member.add((took - p.batch.or(usualBatch)) / time.Duration(n))
 }
 
-// learn moves what is known towards what was measured. What disturbs a
-// measurement makes it longer, so a longer one counts for less.
-func learn(known *time.Duration, measured time.Duration) {
-	measured = max(measured, time.Microsecond)
-	switch {
-	case *known == 0:
-		*known = measured
-	case measured < *known:
-		*known = (*known + measured) / 2
-	default:
-		*known += (min(measured, 4**known) - *known) / 4
+// cost is how long something takes: the least of the latest measurements, as
+// whatever disturbs one makes it longer.
+type cost struct {
+	last [4]time.Duration
+	seen int
+}
+
+func (c *cost) add(took time.Duration) {
+	c.last[c.seen%len(c.last)] = max(took, time.Microsecond)
+	c.seen++
+}
+
+// or returns the cost, or what is assumed if it is not known.
+func (c *cost) or(usual time.Duration) time.Duration {
+	if c.seen == 0 {
+		return usual
 	}
+	return slices.Min(c.last[:min(c.seen, len(c.last))])
 }

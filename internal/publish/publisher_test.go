@@ -59,7 +59,7 @@ func start(t *testing.T, s *natstest.Server, o Options) *Publisher {
 	t.Helper()
 	o.Conn, o.Stream = s.Conn(), "S"
 	p := New(o)
-	p.pace = pace{single: time.Hour, each: time.Hour, choices: firstTry} // only batches
+	p.pace = known(time.Hour, time.Microsecond) // only batches
 	t.Cleanup(p.Close)
 	return p
 }
@@ -68,7 +68,18 @@ func start(t *testing.T, s *natstest.Server, o Options) *Publisher {
 func startSingles(t *testing.T, s *natstest.Server, o Options) *Publisher {
 	t.Helper()
 	p := start(t, s, o)
-	p.pace = pace{each: 1, batch: time.Hour, member: time.Hour, choices: firstTry}
+	p.pace = known(time.Microsecond, time.Hour)
+	return p
+}
+
+// known is the pace of a server where single messages and batches take so long.
+func known(single, batch time.Duration) (p pace) {
+	for range len(cost{}.last) {
+		p.single.add(single)
+		p.each.add(single)
+		p.batch.add(batch)
+		p.member.add(batch)
+	}
 	return p
 }
 
