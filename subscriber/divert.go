@@ -17,7 +17,6 @@ func (d *Dispatcher) divert(deliveries []*delivery) {
 		endpoint := endpointOf(dl.msg.Msg.Subject)
 		msg := &nats.Msg{Subject: d.opts.Names.LaneSubject(endpoint), Header: wire.HopHeaders(dl.msg.Msg.Header), Data: dl.msg.Msg.Data}
 		msg.Header[nats.MsgIdHdr] = []string{position(dl.msg).HopID()}
-		d.fast.moving.Add(1)
 		if err := d.opts.Lanes.Enqueue(d.work, msg, m); err != nil {
 			m.Published(err)
 		}
@@ -47,7 +46,6 @@ type move struct {
 
 func (m *move) Published(err error) {
 	d, dl := m.d, m.dl
-	d.fast.moving.Add(-1)
 	if dl.ep != nil {
 		dl.ep.moved()
 	}

@@ -43,7 +43,8 @@ type endpoint struct {
 	timer *time.Timer // looks at the queue again
 	alarm time.Time   // when it does; zero: it does not
 
-	latency   float64 // moving average of an attempt's time, in seconds
+	latency   float64   // moving average of an attempt's time, in seconds
+	success   time.Time // when the latest attempt succeeded
 	delivered uint64
 	failed    uint64
 	lastError string
@@ -198,6 +199,7 @@ func (e *endpoint) heard(d *delivery, r Result, final bool, now time.Time) (c ch
 	case r.Class == ClassInterrupted || r.Class == ClassLocal:
 	case r.Class == Class2xx:
 		e.delivered++
+		e.success = now
 		e.latency += weight * (r.Took.Seconds() - e.latency)
 	default:
 		e.failed++

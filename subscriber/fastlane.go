@@ -20,22 +20,13 @@ const (
 const (
 	// reviewEvery is how often the fast lane is looked over.
 	reviewEvery = 25 * time.Millisecond
-	// maxWait is how long a delivery may wait in the fast lane for a slot of its
-	// endpoint. Longer, and the endpoint gets a lane of its own.
-	maxWait = 250 * time.Millisecond
-	// longestWait is the same for when a lane would help nobody: because all
-	// endpoints wait as long, because it is the machine that is slow, or because
-	// there are no others.
-	longestWait = 2 * time.Second
-	// starvedFor is how long the machine counts as slow after it was.
-	starvedFor = 500 * time.Millisecond
-	// slowAttempt is how long an attempt takes that is slow of itself, not
-	// because the machine has too much to do.
-	slowAttempt = 100 * time.Millisecond
 	// readAhead is how far the dispatcher reads ahead, in time at the present
-	// rate; minAhead the same in deliveries, at least.
+	// rate; mostAhead the same in deliveries, at least, and slowAhead when they
+	// wait for longer than slowWait on average.
 	readAhead = 100 * time.Millisecond
-	minAhead  = 512
+	mostAhead = 512
+	slowAhead = 64
+	slowWait  = 50 * time.Millisecond
 	// busyFor is how long an endpoint may take most of the fast lane while
 	// others stand behind a backlog of busyBacklog, in time at the present rate.
 	busyFor     = 500 * time.Millisecond
@@ -49,7 +40,6 @@ type fastLane struct {
 	d            *Dispatcher
 	deliver, due *intake.Intake
 
-	moving  atomic.Int64 // deliveries on their way to a lane
 	backlog atomic.Int64 // deliveries that the server had still to send
 	began   atomic.Int64 // attempts that began, ever
 	waited  atomic.Int64 // what they had waited for a slot, together, in ns
@@ -57,6 +47,7 @@ type fastLane struct {
 	mu   sync.Mutex
 	busy []*endpoint // that have deliveries here; each once
 
+	seen        []standing // by the review; kept for its memory
 	pulse       pulse
 	starved     time.Time // when the process last waited for the machine
 	greedy      *endpoint // that takes nearly all
@@ -74,7 +65,7 @@ func newFastLane(d *Dispatcher) *fastLane {
 		d.admit(m)
 	})
 	f.due = f.intake(o.Names.RetriesStream(), o.Names.DueConsumer(), o.OpenDue, dueWindow, d.admit)
-	f.deliver.SetWindow(minAhead)
+	f.deliver.SetWindow(mostAhead)
 	return f
 }
 
@@ -166,26 +157,42 @@ func (f *fastLane) review(now time.Time) {
 	f.busy = nil
 	f.mu.Unlock()
 
-	// Nobody is to blame, or nobody harmed.
-	lenient := now.Sub(f.starved) < starvedFor || len(busy) == 1
-	var waiting, most, served int
+	all := f.seen[:0]
+	var waiting, most int
 	var greedy *endpoint
 	for _, e := range busy {
-		n, slow := e.review(now, f.meanWait, lenient)
-		switch {
-		case slow != nil && e.isDraining():
-			f.d.settling.Go(func() { f.d.drainLater(slow) })
-		case slow != nil:
-			f.d.logLaned(e)
-			f.d.divert(slow)
+		s, here := e.stands(now)
+		if !here {
+			continue
 		}
-		served++
-		waiting += n
-		if n > most {
-			greedy, most = e, n
+		all = append(all, s)
+		waiting += s.waiting
+		if s.waiting > most {
+			greedy, most = e, s.waiting
 		}
 	}
-	ahead := max(minAhead, int(f.rate*readAhead.Seconds()))
+	f.seen = all
+	served := len(all)
+	p := f.newPatience(now, all)
+	for i := range all {
+		if !p.exhausted(&all[i]) {
+			continue
+		}
+		e := all[i].endpoint
+		waiting -= all[i].waiting
+		if e == greedy {
+			greedy, most = nil, 0
+		}
+		slow := e.leave(now)
+		if e.isDraining() {
+			f.d.settling.Go(func() { f.d.drainLater(slow) })
+			continue
+		}
+		f.d.logLaned(e)
+		f.d.divert(slow)
+	}
+	clear(f.seen)
+	ahead := max(f.minAhead(), int(f.rate*readAhead.Seconds()))
 	f.deliver.SetWindow(min(deliverWindow, max(f.deliver.Held()-waiting, 0)+ahead))
 
 	// Others stand behind a backlog that is nearly all for one endpoint.
@@ -202,34 +209,45 @@ func (f *fastLane) review(now time.Time) {
 	}
 }
 
-// review counts the endpoint's deliveries that wait in the fast lane. If one
-// has waited too long it returns them all, to be moved to the endpoint's lane.
-// meanWait is what deliveries wait on average, in seconds; lenient says that it
-// may wait for longer.
-func (e *endpoint) review(now time.Time, meanWait float64, lenient bool) (waiting int, slow []*delivery) {
+// minAhead is how far is read ahead at least. What is read should be attempted
+// in a moment, also by a slow machine.
+func (f *fastLane) minAhead() int {
+	if f.meanWait > slowWait.Seconds() {
+		return slowAhead
+	}
+	return mostAhead
+}
+
+// stands tells how the endpoint stands in the fast lane; here is false if it
+// has nothing there.
+func (e *endpoint) stands(now time.Time) (s standing, here bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	draining := e.target.Ordered && e.draining
 	if e.shared == 0 && e.inFlight == 0 || e.laned.Load() && !draining {
 		e.listed = false
-		return 0, nil
+		return s, false
 	}
 	e.fast.list(e)
-	var wait time.Duration
+	s = standing{endpoint: e, waiting: e.shared, latency: e.latency, success: e.success}
 	for _, d := range e.queue {
 		if !d.lane {
-			wait = now.Sub(d.since)
+			s.wait = now.Sub(d.since)
 			break
 		}
 	}
-	byItself := !lenient && (wait.Seconds() > 3*meanWait || e.latency > slowAttempt.Seconds())
-	if wait <= maxWait || wait <= longestWait && !byItself {
-		return e.shared, nil
+	return s, true
+}
+
+// leave sends the endpoint to its lane because it cannot keep up, and returns
+// its deliveries that wait.
+func (e *endpoint) leave(now time.Time) []*delivery {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.target.Ordered && e.draining {
+		return e.takeShared()
 	}
-	if draining {
-		return 0, e.takeShared()
-	}
-	return 0, e.toLane(now, "its deliveries waited longer than "+maxWait.String()+" for a slot")
+	return e.toLane(now, "its deliveries waited longer than "+maxWait.String()+" for a slot")
 }
 
 // giveWay sends the endpoint to its lane because others would wait behind what
