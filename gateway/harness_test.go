@@ -52,6 +52,7 @@ type receiver struct {
 	requests []request
 	accepted map[string][]request       // answered 2xx, by endpoint
 	behave   func(request) int          // status to answer; nil: 200
+	after    string                     // Retry-After of answers that are not 2xx
 	hold     map[string]chan struct{}   // an endpoint answers once it is closed
 	active   map[string]map[string]bool // ids being answered, by endpoint
 	overlap  []request                  // of one id at one endpoint
@@ -90,7 +91,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.overlap = append(r.overlap, got)
 	}
 	r.active[got.endpoint][got.id] = true
-	status, hold := 200, r.hold[got.endpoint]
+	status, hold, after := 200, r.hold[got.endpoint], r.after
 	if r.behave != nil {
 		status = r.behave(got)
 	}
@@ -109,6 +110,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	r.mu.Unlock()
 	if status != 0 {
+		if after != "" && status/100 != 2 {
+			w.Header().Set("Retry-After", after)
+		}
 		w.WriteHeader(status)
 	}
 }
