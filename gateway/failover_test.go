@@ -152,3 +152,52 @@ func TestOrderSurvivesFailover(t *testing.T) {
 	}
 	t.Logf("%d of %d deliveries came twice", len(w.hook.got("a"))-rounds*perRound, rounds*perRound)
 }
+
+// While one matcher cannot store what it holds, another one takes over again and
+// again. As soon as there is room, all is stored in order.
+func TestOrderSurvivesTakeoverFromTheLiving(t *testing.T) {
+	t.Parallel()
+	w := newOrderedWorld(t)
+	w.start()
+	_, stopOther := w.run(5 * time.Second)
+	defer stopOther()
+	lanes, err := w.js.Stream(t.Context(), w.gw.names.LanesStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := func(bytes int64) {
+		t.Helper()
+		cfg := lanes.CachedInfo().Config
+		cfg.MaxBytes = bytes
+		if _, err := w.js.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source, err := w.js.Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pending := func() int {
+		consumer, err := source.Consumer(t.Context(), w.gw.names.MatchConsumer())
+		if err != nil {
+			return -1
+		}
+		return consumer.CachedInfo().NumAckPending
+	}
+	const rounds, perRound = 8, 20
+	room(1)
+	for round := range rounds {
+		w.publishFrom(round*perRound, perRound)
+		w.waitFor("a matcher holds them", func() bool { return pending() == (round+1)*perRound })
+		if err := source.UnpinConsumer(t.Context(), w.gw.names.MatchConsumer(), matchGroup); err != nil {
+			t.Fatal(err)
+		}
+	}
+	room(-1)
+	w.delivered("a", rounds*perRound)
+	w.inOrder("a", rounds*perRound)
+	w.lineEmpty()
+	if n := len(w.hook.all()); n != rounds*perRound {
+		t.Errorf("%d requests", n)
+	}
+}

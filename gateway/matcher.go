@@ -91,14 +91,16 @@ func (m *matcher) open(ctx context.Context) error {
 	return nil
 }
 
-// alone reports whether no other matcher holds events of the source.
-func (m *matcher) alone(ctx context.Context) bool {
+// others reports whether another matcher may hold events of the source, and up
+// to which sequence all are settled.
+func (m *matcher) others(ctx context.Context) (any bool, settled uint64) {
 	held := m.in.Held()
 	consumer, err := m.js.Consumer(ctx, m.source.Stream, m.want.Durable)
 	if err != nil {
-		return ctx.Err() != nil
+		return ctx.Err() == nil, 0
 	}
-	return consumer.CachedInfo().NumAckPending <= held
+	info := consumer.CachedInfo() // of just now
+	return info.NumAckPending > held, info.AckFloor.Stream
 }
 
 // run matches until ctx ends, then waits for what is being published, at most
@@ -122,9 +124,9 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 			}
 			m.handle(work, msg)
 		},
-		alone: func() bool { return m.alone(ctx) },
+		others: func() (bool, uint64) { return m.others(ctx) },
 		late: func() {
-			m.log.Warn("another gateway still holds events; this one goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))
+			m.log.Warn("another gateway holds older events for too long; this one goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))
 		},
 	}
 	worker.Go(func() { events.run(m.queue) })

@@ -27,12 +27,14 @@ const (
 // moment, and handled by sequence.
 //
 // A matcher that takes over from one that lives may get newer events while that
-// one still publishes older ones: so it gathers everything until alone reports
-// that nobody else holds any.
+// one still publishes older ones: so it gathers everything, and handles an event
+// when all before it are settled or its own.
 type sequencer struct {
 	handle func(*intake.Message)
-	alone  func() bool
-	late   func() // it was not alone for all of takeoverWait
+	// others reports whether another matcher may hold events, and up to which
+	// sequence all are settled.
+	others func() (any bool, settled uint64)
+	late   func() // others held older events for all of takeoverWait
 
 	pin      string    // of the latest event: it is another one after a takeover
 	takeover time.Time // when it began; zero: it is over
@@ -54,12 +56,17 @@ func (s *sequencer) run(queue <-chan *intake.Message) {
 				look.Reset(wait)
 			}
 		case <-look.C:
-			if !s.mayGoOn() {
-				look.Reset(takeoverLook)
+			if s.takeover.IsZero() {
+				s.flush()
 				continue
 			}
+			others, settled := s.others()
 			for range len(queue) { // came while it was looked
 				s.take(<-queue)
+			}
+			if others && s.next(settled+1) {
+				look.Reset(takeoverLook)
+				continue
 			}
 			s.flush()
 		}
@@ -87,24 +94,37 @@ func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
 	return -1
 }
 
-// mayGoOn reports whether what is gathered is complete.
-func (s *sequencer) mayGoOn() bool {
-	switch {
-	case s.takeover.IsZero(), s.alone():
-	case time.Since(s.takeover) < takeoverWait:
-		return false
-	default:
-		s.late()
+// next handles what is gathered as far as nothing is missing from a sequence on.
+// It reports whether the rest, if there is any, has to wait.
+func (s *sequencer) next(sequence uint64) (wait bool) {
+	s.sort()
+	n := 0
+	for n < len(s.gathered) && s.gathered[n].Sequence <= sequence {
+		sequence = max(sequence, s.gathered[n].Sequence+1)
+		s.handle(s.gathered[n])
+		n++
 	}
-	return true
+	if n > 0 {
+		s.gathered = slices.Delete(s.gathered, 0, n)
+		s.takeover = time.Now() // it moves
+	}
+	if time.Since(s.takeover) < takeoverWait {
+		return true
+	}
+	s.late()
+	return false
 }
 
 // flush handles what is gathered.
 func (s *sequencer) flush() {
 	s.takeover = time.Time{}
-	slices.SortFunc(s.gathered, func(a, b *intake.Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	s.sort()
 	for _, msg := range s.gathered {
 		s.handle(msg)
 	}
 	s.gathered = s.gathered[:0]
+}
+
+func (s *sequencer) sort() {
+	slices.SortFunc(s.gathered, func(a, b *intake.Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
 }

@@ -77,6 +77,7 @@ func TestTakeover(t *testing.T) {
 		var got []uint64
 		var late int
 		var others atomic.Bool
+		var settled atomic.Uint64
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -86,8 +87,8 @@ func TestTakeover(t *testing.T) {
 					defer mu.Unlock()
 					got = append(got, m.Sequence)
 				},
-				alone: func() bool { return !others.Load() },
-				late:  func() { late++ },
+				others: func() (bool, uint64) { return others.Load(), settled.Load() },
+				late:   func() { late++ },
 			}
 			s.run(queue)
 		}()
@@ -121,10 +122,15 @@ func TestTakeover(t *testing.T) {
 		expect("another takeover", "[1 2 3 4 6 7 8 9]")
 		pass(2 * takeoverLook)
 		expect("it does not wait for ever", "[1 2 3 4 6 7 8 9 11 12]")
-		send("d", 1, 13)
+		settled.Store(12)
+		send("d", 1, 14, 13, 17)
+		pass(takeoverLook)
+		expect("what nobody else can precede goes on", "[1 2 3 4 6 7 8 9 11 12 13 14]")
+		settled.Store(16)
+		pass(takeoverLook)
 		close(queue)
 		<-done
-		expect("the end", "[1 2 3 4 6 7 8 9 11 12 13]")
+		expect("the end", "[1 2 3 4 6 7 8 9 11 12 13 14 17]")
 		if late != 1 {
 			t.Errorf("said %d times that it goes on without them", late)
 		}
