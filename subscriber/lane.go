@@ -95,6 +95,9 @@ func (e *endpoint) laneReady(now time.Time) (is bool, at time.Time) {
 	if e.stopped || e.gate.paused != nil || e.target.Ordered && e.draining {
 		return false, time.Time{}
 	}
+	if stands, until := e.lineStands(now); stands {
+		return false, until
+	}
 	if probing, next := e.gate.probing(now); probing {
 		return !next.After(now), next // zero: the probe is out
 	}
