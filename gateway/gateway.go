@@ -55,6 +55,8 @@ type Gateway struct {
 
 	server  *broker.Server // nil: an external NATS
 	started chan struct{}  // closed when it takes events
+
+	adjust func(*subscriber.Options) // tests shorten waits; nil: nothing
 }
 
 // New checks what can be checked without NATS and binds the admin listener.
@@ -208,7 +210,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 
 	deliverConfig, dueConfig := deliverConsumerConfig(g.names), dueConsumerConfig(g.names)
 	live := g.reloading.config()
-	dispatcher, err := subscriber.New(subscriber.Options{
+	delivery := subscriber.Options{
 		Conn: nc, JetStream: js, Names: g.names, State: state,
 		Endpoints: live.Endpoints, Egress: live.Egress, Refuse: g.listeners(), Version: g.opts.Version,
 		OpenDeliver: opener(js, g.names.DeliveriesStream(), deliverConfig),
@@ -222,7 +224,11 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		Retries: retries, Lanes: moves, Letters: letters, ServerTime: g.clock.now,
 		OnState: g.health.set,
 		Log:     g.log, Registerer: g.opts.Registry,
-	})
+	}
+	if g.adjust != nil {
+		g.adjust(&delivery)
+	}
+	dispatcher, err := subscriber.New(delivery)
 	if err != nil {
 		return err
 	}

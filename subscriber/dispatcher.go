@@ -207,6 +207,7 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 			d.divertRemoved(e)
 		}
 	}
+	d.removals.look()
 	d.lanes.look()
 	return nil
 }

@@ -16,15 +16,16 @@ import (
 // writes the entry; one that knows the endpoint deletes it. So replicas may run
 // different configurations for a while, and a restart starts no clock anew.
 type removals struct {
-	state jetstream.KeyValue
-	known func(endpoint string) bool
-	log   *zap.Logger
+	state   jetstream.KeyValue
+	known   func(endpoint string) bool
+	changed chan struct{} // has room for one: other endpoints may be known now
+	log     *zap.Logger
 }
 
 const removedPrefix = "removed."
 
 func newRemovals(state jetstream.KeyValue, known func(endpoint string) bool, log *zap.Logger) *removals {
-	return &removals{state: state, known: known, log: log}
+	return &removals{state: state, known: known, changed: make(chan struct{}, 1), log: log}
 }
 
 // since returns when the endpoint was first missed: now, unless an entry exists.
@@ -55,12 +56,22 @@ func (r *removals) since(ctx context.Context, endpoint string) (time.Time, error
 	}
 }
 
+// look has the entries looked through again: other endpoints are known now.
+func (r *removals) look() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
 // run deletes the entries of endpoints that are known here, until ctx ends.
 func (r *removals) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := r.watch(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("cannot watch for removed endpoints; trying again", zap.Error(err))
+		err := r.watch(ctx)
+		if err == nil || ctx.Err() != nil {
+			continue
 		}
+		r.log.Warn("cannot watch for removed endpoints; trying again", zap.Error(err))
 		select {
 		case <-ctx.Done():
 		case <-time.After(5 * time.Second):
@@ -68,6 +79,8 @@ func (r *removals) run(ctx context.Context) {
 	}
 }
 
+// watch looks through the entries and follows their changes, until ctx ends or
+// other endpoints are known.
 func (r *removals) watch(ctx context.Context) error {
 	watcher, err := r.state.Watch(ctx, removedPrefix+">", jetstream.IgnoreDeletes())
 	if err != nil {
@@ -77,6 +90,8 @@ func (r *removals) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-r.changed:
 			return nil
 		case entry, ok := <-watcher.Updates():
 			if !ok {
