@@ -34,10 +34,13 @@ type lane struct {
 	began  time.Time          // when it was pulled last
 
 	running bool      // the pulling has not ended yet
+	swept   bool      // what was settled before the pulling ended is removed
+	gaveWay time.Time // when it made room for others because nothing came
 	left    time.Time // when the endpoint returned to the fast lane
 	missing time.Time // since when the endpoint is not in the configuration; zero: not known
 
 	behind  atomic.Int64 // when more waited in it than is held in memory, in ns
+	arrived atomic.Int64 // when its consumer was ready, or something came, in ns
 	removed atomic.Bool  // the grace time of its removed endpoint is over
 	purged  uint64       // what is below is gone; only sweep uses it
 }
@@ -118,6 +121,18 @@ func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
 	return true, time.Time{}
 }
 
+// spent reports whether the lane is pulled and nothing comes: it can make room
+// for others before its turn is over.
+func (l *lane) spent(now time.Time) bool {
+	return l.in.Held() == 0 && now.Sub(later(l.began, time.Unix(0, l.arrived.Load()))) > quiet
+}
+
+// waits reports whether it is worth to pull the lane. What is known of one that
+// gave way because nothing came is old until it was swept.
+func (l *lane) waits() bool {
+	return l.count > 0 && !l.running && (l.swept || l.gaveWay.IsZero() || l.hinted.After(l.gaveWay))
+}
+
 // review moves the endpoint to its lane, or back to the fast lane, according to
 // what waits in the lane.
 func (l *lane) review(now time.Time) {
@@ -162,7 +177,8 @@ func (l *lane) pull(ctx context.Context, now time.Time) {
 	if l.in == nil {
 		l.in = l.intake()
 	}
-	l.began, l.running = now, true
+	l.began, l.running, l.swept, l.gaveWay = now, true, false, time.Time{}
+	l.arrived.Store(now.Add(turn).UnixNano()) // it is not open yet
 	l.resize()
 	ctx, cancel := context.WithCancel(ctx)
 	l.cancel = cancel
@@ -249,13 +265,16 @@ func (l *lane) open(ctx context.Context) error {
 	if e != nil {
 		e.forgetHead()
 	}
-	return l.d.opts.OpenLane(ctx, l.name, ordered)
+	err := l.d.opts.OpenLane(ctx, l.name, ordered)
+	l.arrived.Store(time.Now().UnixNano())
+	return err
 }
 
 // handle takes a message off the wire. It never blocks, and is called without
 // lanes.mu.
 func (l *lane) handle(m *intake.Message) {
 	now := time.Now()
+	l.arrived.Store(now.UnixNano())
 	if m.Pending > 0 {
 		l.fellBehind(now)
 	}

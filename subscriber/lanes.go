@@ -22,6 +22,9 @@ const (
 	maxActive = 128
 	// turn is how long a lane is pulled, at least, while others wait for theirs.
 	turn = 2 * time.Second
+	// quiet is how long nothing comes from a lane that has nothing to give: it
+	// makes room for those that wait.
+	quiet = 150 * time.Millisecond
 	// restAfter is how long a lane that holds nothing is pulled nevertheless.
 	restAfter = 10 * time.Second
 	// calmFor is how long an endpoint must keep up before it returns to the fast
@@ -232,7 +235,7 @@ func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 		case lane.active():
 			lane.resize()
 			active = append(active, lane)
-		case is && lane.count > 0 && !lane.running:
+		case is && lane.waits():
 			ready = append(ready, lane)
 		}
 	}
@@ -241,13 +244,13 @@ func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 	slices.SortFunc(ready, byTurn)
 	for len(ready) > 0 && ctx.Err() == nil {
 		if len(active) >= maxActive {
-			// The one that had the longest turn makes room.
-			if longest := active[0]; now.Sub(longest.began) < turn && longest.count > 0 {
-				next = earlier(next, longest.began.Add(turn))
+			i := makesRoom(active, now)
+			if i < 0 {
+				next = earlier(next, now.Add(quiet/2))
 				break
 			}
-			active[0].halt()
-			active = active[1:]
+			active[i].halt()
+			active = slices.Delete(active, i, i+1)
 		}
 		ready[0].pull(ctx, now)
 		active = append(active, ready[0])
@@ -258,6 +261,22 @@ func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 		return 0
 	}
 	return max(next.Sub(now), 10*time.Millisecond)
+}
+
+// makesRoom returns which of the lanes, the one that was pulled the longest in
+// front, makes room for another one: one from which nothing comes, or else that
+// one if its turn is over; negative: none.
+func makesRoom(active []*lane, now time.Time) int {
+	for i, lane := range active {
+		if lane.spent(now) {
+			lane.gaveWay = now
+			return i
+		}
+	}
+	if now.Sub(active[0].began) >= turn {
+		return 0
+	}
+	return -1
 }
 
 // earlier is the earlier of two times; zero is none.

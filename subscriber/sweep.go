@@ -47,7 +47,8 @@ func (l *lanes) sweep(ctx context.Context) {
 // truncate removes from the stream what of a lane is settled.
 func (l *lanes) truncate(ctx context.Context, lane *lane) {
 	l.mu.Lock()
-	due := lane.count > 0 && lane.active()
+	active, gaveWay := lane.active(), lane.gaveWay
+	due := lane.count > 0 && (active || !lane.swept && !lane.began.IsZero())
 	l.mu.Unlock()
 	if !due {
 		return
@@ -61,8 +62,25 @@ func (l *lanes) truncate(ctx context.Context, lane *lane) {
 	if err == nil {
 		err = l.purge(ctx, lane, info.AckFloor.Stream)
 	}
+	if err == nil && !active {
+		l.mu.Lock()
+		lane.sweptOnce(gaveWay)
+		l.mu.Unlock()
+	}
 	if err != nil && ctx.Err() == nil {
 		l.d.sampled.Warn("cannot remove settled deliveries from a lane", zap.String("endpoint", lane.name), zap.Error(err))
+	}
+}
+
+// sweptOnce notes that what was settled is removed from a lane that gave way at
+// some time.
+func (l *lane) sweptOnce(gaveWay time.Time) {
+	if l.active() || !l.gaveWay.Equal(gaveWay) {
+		return // it was pulled meanwhile
+	}
+	l.swept = true
+	if !gaveWay.IsZero() && !l.hinted.After(gaveWay) {
+		l.count = 0 // until the stream says otherwise
 	}
 }
 
