@@ -92,6 +92,7 @@ type Dispatcher struct {
 	egress    Egress
 	endpoints atomic.Pointer[map[string]*endpoint]
 	slots     *slots
+	conns     *idleLimit
 	paused    map[string]Pause // guarded by applying
 	pauses    *pauseWatch
 	removals  *removals
@@ -136,6 +137,7 @@ func New(o Options) (*Dispatcher, error) {
 		random:  rand.Float64,
 		egress:  o.Egress,
 		slots:   newSlots(maxAttempts),
+		conns:   &idleLimit{max: maxIdle},
 		paused:  make(map[string]Pause),
 		idle:    make(chan *delivery),
 	}
@@ -170,7 +172,7 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 		if old := before[settings.Name]; old != nil && sameEgress && reflect.DeepEqual(old.settings().Endpoint, settings) {
 			continue
 		}
-		t, err := newTarget(settings, egress, d.opts.Refuse, d.opts.Version)
+		t, err := newTarget(settings, egress, d.opts.Refuse, d.opts.Version, d.conns)
 		if err != nil {
 			return err
 		}

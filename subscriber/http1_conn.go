@@ -4,12 +4,44 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// idleTimeout is how long a connection is kept that nobody uses.
-const idleTimeout = 90 * time.Second
+const (
+	// idleTimeout is how long a connection is kept that nobody uses.
+	idleTimeout = 90 * time.Second
+	// maxIdle bounds the connections that the process keeps and nobody uses: a
+	// file descriptor is one each, and ten thousand endpoints would have the most
+	// of them at the worst moment, when all are in trouble.
+	maxIdle = 4096
+)
+
+// idleLimit bounds the idle connections of all endpoints together.
+type idleLimit struct {
+	max  int64
+	kept atomic.Int64
+}
+
+// add counts n more, or, below zero, fewer.
+func (l *idleLimit) add(n int) {
+	if l != nil {
+		l.kept.Add(int64(n))
+	}
+}
+
+// full reports whether no more are kept.
+func (l *idleLimit) full() bool { return l != nil && l.kept.Load() >= l.max }
+
+// timeout is how long a connection may be idle: as long as usual while there is
+// plenty of room, and much less when it becomes scarce.
+func (l *idleLimit) timeout(usual time.Duration) time.Duration {
+	if l == nil || l.kept.Load() < l.max/2 {
+		return usual
+	}
+	return usual / 16
+}
 
 // conn is a connection that speaks HTTP/1.1.
 type conn struct {
@@ -76,6 +108,7 @@ func (c *conn) usable() bool {
 type idleConns struct {
 	max     int
 	timeout time.Duration
+	limit   *idleLimit // nil: none
 
 	mu      sync.Mutex
 	conns   []*conn     // by the time since which they are idle, the oldest first
@@ -106,6 +139,7 @@ func (p *idleConns) pop() *conn {
 	c := p.conns[last]
 	p.conns[last] = nil
 	p.conns = p.conns[:last]
+	p.limit.add(-1)
 	return c
 }
 
@@ -119,16 +153,17 @@ func (p *idleConns) put(c *conn) {
 func (p *idleConns) keep(c *conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || len(p.conns) >= p.max {
+	if p.closed || len(p.conns) >= p.max || p.limit.full() {
 		return false
 	}
+	p.limit.add(1)
 	c.idleSince = time.Now()
 	p.conns = append(p.conns, c)
 	switch {
 	case p.timer == nil:
-		p.timer = time.AfterFunc(p.timeout, p.expire)
+		p.timer = time.AfterFunc(p.limit.timeout(p.timeout), p.expire)
 	case !p.running:
-		p.timer.Reset(p.timeout)
+		p.timer.Reset(p.limit.timeout(p.timeout))
 	}
 	p.running = true
 	return true
@@ -137,8 +172,8 @@ func (p *idleConns) keep(c *conn) bool {
 // expire closes what has been idle for too long, and comes again for the rest.
 func (p *idleConns) expire() {
 	p.mu.Lock()
-	now, n := time.Now(), 0
-	for n < len(p.conns) && now.Sub(p.conns[n].idleSince) >= p.timeout {
+	now, n, timeout := time.Now(), 0, p.limit.timeout(p.timeout)
+	for n < len(p.conns) && now.Sub(p.conns[n].idleSince) >= timeout {
 		n++
 	}
 	old := append([]*conn(nil), p.conns[:n]...)
@@ -146,8 +181,9 @@ func (p *idleConns) expire() {
 	clear(p.conns[kept:])
 	p.conns = p.conns[:kept]
 	if p.running = kept > 0; p.running {
-		p.timer.Reset(p.timeout - now.Sub(p.conns[0].idleSince))
+		p.timer.Reset(timeout - now.Sub(p.conns[0].idleSince))
 	}
+	p.limit.add(-n)
 	p.mu.Unlock()
 	closeAll(old)
 }
@@ -158,6 +194,7 @@ func (p *idleConns) close() {
 	p.mu.Lock()
 	old := p.conns
 	p.conns, p.closed = nil, true
+	p.limit.add(-len(old))
 	if p.timer != nil {
 		p.timer.Stop()
 	}

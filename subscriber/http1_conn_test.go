@@ -126,3 +126,38 @@ func TestIdleConnsConcurrently(t *testing.T) {
 	users.Wait()
 	p.close()
 }
+
+// Endpoints together keep no more than the process may, and for less time as
+// there come to be many.
+func TestIdleConnsOfAllEndpointsAreLimited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limit := &idleLimit{max: 4}
+		pools := []*idleConns{{max: 9, timeout: 90 * time.Second, limit: limit}, {max: 9, timeout: 90 * time.Second, limit: limit}}
+		closed := make([]func() bool, 6)
+		for i := range closed {
+			var c *conn
+			c, closed[i] = idleConn(t)
+			pools[i%2].put(c)
+		}
+		for i, closed := range closed {
+			if got, want := closed(), i >= 4; got != want {
+				t.Errorf("connection %d of 4 that are kept: closed %v", i+1, got)
+			}
+		}
+		time.Sleep(90 * time.Second) //nolint:forbidigo // synctest
+		synctest.Wait()
+		if n := limit.kept.Load(); n != 0 {
+			t.Errorf("%d are kept", n)
+		}
+		c, _ := idleConn(t)
+		pools[0].put(c)
+		if pools[0].take() != c || limit.kept.Load() != 0 {
+			t.Errorf("%d are kept after one was taken", limit.kept.Load())
+		}
+		pools[1].put(c)
+		if pools[1].close(); limit.kept.Load() != 0 {
+			t.Errorf("%d are kept after all were closed", limit.kept.Load())
+		}
+	})
+}

@@ -22,8 +22,8 @@ type target struct {
 	signer    *webhook.Signer
 }
 
-// newTarget fails when a secret cannot be used.
-func newTarget(settings Endpoint, egress Egress, refuse []netip.AddrPort, version string) (*target, error) {
+// newTarget fails when a secret cannot be used. idle is as in [newClient].
+func newTarget(settings Endpoint, egress Egress, refuse []netip.AddrPort, version string, idle *idleLimit) (*target, error) {
 	secrets := make([]string, len(settings.Secrets))
 	for i, s := range settings.Secrets {
 		secrets[i] = s.Reveal()
@@ -36,7 +36,7 @@ func newTarget(settings Endpoint, egress Egress, refuse []netip.AddrPort, versio
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", settings.Name, err)
 	}
-	client, closeIdle := newClient(settings.MaxInFlight, egress, refuse)
+	client, closeIdle := newClient(settings.MaxInFlight, egress, refuse, idle)
 	return &target{
 		Endpoint:  settings,
 		client:    client,

@@ -40,13 +40,15 @@ const (
 // retry is an immediate one when a connection that was kept alive turns out to
 // be dead before any byte of the response; everything longer is a schedule.
 //
-// closeIdle closes the connections that nobody uses.
-func newClient(slots int, egress Egress, refuse []netip.AddrPort) (client *retryablehttp.Client, closeIdle func()) {
+// closeIdle closes the connections that nobody uses, of which idle limits the
+// number over all endpoints; nil: it does not.
+func newClient(slots int, egress Egress, refuse []netip.AddrPort, idle *idleLimit) (client *retryablehttp.Client, closeIdle func()) {
 	t := newTransport(slots, &net.Dialer{
 		Timeout:   dialTimeout,
 		KeepAlive: 30 * time.Second,
 		Control:   egress.Control(refuse...),
 	})
+	t.idle.limit = idle
 	return &retryablehttp.Client{
 		HTTPClient: &http.Client{
 			Transport:     t,
