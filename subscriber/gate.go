@@ -142,6 +142,14 @@ func (g *gate) release(p permit, now time.Time) {
 	g.circuit.end(p)
 }
 
+// calm hears that nothing waits for the endpoint. A circuit that has been
+// half-open for so long closes: there is too little to send to prove more.
+func (g *gate) calm(now time.Time, least time.Duration) {
+	if g.circuit.state == circuitHalfOpen && now.Sub(g.circuit.since) >= least {
+		g.circuit.close(now)
+	}
+}
+
 // barred reports whether something other than its slots limits the endpoint, so
 // that the shared fast lane must not serve it.
 func (g *gate) barred(now time.Time) bool {

@@ -339,3 +339,36 @@ func BenchmarkGate(b *testing.B) {
 		})
 	}
 }
+
+// An endpoint that is back, but gets little, does not stay half-open for ever.
+func TestGateClosesWhenNothingWaits(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000, 0)
+	ep := DefaultEndpoint()
+	ep.Circuit = Circuit{Failures: 1, Probe: time.Second, MaxProbe: time.Minute}
+	g := newGate(&ep)
+	attempt := func(class Class) {
+		p, ok, _ := g.admit(now, 0)
+		if !ok {
+			t.Fatal("not admitted")
+		}
+		g.done(now, p, Result{Class: class, Status: 500}, false)
+	}
+	attempt(Class5xx)
+	g.calm(now, 0)
+	if !g.barred(now) {
+		t.Fatal("an open circuit closed")
+	}
+	now = now.Add(time.Second)
+	attempt(Class2xx)
+	now = now.Add(2 * time.Second)
+	g.calm(now, 3*time.Second)
+	if !g.barred(now) {
+		t.Error("it closed too soon")
+	}
+	now = now.Add(time.Second)
+	g.calm(now, 3*time.Second)
+	if g.barred(now) {
+		t.Error("it is half-open still")
+	}
+}

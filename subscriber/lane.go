@@ -165,7 +165,11 @@ func (e *endpoint) join(now time.Time) []*delivery {
 func (e *endpoint) rejoin(now time.Time, calm time.Duration) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.target.Ordered || e.moving > 0 || len(e.queue) > 0 || now.Sub(e.lanedSince) < calm || e.gate.barred(now) {
+	if e.target.Ordered || e.moving > 0 || len(e.queue) > 0 || now.Sub(e.lanedSince) < calm {
+		return false
+	}
+	e.gate.calm(now, calm)
+	if e.gate.barred(now) {
 		return false
 	}
 	e.laned.Store(false)

@@ -153,6 +153,12 @@ func (l *lanes) poll(ctx context.Context) {
 			delete(l.byName, name)
 		}
 	}
+	for name, e := range *l.d.endpoints.Load() {
+		// Nothing was ever in its lane, so that no review sees it.
+		if e.laned.Load() && l.byName[name] == nil && e.rejoin(asked, calmFor) {
+			l.d.log.Info("endpoint is back in the fast lane", zap.String("endpoint", name))
+		}
+	}
 	l.d.metrics.lanesHolding.Set(holding)
 	l.d.metrics.lanesPending.Set(pending)
 	l.d.countStates()
