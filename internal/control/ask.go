@@ -14,16 +14,16 @@ import (
 // requestTimeout bounds an answer of JetStream's API.
 const requestTimeout = 10 * time.Second
 
-// ask makes a request to JetStream's API whose answer nats.go keeps to itself in
-// part. The error is a *[jetstream.APIError] if the server refused.
-func ask(ctx context.Context, nc *nats.Conn, request, stream string, question, answer any) error {
+// ask makes a request about an entity, a stream as a rule, to JetStream's API
+// whose answer nats.go keeps to itself in part. The error is a *[jetstream.APIError] if the server refused.
+func ask(ctx context.Context, nc *nats.Conn, request, entity string, question, answer any) error {
 	body, err := json.Marshal(question)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	m, err := nc.RequestWithContext(ctx, "$JS.API."+request+"."+stream, body)
+	m, err := nc.RequestWithContext(ctx, "$JS.API."+request+"."+entity, body)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,10 @@
 package control
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +18,7 @@ import (
 
 // Backlog is what NATS holds for an endpoint.
 type Backlog struct {
-	Waiting     uint64    // in the endpoint's own lane
+	Waiting     uint64    // in the endpoint's own lane, not settled
 	Oldest      time.Time // when the event of the first of those was accepted; zero: there is none
 	Retries     uint64    // waiting for the time of their next attempt, or for that attempt
 	DeadLetters uint64
@@ -33,9 +31,6 @@ const (
 	// The server takes some 40 µs for each, and 0.2 ms to count those of one
 	// endpoint.
 	listedSchedules = 20_000
-	// oldestLanes bounds for how many lanes the oldest delivery is looked up,
-	// which takes a request each.
-	oldestLanes = 1000
 	// pastTheEnd is an offset at which the server lists no subjects.
 	pastTheEnd = 1 << 30
 )
@@ -49,14 +44,15 @@ func BacklogOf(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint st
 		b.count(ctx, nc, names.RetriesStream(), names.DueSubject(endpoint), retries),
 		b.count(ctx, nc, names.DeadLettersStream(), names.DeadLetterSubject(endpoint), deadLetters),
 		b.countSchedules(ctx, nc, names, endpoint),
-		b.findOldest(ctx, nc, names),
+		b.askLanes(ctx, nc, names),
 	)
 	return b.found[endpoint], err
 }
 
 // Backlogs returns the backlog of every endpoint that has one. Where very many
 // retries wait, those of endpoints that are not known are left out if nothing
-// else waits for them; of very many lanes, only the longest say what is oldest.
+// else waits for them; of very many lanes, only the longest say what is oldest, and
+// the others count what is settled but not removed yet as waiting.
 func Backlogs(ctx context.Context, nc *nats.Conn, names wire.Names, known []string) (map[string]Backlog, error) {
 	b := &backlogs{found: make(map[string]Backlog)}
 	err := errors.Join(
@@ -64,7 +60,7 @@ func Backlogs(ctx context.Context, nc *nats.Conn, names wire.Names, known []stri
 		b.count(ctx, nc, names.RetriesStream(), names.DueSubject("*"), retries),
 		b.count(ctx, nc, names.DeadLettersStream(), names.DeadLetterSubject("*"), deadLetters),
 		b.countAllSchedules(ctx, nc, names, known),
-		b.findOldest(ctx, nc, names),
+		b.askLanes(ctx, nc, names),
 	)
 	return b.found, err
 }
@@ -138,24 +134,6 @@ func (b *backlogs) countAllSchedules(ctx context.Context, nc *nats.Conn, names w
 	return group.Wait()
 }
 
-// findOldest reads the first delivery of the longest lanes.
-func (b *backlogs) findOldest(ctx context.Context, nc *nats.Conn, names wire.Names) error {
-	found := b.snapshot()
-	lanes := slices.Collect(maps.Keys(found))
-	lanes = slices.DeleteFunc(lanes, func(endpoint string) bool { return found[endpoint].Waiting == 0 })
-	slices.SortFunc(lanes, func(x, y string) int { return cmp.Compare(found[y].Waiting, found[x].Waiting) })
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(requests)
-	for _, endpoint := range lanes[:min(len(lanes), oldestLanes)] {
-		group.Go(func() error {
-			oldest, err := firstAccepted(ctx, nc, names.LanesStream(), names.LaneSubject(endpoint))
-			b.update(endpoint, func(of *Backlog) { of.Oldest = oldest })
-			return err
-		})
-	}
-	return group.Wait()
-}
-
 // snapshot copies what was found so far.
 func (b *backlogs) snapshot() map[string]Backlog {
 	b.mu.Lock()
@@ -183,34 +161,6 @@ func subjects(ctx context.Context, nc *nats.Conn, stream, filter string, offset 
 		return subjectsPage{}, fmt.Errorf("asking for the state of the stream %s: %w", stream, err)
 	}
 	return page, nil
-}
-
-// firstAccepted returns when the event of the first message on a subject was
-// accepted; the zero time if there is no message any more.
-func firstAccepted(ctx context.Context, nc *nats.Conn, stream, subject string) (time.Time, error) {
-	question := struct {
-		Seq     uint64 `json:"seq"`
-		Subject string `json:"next_by_subj"`
-	}{1, subject}
-	var found struct {
-		Message struct {
-			Header []byte    `json:"hdrs"`
-			Time   time.Time `json:"time"`
-		} `json:"message"`
-	}
-	err := ask(ctx, nc, "STREAM.MSG.GET", stream, question, &found)
-	switch {
-	case isCode(err, jetstream.JSErrCodeMessageNotFound):
-		return time.Time{}, nil
-	case err != nil:
-		return time.Time{}, fmt.Errorf("reading the first message on %s in the stream %s: %w", subject, stream, err)
-	}
-	if header, err := nats.DecodeHeadersMsg(found.Message.Header); err == nil {
-		if accepted, err := time.Parse(time.RFC3339Nano, header.Get(wire.HeaderAccepted)); err == nil {
-			return accepted, nil
-		}
-	}
-	return found.Message.Time, nil // not one of ours
 }
 
 // endpointOf is the third token of a subject, see [wire.Names].

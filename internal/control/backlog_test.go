@@ -2,6 +2,8 @@ package control
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,12 +27,19 @@ func fill(t *testing.T, srv *natstest.Server, subjects map[string]int) {
 		}
 	}
 	for subject, n := range subjects {
-		for i := range n {
-			accepted := time.Date(2026, 3, 1, 12, i, 0, 0, time.UTC)
-			header := nats.Header{wire.HeaderAccepted: {accepted.Format(time.RFC3339Nano)}}
-			if _, err := srv.JetStream().PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: header}); err != nil {
-				t.Fatal(err)
-			}
+		publish(t, srv, subject, n)
+	}
+}
+
+// publish puts n messages on a subject, of events that were accepted a minute
+// after each other.
+func publish(t *testing.T, srv *natstest.Server, subject string, n int) {
+	t.Helper()
+	for i := range n {
+		accepted := time.Date(2026, 3, 1, 12, i, 0, 0, time.UTC)
+		header := nats.Header{wire.HeaderAccepted: {accepted.Format(time.RFC3339Nano)}}
+		if _, err := srv.JetStream().PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: header}); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -69,6 +78,58 @@ func TestBacklogs(t *testing.T) {
 	}
 	if one, err := BacklogOf(t.Context(), srv.Conn(), names, "c"); err != nil || one != (Backlog{}) {
 		t.Errorf("BacklogOf(c) = %+v, %v, want none", one, err)
+	}
+}
+
+// What is settled but still stored does not wait.
+func TestBacklogOfSettled(t *testing.T) {
+	t.Parallel()
+	minute := func(m int) time.Time { return time.Date(2026, 3, 1, 12, m, 0, 0, time.UTC) }
+	for _, tt := range []struct {
+		name    string
+		fetched int
+		acked   []int // of those that were fetched
+		want    Backlog
+	}{
+		{"nothing handed out", 0, nil, Backlog{Waiting: 5, Oldest: minute(0)}},
+		{"one in other hands", 1, nil, Backlog{Waiting: 5, Oldest: minute(0)}},
+		{"three settled", 3, []int{0, 1, 2}, Backlog{Waiting: 2, Oldest: minute(3)}},
+		{"three settled, one in other hands", 4, []int{0, 1, 2}, Backlog{Waiting: 2, Oldest: minute(3)}},
+		{"settled around one", 4, []int{0, 2, 3}, Backlog{Waiting: 2, Oldest: minute(1)}},
+		{"all settled", 5, []int{0, 1, 2, 3, 4}, Backlog{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			srv := natstest.Start(t, natstest.Options{})
+			// Messages of another lane before, so that the sequences of the stream and
+			// of the consumer differ.
+			fill(t, srv, map[string]int{names.LaneSubject("b"): 2})
+			publish(t, srv, names.LaneSubject("a"), 5)
+			consumer, err := srv.JetStream().CreateConsumer(t.Context(), names.LanesStream(), jetstream.ConsumerConfig{
+				Durable: names.LaneConsumer("a"), FilterSubject: names.LaneSubject("a"), AckPolicy: jetstream.AckExplicitPolicy,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range tt.fetched {
+				m, err := consumer.Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if slices.Contains(tt.acked, i) {
+					if err := m.DoubleAck(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			want := map[string]Backlog{"a": tt.want, "b": {Waiting: 2, Oldest: minute(0)}}
+			if got, err := Backlogs(t.Context(), srv.Conn(), names, nil); err != nil || !maps.Equal(got, want) {
+				t.Errorf("Backlogs() = %+v, %v, want %+v", got, err, want)
+			}
+			if got, err := BacklogOf(t.Context(), srv.Conn(), names, "a"); err != nil || got != tt.want {
+				t.Errorf("BacklogOf(a) = %+v, %v, want %+v", got, err, tt.want)
+			}
+		})
 	}
 }
 
