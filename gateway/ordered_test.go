@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"strings"
 	"testing"
 	"time"
 
@@ -267,7 +268,7 @@ func TestOrderedBlock(t *testing.T) {
 			p = pauses["a"]
 			return err == nil && p.Blocked != "" && w.head("a").Stands && len(w.hook.all()) >= requests
 		})
-		if n := len(w.hook.all()); n != requests || p.By != "fanjet" {
+		if n := len(w.hook.all()); n != requests || p.By != "fanjet" || !strings.HasSuffix(p.Reason, " failed 3 times: status 500") {
 			t.Errorf("%d requests, want %d; pause %+v", n, requests, p)
 		}
 		return p

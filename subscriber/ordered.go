@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -207,6 +208,15 @@ func headOf(env *wire.Envelope, next time.Time) head {
 	}
 }
 
+// failure says how the latest attempt failed. The error is empty when there was
+// an answer.
+func (h head) failure() string {
+	if h.Error != "" {
+		return h.Error
+	}
+	return "status " + strconv.Itoa(h.Status)
+}
+
 // remember stores what is known about the line's first delivery. When that
 // fails it is known here only, and a crash may repeat an attempt.
 func (d *Dispatcher) remember(ctx context.Context, dl *delivery, h head) {
@@ -229,7 +239,7 @@ func (d *Dispatcher) remember(ctx context.Context, dl *delivery, h head) {
 func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope, h head) {
 	p := Pause{
 		Since: time.Now().UTC(), By: pausedByUs, Blocked: env.Key,
-		Reason: fmt.Sprintf("the first delivery of the line, of event %s, failed %s: %s", env.EventID, plural(h.Attempts, "time"), env.LastError),
+		Reason: fmt.Sprintf("the first delivery of the line, of event %s, failed %s: %s", env.EventID, plural(h.Attempts, "time"), h.failure()),
 	}
 	dl.ep.pause(&p, time.Now())
 	d.settling.Go(func() {

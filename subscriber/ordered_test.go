@@ -1,0 +1,27 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"fanjet/internal/wire"
+)
+
+// What is stored of a line's first delivery says how its latest attempt failed,
+// whether there was an answer or none.
+func TestOrderedHeadFailure(t *testing.T) {
+	t.Parallel()
+	for want, r := range map[string]Result{
+		"status 500":                         {Class: Class5xx, Status: 500},
+		"timeout: context deadline exceeded": {Class: ClassTimeout, Err: context.DeadlineExceeded},
+		"connect: refused":                   {Class: ClassConnect, Err: errors.New("refused")},
+	} {
+		var env wire.Envelope
+		note(&env, r)
+		if got := headOf(&env, time.Time{}).failure(); got != want {
+			t.Errorf("failure() of %+v = %q, want %q", r, got, want)
+		}
+	}
+}
