@@ -183,22 +183,29 @@ func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 // work runs the parts: publishers, matchers, the dispatcher, and what watches
 // over them.
 func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, state jetstream.KeyValue) error {
+	options := publish.Options{
+		Conn: nc, Log: g.log.Named("publish"),
+		Unsynced: g.server != nil && g.config.NATS.Embedded.SyncInterval > 0,
+	}
 	publisher := func(stream string, failWhenFull bool) *publish.Publisher {
-		return publish.New(publish.Options{Conn: nc, Stream: stream, Log: g.log.Named("publish"), FailWhenFull: failWhenFull})
+		o := options
+		o.Stream, o.FailWhenFull = stream, failWhenFull
+		return publish.New(o)
 	}
 	deliveries := publisher(g.names.DeliveriesStream(), false)
 	defer deliveries.Close()
 	// Of the lanes there are three: the dispatcher must never wait for a queue
 	// that the matchers fill, and what must stay in order waits when the stream
 	// is full.
-	moves := publish.New(publish.Options{
-		Conn: nc, Stream: g.names.LanesStream(), Log: g.log.Named("publish"), FailWhenFull: true,
-		MaxQueue: 16_384, MaxQueueBytes: 256 << 20, // more than its windows
-	})
+	wide, ordered := options, options
+	wide.Stream, wide.FailWhenFull = g.names.LanesStream(), true
+	wide.MaxQueue, wide.MaxQueueBytes = 16_384, 256<<20 // more than its windows
+	ordered.Stream, ordered.InOrder = g.names.LanesStream(), true
+	moves := publish.New(wide)
 	defer moves.Close()
 	routes := &laneRoutes{
 		publisher: publisher(g.names.LanesStream(), true),
-		inOrder:   publish.New(publish.Options{Conn: nc, Stream: g.names.LanesStream(), Log: g.log.Named("publish"), InOrder: true}),
+		inOrder:   publish.New(ordered),
 	}
 	defer routes.publisher.Close()
 	defer routes.inOrder.Close()

@@ -17,61 +17,77 @@ import (
 type pace struct {
 	single cost // one message, alone
 	each   cost // a message more, pipelined
-	batch  cost // a batch, beyond its messages
-	member cost // a message of a batch
+	batch  cost // a batch of stockSize messages, beyond one message
 
-	choices int // since both ways are known
+	choices  int  // since both ways are known
+	unsynced bool // it is known what is less
 }
 
-// What is assumed before it is known: a disk that is synced.
 const (
+	// What is assumed before it is known: a disk that is synced.
 	usualSingle = 400 * time.Microsecond
 	usualEach   = 300 * time.Microsecond
-	usualBatch  = 3500 * time.Microsecond
-	usualMember = 40 * time.Microsecond
-)
 
-const (
-	// smallSingles is how many messages are pipelined while it is only tried how
-	// long that takes: a disk may be slow to sync.
+	// Time that a batch takes by itself, and more for each message, on a machine
+	// that is not busy. Others differ by a factor, which is what is learned.
+	batchItself = 3500 * time.Microsecond
+	batchEach   = 40 * time.Microsecond
+	stockSize   = 1000
+
+	// preference is how much sooner a batch must be done, in percent: writing
+	// twice is work for the processors, even where nobody waits for it.
+	preference = 150
+
+	// smallSingles is how many messages are pipelined when nothing is known: a disk
+	// may be slow to sync. From then on a trial may take tryTime.
 	smallSingles = 32
+	tryTime      = 50 * time.Millisecond
 	// fewSingles tell more about the first message than about each.
 	fewSingles = 8
-	// largeBatch is the size from which a batch tells more about its messages
-	// than about itself.
-	largeBatch = 256
 	// tryFirst is how often each way is tried before one is chosen.
 	tryFirst = 3
 	// tryEvery is after how many choices the other way is tried.
 	tryEvery = 64
 )
 
+// tryEarly are choices at which it is tried too: a gateway that starts is busy
+// with other things, and measures little but that.
+var tryEarly = [...]int{4, 8, 16, 32}
+
 // choose says how many of n messages go next, and whether as an atomic batch or
 // as single messages.
 func (p *pace) choose(n int, inOrder bool) (count int, batch bool) {
-	if n == 1 {
-		return 1, false
+	if n == 1 || p.unsynced && !inOrder {
+		return n, false
 	}
-	asBatch := p.batch.or(usualBatch) + time.Duration(n)*p.member.or(usualMember)
+	asBatch := p.single.or(usualSingle) + scale(p.batch.or(stock(stockSize)), stockSize, n)
 	if inOrder { // singles would go one after the other
 		return n, n > smallSingles || asBatch < time.Duration(n)*p.single.or(usualSingle)
 	}
-	batch = asBatch < p.single.or(usualSingle)+time.Duration(n-1)*p.each.or(usualEach)
+	asSingles := p.single.or(usualSingle) + time.Duration(n-1)*p.each.or(usualEach)
+	batch = asBatch*preference/100 < asSingles
 	if n < smallSingles {
 		return n, batch
 	}
 	// Here a choice makes a difference, and something can be learned.
-	singles, batches := p.each.seen, p.batch.seen+p.member.seen
-	try := singles < tryFirst || batches < tryFirst
-	if try {
-		batch = batches < singles
-	} else if p.choices++; p.choices%tryEvery == 0 {
-		try, batch = true, !batch
+	trial := p.each.seen < tryFirst || p.batch.seen < tryFirst
+	if trial {
+		batch = p.batch.seen < p.each.seen
+	} else if p.choices++; p.choices%tryEvery == 0 || slices.Contains(tryEarly[:], p.choices) {
+		trial, batch = true, !batch
 	}
-	if try && !batch {
-		n = smallSingles
+	if trial && !batch {
+		n = min(n, max(smallSingles, int(tryTime/p.each.or(tryTime))))
 	}
 	return n, batch
+}
+
+// stock is what a batch of n messages takes on a machine that is not busy.
+func stock(n int) time.Duration { return batchItself + time.Duration(n)*batchEach }
+
+// scale makes the time of a batch that of one of another size.
+func scale(took time.Duration, from, to int) time.Duration {
+	return time.Duration(float64(took) * float64(stock(to)) / float64(stock(from)))
 }
 
 // observeSingles learns from n single messages that were all stored.
@@ -86,11 +102,7 @@ func (p *pace) observeSingles(n int, took time.Duration) {
 
 // observeBatch learns from a batch of n messages that was stored.
 func (p *pace) observeBatch(n int, took time.Duration) {
-	if n < largeBatch {
-		p.batch.add(took - time.Duration(n)*p.member.or(usualMember))
-		return
-	}
-	p.member.add((took - p.batch.or(usualBatch)) / time.Duration(n))
+	p.batch.add(scale(took-p.single.or(usualSingle), n, stockSize))
 }
 
 // cost is how long something takes: the least of the latest measurements, as

@@ -40,7 +40,7 @@ func (s server) publish(p *pace, n, rounds int, inOrder bool) {
 
 // prefers says how n messages go when neither way is only tried.
 func (p pace) prefers(n int, inOrder bool) (count int, batch bool) {
-	p.choices = 0
+	p.choices = tryEvery
 	return p.choose(n, inOrder)
 }
 
@@ -101,12 +101,25 @@ func TestPaceBeginsCarefully(t *testing.T) {
 		} else {
 			p.observeSingles(count, unsynced.singles(count))
 		}
-		if batch != (i%2 == 1) || !batch && count != smallSingles {
+		if batch != (i%2 == 1) || i == 0 && count != smallSingles {
 			t.Errorf("choice %d: %d messages, batch is %v", i, count, batch)
 		}
 	}
 	if count, batch := p.choose(1000, false); batch || count != 1000 {
 		t.Errorf("then %d messages, batch is %v", count, batch)
+	}
+}
+
+func TestPaceOfAServerThatIsKnown(t *testing.T) {
+	t.Parallel()
+	p := pace{unsynced: true}
+	for i := range 3 * tryEvery {
+		if count, batch := p.choose(1000, false); count != 1000 || batch {
+			t.Fatalf("choice %d: %d messages, batch is %v", i, count, batch)
+		}
+	}
+	if _, batch := p.choose(1000, true); !batch {
+		t.Error("many in order go one after the other")
 	}
 }
 

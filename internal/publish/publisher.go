@@ -42,6 +42,9 @@ type Options struct {
 	// fails: one commit is in flight at a time, and what it holds is all stored, or
 	// decided, before the next. Only what JetStream refuses is left out.
 	InOrder bool
+	// Unsynced says that the server is known not to sync the disk at every write:
+	// single messages are what costs it least, and nothing has to be tried.
+	Unsynced bool
 	// FailWhenFull gives [ErrFull] to the messages that a full stream refuses,
 	// instead of holding them until there is room.
 	FailWhenFull bool
@@ -121,6 +124,7 @@ func New(o Options) *Publisher {
 		plainAck:    plainAck(o.Stream),
 		batchPrefix: nats.NewInbox()[len(nats.InboxPrefix):] + "-",
 	}
+	p.pace.unsynced = o.Unsynced
 	p.room.L = &p.mu
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	go p.run()

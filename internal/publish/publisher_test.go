@@ -78,8 +78,8 @@ func known(single, batch time.Duration) (p pace) {
 		p.single.add(single)
 		p.each.add(single)
 		p.batch.add(batch)
-		p.member.add(batch)
 	}
+	p.choices = tryEvery + 1 // the next trial is far away
 	return p
 }
 
