@@ -39,10 +39,12 @@ type lane struct {
 	left    time.Time // when the endpoint returned to the fast lane
 	missing time.Time // since when the endpoint is not in the configuration; zero: not known
 
-	behind  atomic.Int64 // when more waited in it than is held in memory, in ns
-	arrived atomic.Int64 // when its consumer was ready, or something came, in ns
-	removed atomic.Bool  // the grace time of its removed endpoint is over
-	purged  uint64       // what is below is gone; only sweep uses it
+	behind    atomic.Int64  // when more waited in it than is held in memory, in ns
+	arrived   atomic.Int64  // when its consumer was ready, or something came, in ns
+	pending   atomic.Uint64 // what the server had still to send then
+	removed   atomic.Bool   // the grace time of its removed endpoint is over
+	purged    uint64        // what is below is gone; only sweep uses it
+	truncated time.Time     // when that was last looked at; only sweep uses it
 }
 
 func newLane(d *Dispatcher, name string) *lane { return &lane{d: d, name: name} }
@@ -122,15 +124,17 @@ func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
 }
 
 // spent reports whether the lane is pulled and nothing comes: it can make room
-// for others before its turn is over.
+// for others before its turn is over. A busy server may have more for it all
+// the same.
 func (l *lane) spent(now time.Time) bool {
-	return l.in.Held() == 0 && now.Sub(later(l.began, time.Unix(0, l.arrived.Load()))) > quiet
+	return l.pending.Load() == 0 && l.in.Held() == 0 && now.Sub(later(l.began, time.Unix(0, l.arrived.Load()))) > quiet
 }
 
 // waits reports whether it is worth to pull the lane. What is known of one that
-// gave way because nothing came is old until it was swept.
-func (l *lane) waits() bool {
-	return l.count > 0 && !l.running && (l.swept || l.gaveWay.IsZero() || l.hinted.After(l.gaveWay))
+// gave way because nothing came is old until it was swept; but to sweep many
+// takes time, and it may hold something nevertheless.
+func (l *lane) waits(now time.Time) bool {
+	return l.count > 0 && !l.running && (l.swept || l.gaveWay.IsZero() || l.hinted.After(l.gaveWay) || now.Sub(l.gaveWay) > turn)
 }
 
 // review moves the endpoint to its lane, or back to the fast lane, according to
@@ -183,6 +187,7 @@ func (l *lane) pull(ctx context.Context, now time.Time) {
 	}
 	l.began, l.running, l.swept, l.gaveWay = now, true, false, time.Time{}
 	l.arrived.Store(now.Add(turn).UnixNano()) // it is not open yet
+	l.pending.Store(0)
 	l.resize()
 	ctx, cancel := context.WithCancel(ctx)
 	l.cancel = cancel
@@ -279,6 +284,7 @@ func (l *lane) open(ctx context.Context) error {
 func (l *lane) handle(m *intake.Message) {
 	now := time.Now()
 	l.arrived.Store(now.UnixNano())
+	l.pending.Store(m.Pending)
 	if m.Pending > 0 {
 		l.fellBehind(now)
 	}

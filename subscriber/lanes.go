@@ -43,9 +43,10 @@ type lanes struct {
 
 	looking chan struct{} // has room for one: something may have changed
 
-	mu     sync.Mutex
-	byName map[string]*lane
-	ended  sync.WaitGroup // lanes that are being pulled
+	mu      sync.Mutex
+	byName  map[string]*lane
+	pressed bool           // lanes that hold something wait for their turn
+	ended   sync.WaitGroup // lanes that are being pulled
 }
 
 func newLanes(d *Dispatcher) *lanes {
@@ -241,13 +242,18 @@ func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 		case lane.active():
 			lane.resize()
 			active = append(active, lane)
-		case is && lane.waits():
+		case is && lane.waits(now):
 			ready = append(ready, lane)
 		}
 	}
 	byTurn := func(a, b *lane) int { return a.began.Compare(b.began) }
 	slices.SortFunc(active, byTurn)
-	slices.SortFunc(ready, byTurn)
+	slices.SortFunc(ready, func(a, b *lane) int {
+		if a.gaveWay.IsZero() != b.gaveWay.IsZero() {
+			return a.gaveWay.Compare(b.gaveWay) // zero first: what is known to wait
+		}
+		return byTurn(a, b)
+	})
 	for len(ready) > 0 && ctx.Err() == nil {
 		if len(active) >= maxActive {
 			i := makesRoom(active, now)
@@ -262,6 +268,7 @@ func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 		active = append(active, ready[0])
 		ready = ready[1:]
 	}
+	l.pressed = len(ready) > 0 && ready[0].gaveWay.IsZero()
 	l.d.metrics.lanesActive.Set(float64(len(active)))
 	if next.IsZero() {
 		return 0

@@ -12,6 +12,9 @@ import (
 
 const (
 	sweepEvery = time.Second
+	// pressedSweep is how often a lane is truncated while others wait for their
+	// turn: a purge of one lane is work for the server all over the stream.
+	pressedSweep = 10 * time.Second
 	// laneRests is how many times, while the consumer of an empty lane rests, it
 	// is looked whether it may go.
 	laneRests = 2
@@ -32,7 +35,7 @@ func (l *lanes) sweep(ctx context.Context) {
 				if ctx.Err() != nil {
 					return
 				}
-				l.truncate(ctx, lane)
+				l.truncate(ctx, lane, now)
 			}
 			if now.Sub(retired) > l.d.opts.LaneRest/laneRests {
 				retired = now
@@ -45,14 +48,21 @@ func (l *lanes) sweep(ctx context.Context) {
 }
 
 // truncate removes from the stream what of a lane is settled.
-func (l *lanes) truncate(ctx context.Context, lane *lane) {
+func (l *lanes) truncate(ctx context.Context, lane *lane, now time.Time) {
 	l.mu.Lock()
 	active, gaveWay := lane.active(), lane.gaveWay
 	due := lane.count > 0 && (active || !lane.swept && !lane.began.IsZero())
+	if l.pressed {
+		if lane.truncated.IsZero() {
+			lane.truncated = now // a lane that is soon empty need not be truncated bit by bit
+		}
+		due = due && active && now.Sub(lane.truncated) > pressedSweep
+	}
 	l.mu.Unlock()
 	if !due {
 		return
 	}
+	lane.truncated = now
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	info, err := l.d.opts.LookLane(ctx, lane.name)
