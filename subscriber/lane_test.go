@@ -13,16 +13,16 @@ import (
 func TestLaneThatGaveWayComesAgain(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		lane lane
+		lane *lane
 		want bool
 	}{
-		"holds something":              {lane{count: 1}, true},
-		"holds nothing":                {lane{}, false},
-		"is still pulled":              {lane{count: 1, running: true}, false},
-		"gave way just now":            {lane{count: 1, gaveWay: noon.Add(-quiet)}, false},
-		"gave way, and was swept":      {lane{count: 1, gaveWay: noon.Add(-quiet), swept: true}, true},
-		"something was stored since":   {lane{count: 1, gaveWay: noon.Add(-quiet), hinted: noon}, true},
-		"gave way a turn ago, unswept": {lane{count: 1, gaveWay: noon.Add(-turn - 1)}, true},
+		"holds something":              {&lane{count: 1}, true},
+		"holds nothing":                {&lane{}, false},
+		"is still pulled":              {&lane{count: 1, running: true}, false},
+		"gave way just now":            {&lane{count: 1, gaveWay: noon.Add(-quiet)}, false},
+		"gave way, and was swept":      {&lane{count: 1, gaveWay: noon.Add(-quiet), swept: true}, true},
+		"something was stored since":   {&lane{count: 1, gaveWay: noon.Add(-quiet), hinted: noon}, true},
+		"gave way a turn ago, unswept": {&lane{count: 1, gaveWay: noon.Add(-turn - 1)}, true},
 	} {
 		if got := test.lane.waits(noon); got != test.want {
 			t.Errorf("%s: %v", name, got)
