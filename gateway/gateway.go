@@ -228,7 +228,8 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		LookLane: func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error) {
 			return lookLane(ctx, js, g.names, endpoint)
 		},
-		Retries: retries, Lanes: moves, Letters: letters, ServerTime: g.clock.now,
+		CheckLane: func(info *jetstream.ConsumerInfo, endpoint string) error { return checkLane(g.names, info, endpoint) },
+		Retries:   retries, Lanes: moves, Letters: letters, ServerTime: g.clock.now,
 		OnState: g.health.set,
 		Log:     g.log, Registerer: g.opts.Registry,
 	}

@@ -67,5 +67,10 @@ func lookLane(ctx context.Context, js jetstream.JetStream, names wire.Names, end
 		return nil, err
 	}
 	info := consumer.CachedInfo() // of just now
-	return info, checkConsumer(info, laneConsumerConfig(names, endpoint, false))
+	return info, checkLane(names, info, endpoint)
+}
+
+// checkLane reports why the ack floor of a lane's consumer cannot be trusted.
+func checkLane(names wire.Names, info *jetstream.ConsumerInfo, endpoint string) error {
+	return checkConsumer(info, laneConsumerConfig(names, endpoint, false))
 }

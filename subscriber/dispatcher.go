@@ -59,6 +59,9 @@ type Options struct {
 	// LookLane returns what that consumer is like; an error when there is none,
 	// or when its ack floor cannot be trusted.
 	LookLane func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error)
+	// CheckLane returns an error when the ack floor of such a consumer cannot be
+	// trusted.
+	CheckLane func(info *jetstream.ConsumerInfo, endpoint string) error
 	// Retries publishes to the retries stream, Lanes to that of the lanes. Lanes
 	// must fail when the stream is full, and its queue must hold whatever the two
 	// windows hold.

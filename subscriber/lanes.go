@@ -43,10 +43,9 @@ type lanes struct {
 
 	looking chan struct{} // has room for one: something may have changed
 
-	mu      sync.Mutex
-	byName  map[string]*lane
-	pressed bool           // lanes that hold something wait for their turn
-	ended   sync.WaitGroup // lanes that are being pulled
+	mu     sync.Mutex
+	byName map[string]*lane
+	ended  sync.WaitGroup // lanes that are being pulled
 }
 
 func newLanes(d *Dispatcher) *lanes {
@@ -268,7 +267,6 @@ func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 		active = append(active, ready[0])
 		ready = ready[1:]
 	}
-	l.pressed = len(ready) > 0 && ready[0].gaveWay.IsZero()
 	l.d.metrics.lanesActive.Set(float64(len(active)))
 	if next.IsZero() {
 		return 0

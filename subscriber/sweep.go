@@ -12,9 +12,9 @@ import (
 
 const (
 	sweepEvery = time.Second
-	// pressedSweep is how often a lane is truncated while others wait for their
-	// turn: a purge of one lane is work for the server all over the stream.
-	pressedSweep = 10 * time.Second
+	// longSweep is how often a long lane is truncated by itself while there are
+	// many.
+	longSweep = 10 * time.Second
 	// laneRests is how many times, while the consumer of an empty lane rests, it
 	// is looked whether it may go.
 	laneRests = 2
@@ -25,17 +25,24 @@ const (
 func (l *lanes) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var retired time.Time
+	var retired, together time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			many := l.many()
 			for _, lane := range l.all() {
 				if ctx.Err() != nil {
 					return
 				}
-				l.truncate(ctx, lane, now)
+				l.truncate(ctx, lane, now, many)
+			}
+			if many && now.Sub(together) > sweepAllEvery {
+				together = now
+				if err := l.sweepMany(ctx); err != nil && ctx.Err() == nil {
+					l.d.sampled.Warn("cannot remove settled deliveries from the lanes", zap.Error(err))
+				}
 			}
 			if now.Sub(retired) > l.d.opts.LaneRest/laneRests {
 				retired = now
@@ -47,16 +54,27 @@ func (l *lanes) sweep(ctx context.Context) {
 	}
 }
 
+// many reports whether so many lanes hold something that they are truncated
+// together.
+func (l *lanes) many() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, lane := range l.byName {
+		if lane.count > 0 {
+			n++
+		}
+	}
+	return n >= manyLanes
+}
+
 // truncate removes from the stream what of a lane is settled.
-func (l *lanes) truncate(ctx context.Context, lane *lane, now time.Time) {
+func (l *lanes) truncate(ctx context.Context, lane *lane, now time.Time, many bool) {
 	l.mu.Lock()
 	active, gaveWay := lane.active(), lane.gaveWay
 	due := lane.count > 0 && (active || !lane.swept && !lane.began.IsZero())
-	if l.pressed {
-		if lane.truncated.IsZero() {
-			lane.truncated = now // a lane that is soon empty need not be truncated bit by bit
-		}
-		due = due && active && now.Sub(lane.truncated) > pressedSweep
+	if many {
+		due = due && active && lane.count > longLane && now.Sub(lane.truncated) > longSweep
 	}
 	l.mu.Unlock()
 	if !due {
