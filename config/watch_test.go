@@ -85,7 +85,7 @@ func (w *watched) loaded(cfg *Config, err error) {
 // expect waits for a while and checks what was loaded since.
 func (w *watched) expect(after time.Duration, want ...string) {
 	w.Helper()
-	time.Sleep(after)
+	time.Sleep(after) //nolint:forbidigo // synctest
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -239,7 +239,7 @@ func TestWatchRestlessFile(t *testing.T) {
 		w := watch(t)
 		for i := range int(lookEvery+maxSettle) * 2 / int(settleFor) {
 			w.write("teams/one.yaml", endpointText("one")+"# "+fmt.Sprint(i)+"\n")
-			time.Sleep(settleFor / 2)
+			time.Sleep(settleFor / 2) //nolint:forbidigo // synctest
 			synctest.Wait()
 		}
 		w.mu.Lock()

@@ -187,7 +187,8 @@ func TestOrderedAttemptsSurviveRestarts(t *testing.T) {
 func (w *world) head(endpoint string) (h struct {
 	Attempt int
 	Stands  bool
-}) {
+},
+) {
 	w.Helper()
 	if entry, err := w.state().Get(w.Context(), "head."+endpoint); err == nil {
 		if err := json.Unmarshal(entry.Value(), &h); err != nil {

@@ -195,9 +195,9 @@ func (e *endpoint) heard(d *delivery, r Result, final bool, now time.Time) (c ch
 	d.permitUsed = true
 	c = e.gate.done(now, d.permit, r, final)
 	const weight = 0.1
-	switch {
-	case r.Class == ClassInterrupted || r.Class == ClassLocal:
-	case r.Class == Class2xx:
+	switch r.Class {
+	case ClassInterrupted, ClassLocal:
+	case Class2xx:
 		e.delivered++
 		e.success = now
 		e.latency += weight * (r.Took.Seconds() - e.latency)

@@ -50,7 +50,7 @@ subscriptions:
 	waitUntil(t, "the second endpoint gets events", func() bool { return l.count("second") > 100 })
 
 	// With a mistake everything stays as it is.
-	write(strings.Replace(version("third"), "endpoints: [third]", "endpoints: [thrid]", 1))
+	write(strings.Replace(version("third"), "endpoints: [third]", "endpoints: [thirdd]", 1))
 	waitUntil(t, "the mistake is noticed", func() bool { return p.metric("fanjet_config_reload_success") == "0" })
 	second, steadily := l.count("second"), l.count("steady")
 	waitUntil(t, "events flow as before", func() bool { return l.count("second") > second+100 && l.count("steady") > steadily+100 })
@@ -86,7 +86,7 @@ subscriptions:
 			}
 		}
 	}
-	if len(l.got["thrid"])+len(l.got["third"]) > 0 {
+	if len(l.got["thirdd"])+len(l.got["third"]) > 0 {
 		t.Error("the file with a mistake was used")
 	}
 	t.Logf("%d events; first %d, second %d, fourth %d", n, len(l.got["first"]), len(l.got["second"]), len(l.got["fourth"]))

@@ -3,6 +3,7 @@ package publish
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,8 +159,8 @@ func TestSinglesAreDecidedOneByOne(t *testing.T) {
 	for i := range answers {
 		got = append(got, receive(t, published, fmt.Sprint(i)))
 	}
-	for i := len(got) - 1; i >= 0; i-- { // in whatever order they come
-		answer(t, got[i], answers[i])
+	for i, m := range slices.Backward(got) { // in whatever order they come
+		answer(t, m, answers[i])
 	}
 	for _, i := range []int{1, 3} {
 		answer(t, receive(t, published, fmt.Sprint(i)), ackStored)
@@ -231,7 +232,7 @@ func TestCloseCompletesWhatIsInFlight(t *testing.T) {
 	enqueue(t, p, done, message(0, ""))
 	receive(t, published, "0")
 	p.Close()
-	if err := <-done; err != ErrClosed {
+	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }
