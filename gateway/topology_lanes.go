@@ -30,7 +30,7 @@ func lanesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
 		Discard:            jetstream.DiscardNew,
 		Storage:            jetstream.FileStorage,
 		Replicas:           replicas,
-		Duplicates:         duplicatesWindow,
+		Duplicates:         hopWindow,
 		MaxConsumers:       maxLanes,
 		AllowDirect:        true,
 		AllowAtomicPublish: true,

@@ -100,7 +100,7 @@ func TestTopologyFresh(t *testing.T) {
 		msgSize int32
 		window  time.Duration
 	}
-	const tenMinutes = 10 * time.Minute
+	const twoMinutes, tenMinutes = 2 * time.Minute, 10 * time.Minute
 	for _, test := range []struct {
 		name      string
 		subjects  []string
@@ -113,8 +113,9 @@ func TestTopologyFresh(t *testing.T) {
 	}{
 		{"EVENTS", []string{"events.>"}, jetstream.LimitsPolicy, jetstream.DiscardNew, limits{168 * time.Hour, -1, 1<<20 - 32<<10, tenMinutes}, false, true, true},
 		{"AUDIT", []string{"audit.*", "log.>"}, jetstream.LimitsPolicy, jetstream.DiscardNew, limits{time.Minute, 1 << 30, 1<<20 - 32<<10, time.Minute}, false, true, true},
-		{"FANJET_DELIVERIES", []string{"fanjet.deliver.*"}, jetstream.LimitsPolicy, jetstream.DiscardNew, limits{0, -1, -1, tenMinutes}, false, false, true},
-		{"FANJET_RETRIES", []string{"fanjet.retry.*.*", "fanjet.due.*"}, jetstream.WorkQueuePolicy, jetstream.DiscardOld, limits{0, -1, -1, tenMinutes}, true, false, true},
+		{"FANJET_DELIVERIES", []string{"fanjet.deliver.*"}, jetstream.LimitsPolicy, jetstream.DiscardNew, limits{0, -1, -1, twoMinutes}, false, false, true},
+		{"FANJET_RETRIES", []string{"fanjet.retry.*.*", "fanjet.due.*"}, jetstream.WorkQueuePolicy, jetstream.DiscardOld, limits{0, -1, -1, twoMinutes}, true, false, true},
+		{"FANJET_LANES", []string{"fanjet.lane.*"}, jetstream.LimitsPolicy, jetstream.DiscardNew, limits{0, -1, -1, twoMinutes}, false, true, true},
 		{"FANJET_DLQ", []string{"fanjet.dlq.*"}, jetstream.LimitsPolicy, jetstream.DiscardNew, limits{720 * time.Hour, 1 << 20, -1, tenMinutes}, false, true, true},
 	} {
 		c := f.stream(test.name).Config
