@@ -255,6 +255,11 @@ subscriptions:
 		return out
 	}
 	all, evenOnly := func(int) bool { return true }, func(n int) bool { return n%2 == 0 }
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("missing: steady %.20q, flaky %.20q", missing("steady", all), missing("flaky", evenOnly))
+		}
+	})
 	waitUntil(t, "everything has arrived", func() bool {
 		return len(missing("steady", all)) == 0 && len(missing("flaky", evenOnly)) == 0
 	})
