@@ -6,7 +6,7 @@ import "time"
 //
 //	closed ── failures in a row ──▶ open ── a probe gets through ──▶ half-open ── limit reaches the slots ──▶ closed
 //	                                 ▲  └─ probe fails: wait doubles    │
-//	                                 └──────── an attempt fails ────────┘
+//	                                 └─────── failures in a row ────────┘
 //
 // While it is open one attempt at a time goes out, the probe, and only its
 // result counts: what began before the opening may still fail as it likes. But
@@ -43,6 +43,14 @@ type cause struct {
 	probes   int    // that have failed since
 	probe    string // the last of those
 }
+
+const (
+	// halfOpenFailures is how many failed attempts in a row open a half-open
+	// circuit again, at most: an endpoint that fails now and then is not down.
+	halfOpenFailures = 5
+	// recovered is the limit at which an endpoint has shown that it is back.
+	recovered = 8
+)
 
 // halfOpenLimit is how many attempts at once are admitted after a probe got
 // through. Each success adds one, which doubles it per round trip.
@@ -109,7 +117,11 @@ func (c *circuit) succeeded(now time.Time, p permit) change {
 	case circuitOpen:
 		c.become(circuitHalfOpen, now, halfOpenLimit)
 	case circuitHalfOpen:
+		c.failures = 0
 		c.limit++
+		if c.limit >= recovered {
+			c.misses = 0 // it is back, if not at its best: a fall is a new one
+		}
 	}
 	if c.limit >= c.full {
 		c.close(now)
@@ -137,6 +149,10 @@ func (c *circuit) failed(now time.Time, p permit, r Result) change {
 		return changeOpened
 	case circuitHalfOpen:
 		if !present {
+			return 0
+		}
+		c.failures++
+		if c.failures < min(c.settings.Failures, halfOpenFailures) {
 			return 0
 		}
 		c.misses++

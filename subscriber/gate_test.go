@@ -372,3 +372,39 @@ func TestGateClosesWhenNothingWaits(t *testing.T) {
 		t.Error("it is half-open still")
 	}
 }
+
+// An endpoint that fails now and then is not down: half-open does not end with
+// a single failure.
+func TestGateStaysHalfOpenWithSingleFailures(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000, 0)
+	ep := DefaultEndpoint()
+	g := newGate(&ep)
+	attempt := func(class Class) change {
+		p, ok, _ := g.admit(now, 0)
+		if !ok {
+			t.Fatal("not admitted")
+		}
+		return g.done(now, p, Result{Class: class, Status: 500}, false)
+	}
+	for range ep.Circuit.Failures {
+		attempt(Class5xx)
+	}
+	now = now.Add(ep.Circuit.Probe)
+	attempt(Class2xx)
+	for range ep.MaxInFlight {
+		if c := attempt(Class5xx); c != 0 {
+			t.Fatalf("a single failure changed %b", c)
+		}
+		if attempt(Class2xx).has(changeClosed) {
+			for range halfOpenFailures {
+				attempt(Class5xx)
+			}
+			if _, ok, _ := g.admit(now, 0); !ok {
+				t.Error("a closed circuit opened too soon")
+			}
+			return
+		}
+	}
+	t.Error("the circuit did not close")
+}
