@@ -116,6 +116,7 @@ func (c *circuit) succeeded(now time.Time, p permit) change {
 		return 0
 	case circuitOpen:
 		c.become(circuitHalfOpen, now, halfOpenLimit)
+		c.failures = 0
 	case circuitHalfOpen:
 		c.failures = 0
 		c.limit++

@@ -181,7 +181,7 @@ func TestHalfOpenFailureOpensAgain(t *testing.T) {
 		}
 		c.pass(want * time.Second)
 		c.want("the probe", c.try(answered(200)), changeHalfOpen)
-		c.want("then", c.try(answered(404)), changeOpened)
+		c.falls(404)
 	}
 	if _, reason, since, _ := c.g.status(c.now); reason != "failed again after a probe had got through: 404" || !since.Equal(c.now) {
 		t.Errorf("%s, since %v", reason, since)
@@ -281,6 +281,15 @@ func TestProbeReleased(t *testing.T) {
 	c.want("the probe", c.try(answered(500)), changeProbeFailed)
 }
 
+// falls fails until a half-open circuit opens again.
+func (c *gateClock) falls(status int) {
+	c.t.Helper()
+	for range min(c.ep.Circuit.Failures, halfOpenFailures) - 1 {
+		c.want("a failure", c.try(answered(status)), 0)
+	}
+	c.want("the last failure", c.try(answered(status)), changeOpened)
+}
+
 // A probe that is released late is none any more.
 func TestOldProbeReleased(t *testing.T) {
 	t.Parallel()
@@ -290,7 +299,7 @@ func TestOldProbeReleased(t *testing.T) {
 	c.pass(5 * time.Second)
 	late := c.begin()
 	c.want("an old success", c.end(old, answered(200)), changeHalfOpen)
-	c.want("a failure", c.try(answered(500)), changeOpened)
+	c.falls(500)
 	c.pass(10 * time.Second)
 	probe := c.begin()
 	c.g.release(late, c.now)
