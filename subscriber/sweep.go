@@ -3,7 +3,6 @@ package subscriber
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -140,18 +139,19 @@ func (l *lanes) retire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	prefix := l.d.opts.Names.LaneConsumer("")
-	list := stream.ListConsumers(ctx)
-	for info := range list.Info() {
-		endpoint, ours := strings.CutPrefix(info.Name, prefix)
-		if !ours || !rested(info, l.d.opts.LaneRest) || l.uses(endpoint) {
+	consumers, err := l.consumers(ctx, stream)
+	if err != nil {
+		return err
+	}
+	for endpoint, info := range consumers {
+		if !rested(info, l.d.opts.LaneRest) || l.uses(endpoint) {
 			continue
 		}
 		if err := l.retireOne(ctx, stream, endpoint, info); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			return err
 		}
 	}
-	return list.Err()
+	return nil
 }
 
 // rested reports whether a consumer has nothing to do, and had nothing for so

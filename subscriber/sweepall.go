@@ -35,7 +35,11 @@ func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	consumers, err := l.consumers(ctx)
+	stream, err := l.d.opts.JetStream.Stream(ctx, names.LanesStream())
+	if err != nil {
+		return nil, err
+	}
+	consumers, err := l.consumers(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +90,7 @@ func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 	if upTo < held.State.FirstSeq || len(lanes) == 0 {
 		return nil, nil
 	}
-	stream, err := l.d.opts.JetStream.Stream(ctx, names.LanesStream())
-	if err == nil {
-		err = stream.Purge(ctx, jetstream.WithPurgeSequence(upTo+1))
-	}
-	if err != nil {
+	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
 		return nil, err
 	}
 	for _, lane := range lanes {
@@ -102,11 +102,7 @@ func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 }
 
 // consumers returns the consumers of all lanes, by endpoint.
-func (l *lanes) consumers(ctx context.Context) (map[string]*jetstream.ConsumerInfo, error) {
-	stream, err := l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream())
-	if err != nil {
-		return nil, err
-	}
+func (l *lanes) consumers(ctx context.Context, stream jetstream.Stream) (map[string]*jetstream.ConsumerInfo, error) {
 	out := make(map[string]*jetstream.ConsumerInfo)
 	list := stream.ListConsumers(ctx)
 	for info := range list.Info() {
