@@ -25,12 +25,12 @@ var allowed = map[string][]string{
 	"gateway/match": {},
 	"config":        {"subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/wire"},
 	"subscriber":    {"webhook", "dlq", "internal/..."},
-	"dlq":           {"internal/wire", "internal/publish"},
+	"dlq":           {"internal/wire", "internal/publish", "internal/jsapi"},
 	"webhook":       {},
 	"admin":         {"internal/..."},
 	"internal/...":  {"internal/..."},
 	// What endpoints are, in requests to running gateways.
-	"internal/control": {"subscriber", "internal/wire"},
+	"internal/control": {"subscriber", "internal/jsapi", "internal/wire"},
 }
 
 func TestImportDirection(t *testing.T) {

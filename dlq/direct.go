@@ -65,7 +65,7 @@ func (q *Queue) readPage(ctx context.Context, request []byte, size int) ([]Lette
 		return nil, false, err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
-	if err := nc.PublishRequest(q.apiSubject("DIRECT.GET", q.names.DeadLettersStream()), inbox, request); err != nil {
+	if err := nc.PublishRequest(q.api.Subject("DIRECT.GET."+q.names.DeadLettersStream()), inbox, request); err != nil {
 		return nil, false, err
 	}
 

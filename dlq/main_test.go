@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"fanjet/internal/jsapi"
 	"fanjet/internal/natstest"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
@@ -164,21 +165,31 @@ func streamInfo(ctx context.Context, js jetstream.JetStream, name string) (*jets
 	return s.Info(ctx)
 }
 
+// message is one that a stream holds.
+type message struct {
+	*jsapi.Message
+	Header nats.Header
+}
+
 // stored reads everything that a stream holds.
-func (f *fixture) stored(stream string) []*jetstream.RawStreamMsg {
+func (f *fixture) stored(stream string) []message {
 	f.t.Helper()
 	s, err := f.js.Stream(f.t.Context(), stream)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	state := s.CachedInfo().State
-	var all []*jetstream.RawStreamMsg
+	var all []message
 	for seq := state.FirstSeq; state.Msgs > 0 && seq <= state.LastSeq; seq++ {
 		m, err := f.Queue.stored(f.t.Context(), stream, seq)
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		all = append(all, m)
+		header, err := m.Header()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		all = append(all, message{m, header})
 	}
 	return all
 }

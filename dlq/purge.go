@@ -72,7 +72,7 @@ func (q *Queue) purgeUpTo(ctx context.Context, subject string, last uint64) (int
 		Subject string `json:"filter"`
 		Before  uint64 `json:"seq"`
 	}{subject, last + 1}
-	err := q.ask(ctx, "STREAM.PURGE", q.names.DeadLettersStream(), request, &answer)
+	err := q.api.Ask(ctx, "STREAM.PURGE."+q.names.DeadLettersStream(), request, &answer)
 	if err != nil {
 		return 0, fmt.Errorf("purging the stream %s: %w", q.names.DeadLettersStream(), err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -27,6 +28,7 @@ const clockSlack = time.Minute
 // concurrently.
 type Queue struct {
 	js     jetstream.JetStream
+	api    jsapi.API
 	stream jetstream.Stream
 	names  wire.Names
 
@@ -50,7 +52,7 @@ func Open(ctx context.Context, js jetstream.JetStream, names wire.Names) (*Queue
 	if !stream.CachedInfo().Config.AllowDirect {
 		return nil, fmt.Errorf("%w %s: set its allow_direct to true, as the gateway does when it starts", errNoDirectReads, names.DeadLettersStream())
 	}
-	q := &Queue{js: js, stream: stream, names: names, patience: patience, grace: settleGrace}
+	q := &Queue{js: js, api: jsapi.Of(js), stream: stream, names: names, patience: patience, grace: settleGrace}
 	q.remove = q.deleteLetter
 	return q, nil
 }

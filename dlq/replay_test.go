@@ -221,7 +221,7 @@ func TestReplayByReference(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return wire.Position{Stream: "EVENTS", Created: info.Created, Sequence: ack.Sequence, Stored: stored.Time}, stored.Header, m.Data
+		return wire.Position{Stream: "EVENTS", Created: info.Created, Sequence: ack.Sequence, Stored: stored.Time}, m.Header, m.Data
 	}
 	letter := func(at wire.Position, change func(*wire.Envelope)) spec {
 		return spec{reason: ReasonTooLarge, env: func(e *wire.Envelope) {

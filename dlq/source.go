@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -42,54 +42,38 @@ func (q *Queue) Resolve(ctx context.Context, l *Letter) error {
 		return err
 	}
 	at := wire.Position{Stream: stream, Created: source.CachedInfo().Created, Sequence: seq, Stored: event.Time}
-	if !isEvent(l, at, event) {
+	header, err := event.Header()
+	if err != nil {
+		return fmt.Errorf("reading the headers of the event %s: %w", l.Source, err)
+	}
+	if !isEvent(l, at, header, event.Data) {
 		return fmt.Errorf("%w: %s is another event now; the stream was created again", ErrSourceGone, l.Source)
 	}
-	l.Headers, l.Data, l.Size = wire.EventHeaders(event.Header), event.Data, len(event.Data)
+	l.Headers, l.Data, l.Size = wire.EventHeaders(header), event.Data, len(event.Data)
 	return nil
 }
 
 // isEvent reports whether the letter was made from the event at a position.
 // The key of a delivery that came from a replay names a letter instead, which
 // is gone; then the webhook-id has to do.
-func isEvent(l *Letter, at wire.Position, event *jetstream.RawStreamMsg) bool {
+func isEvent(l *Letter, at wire.Position, header nats.Header, data []byte) bool {
 	if l.Generation == 0 {
 		return wire.Key(wire.KindEvent, at, l.Endpoint) == l.Key
 	}
-	return wire.EventID(event.Header, event.Data, at, false) == l.EventID ||
-		wire.EventID(event.Header, event.Data, at, true) == l.EventID
+	return wire.EventID(header, data, at, false) == l.EventID ||
+		wire.EventID(header, data, at, true) == l.EventID
 }
 
 // stored reads one message of any stream. The direct get of nats.go would take
 // headers that a producer set, such as Status or Nats-Sequence, for the
-// server's; this request answers in JSON and keeps them apart.
-func (q *Queue) stored(ctx context.Context, stream string, seq uint64) (*jetstream.RawStreamMsg, error) {
-	question := struct {
-		Seq uint64 `json:"seq"`
-	}{seq}
-	var found struct {
-		Message struct {
-			Subject string    `json:"subject"`
-			Header  []byte    `json:"hdrs"`
-			Data    []byte    `json:"data"`
-			Time    time.Time `json:"time"`
-		} `json:"message"`
-	}
-	err := q.ask(ctx, "STREAM.MSG.GET", stream, question, &found)
-	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok && refusal.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+// server's.
+func (q *Queue) stored(ctx context.Context, stream string, seq uint64) (*jsapi.Message, error) {
+	m, err := q.api.Message(ctx, stream, seq)
+	switch {
+	case errors.Is(err, jsapi.ErrNoMessage):
 		return nil, fmt.Errorf("%w: %s/%d", ErrSourceGone, stream, seq)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("reading the event %s/%d: %w", stream, seq, err)
-	}
-	m := &jetstream.RawStreamMsg{Subject: found.Message.Subject, Sequence: seq, Data: found.Message.Data, Time: found.Message.Time}
-	if len(found.Message.Header) > 0 {
-		if m.Header, err = nats.DecodeHeadersMsg(found.Message.Header); err != nil {
-			return nil, fmt.Errorf("reading the headers of the event %s/%d: %w", stream, seq, err)
-		}
-	}
-	if m.Data == nil {
-		m.Data = []byte{}
 	}
 	return m, nil
 }

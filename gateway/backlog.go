@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/config"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -124,31 +125,15 @@ func (b *backlog) measureSource(ctx context.Context, stream string) {
 
 // storedTime returns when a stream stored a message; the zero time if it is
 // gone.
-//
-// It asks the API of streams, not for a direct get, whose answer is the message
-// itself: nats.go takes an empty one with a header "Status" for an error.
 func storedTime(ctx context.Context, js jetstream.JetStream, stream string, seq uint64) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, js.Options().DefaultTimeout)
 	defer cancel()
-	answer, err := js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, fmt.Appendf(nil, `{"seq": %d}`, seq))
-	if err != nil {
-		return time.Time{}, fmt.Errorf("cannot read the event %s/%d: %w", stream, seq, err)
-	}
-	var found struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Time time.Time `json:"time"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(answer.Data, &found); err != nil {
-		return time.Time{}, fmt.Errorf("cannot read the event %s/%d: %w", stream, seq, err)
-	}
+	m, err := jsapi.Of(js).Message(ctx, stream, seq)
 	switch {
-	case found.Error == nil:
-		return found.Message.Time, nil
-	case found.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+	case errors.Is(err, jsapi.ErrNoMessage):
 		return time.Time{}, nil
-	default:
-		return time.Time{}, fmt.Errorf("cannot read the event %s/%d: %w", stream, seq, found.Error)
+	case err != nil:
+		return time.Time{}, fmt.Errorf("cannot read the event %s/%d: %w", stream, seq, err)
 	}
+	return m.Time, nil
 }

@@ -44,6 +44,7 @@ type lanes struct {
 	looking chan struct{} // has room for one: something may have changed
 
 	mu     sync.Mutex
+	stream jetstream.Stream // a handle, once it is known; it goes by the name
 	byName map[string]*lane
 	ended  sync.WaitGroup // lanes that are being pulled
 }
@@ -191,7 +192,7 @@ func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[strin
 // counts returns how many messages each lane has in the stream.
 func (l *lanes) counts(ctx context.Context) (map[string]uint64, error) {
 	subject := l.d.opts.Names.LaneSubject(">")
-	info, err := l.info(ctx, l.d.opts.Names.LanesStream(), subject)
+	info, err := l.info(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -203,12 +204,22 @@ func (l *lanes) counts(ctx context.Context) (map[string]uint64, error) {
 	return out, nil
 }
 
-func (l *lanes) info(ctx context.Context, stream, subject string) (*jetstream.StreamInfo, error) {
+// info asks the stream of the lanes for its state, with the number of messages
+// of each subject that a filter selects.
+func (l *lanes) info(ctx context.Context, subject string) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	s, err := l.d.opts.JetStream.Stream(ctx, stream)
-	if err != nil {
-		return nil, err
+	l.mu.Lock()
+	s := l.stream
+	l.mu.Unlock()
+	if s == nil {
+		var err error
+		if s, err = l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream()); err != nil {
+			return nil, err
+		}
+		l.mu.Lock()
+		l.stream = s
+		l.mu.Unlock()
 	}
 	return s.Info(ctx, jetstream.WithSubjectFilter(subject))
 }

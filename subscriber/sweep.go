@@ -175,7 +175,7 @@ func (l *lanes) uses(endpoint string) bool {
 }
 
 func (l *lanes) retireOne(ctx context.Context, stream jetstream.Stream, endpoint string, before *jetstream.ConsumerInfo) error {
-	if held, err := l.info(ctx, l.d.opts.Names.LanesStream(), l.d.opts.Names.LaneSubject(endpoint)); err != nil || len(held.State.Subjects) > 0 {
+	if held, err := l.info(ctx, l.d.opts.Names.LaneSubject(endpoint)); err != nil || len(held.State.Subjects) > 0 {
 		return err
 	}
 	const pause = 10 * time.Second

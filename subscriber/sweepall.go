@@ -2,13 +2,15 @@ package subscriber
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"fanjet/internal/jsapi"
 )
 
 const (
@@ -31,7 +33,7 @@ func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 	defer cancel()
 	names := l.d.opts.Names
 	// What is stored after this look stays.
-	held, err := l.info(ctx, names.LanesStream(), names.LaneSubject("*"))
+	held, err := l.info(ctx, names.LaneSubject("*"))
 	if err != nil {
 		return nil, err
 	}
@@ -118,33 +120,14 @@ func (l *lanes) consumers(ctx context.Context, stream jetstream.Stream) (map[str
 // not have it yet.
 func (l *lanes) firstAfter(ctx context.Context, endpoint string, after uint64) (uint64, error) {
 	names := l.d.opts.Names
-	question, err := json.Marshal(map[string]any{"seq": after + 1, "next_by_subj": names.LaneSubject(endpoint)})
-	if err != nil {
-		return 0, err
-	}
-	answer, err := l.d.opts.Conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+names.LanesStream(), question)
-	if err != nil {
-		return 0, fmt.Errorf("cannot look into the lane of %s: %w", endpoint, err)
-	}
-	var found struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Sequence uint64 `json:"seq"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(answer.Data, &found); err != nil {
-		return 0, fmt.Errorf("cannot look into the lane of %s: %w", endpoint, err)
-	}
+	m, err := jsapi.Of(l.d.opts.JetStream).Next(ctx, names.LanesStream(), names.LaneSubject(endpoint), after+1)
 	switch {
-	case found.Error == nil && found.Message.Sequence > after:
-		return found.Message.Sequence, nil
-	case found.Error != nil && found.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+	case errors.Is(err, jsapi.ErrNoMessage):
 		return 0, nil
-	case found.Error != nil:
-		return 0, fmt.Errorf("cannot look into the lane of %s: %w", endpoint, found.Error)
-	default:
-		return 0, fmt.Errorf("cannot look into the lane of %s: unexpected answer %q", endpoint, answer.Data)
+	case err != nil:
+		return 0, fmt.Errorf("cannot look into the lane of %s: %w", endpoint, err)
 	}
+	return m.Sequence, nil
 }
 
 // sweepMany truncates the lanes while there are many of them.

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -157,7 +158,7 @@ func subjects(ctx context.Context, nc *nats.Conn, stream, filter string, offset 
 		Offset int    `json:"offset,omitempty"`
 	}{filter, offset}
 	var page subjectsPage
-	if err := ask(ctx, nc, "STREAM.INFO", stream, question, &page); err != nil && !isCode(err, jetstream.JSErrCodeStreamNotFound) {
+	if err := jsapi.On(nc).Ask(ctx, "STREAM.INFO."+stream, question, &page); err != nil && !jsapi.IsCode(err, jetstream.JSErrCodeStreamNotFound) {
 		return subjectsPage{}, fmt.Errorf("asking for the state of the stream %s: %w", stream, err)
 	}
 	return page, nil

@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -65,9 +67,9 @@ func laneState(ctx context.Context, nc *nats.Conn, stream, consumer string) (uns
 			Stream uint64 `json:"stream_seq"`
 		} `json:"ack_floor"`
 	}
-	err = ask(ctx, nc, "CONSUMER.INFO."+stream, consumer, struct{}{}, &info)
+	err = jsapi.On(nc).Ask(ctx, "CONSUMER.INFO."+stream+"."+consumer, struct{}{}, &info)
 	switch {
-	case isCode(err, jetstream.JSErrCodeConsumerNotFound), isCode(err, jetstream.JSErrCodeStreamNotFound):
+	case jsapi.IsCode(err, jetstream.JSErrCodeConsumerNotFound), jsapi.IsCode(err, jetstream.JSErrCodeStreamNotFound):
 		return ^uint64(0), 0, nil
 	case err != nil:
 		return 0, 0, fmt.Errorf("asking for the state of the consumer %s of the stream %s: %w", consumer, stream, err)
@@ -79,27 +81,17 @@ func laneState(ctx context.Context, nc *nats.Conn, stream, consumer string) (uns
 // a sequence of the stream on, was accepted; the zero time if there is no such
 // message any more.
 func firstAccepted(ctx context.Context, nc *nats.Conn, stream, subject string, from uint64) (time.Time, error) {
-	question := struct {
-		Seq     uint64 `json:"seq"`
-		Subject string `json:"next_by_subj"`
-	}{from, subject}
-	var found struct {
-		Message struct {
-			Header []byte    `json:"hdrs"`
-			Time   time.Time `json:"time"`
-		} `json:"message"`
-	}
-	err := ask(ctx, nc, "STREAM.MSG.GET", stream, question, &found)
+	m, err := jsapi.On(nc).Next(ctx, stream, subject, from)
 	switch {
-	case isCode(err, jetstream.JSErrCodeMessageNotFound):
+	case errors.Is(err, jsapi.ErrNoMessage):
 		return time.Time{}, nil
 	case err != nil:
 		return time.Time{}, fmt.Errorf("reading the first message on %s in the stream %s: %w", subject, stream, err)
 	}
-	if header, err := nats.DecodeHeadersMsg(found.Message.Header); err == nil {
+	if header, err := m.Header(); err == nil {
 		if accepted, err := time.Parse(time.RFC3339Nano, header.Get(wire.HeaderAccepted)); err == nil {
 			return accepted, nil
 		}
 	}
-	return found.Message.Time, nil // not one of ours
+	return m.Time, nil // not one of ours
 }

@@ -1,0 +1,81 @@
+// Package jsapi makes those requests to JetStream's API whose answers nats.go
+// keeps to itself, in whole or in part. Its answers are JSON, in which what a
+// producer stored cannot be taken for a word of the server, as in the headers
+// of a direct get.
+package jsapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// timeout bounds the wait for one answer, if the context does not.
+const timeout = 10 * time.Second
+
+// API is JetStream's API as one connection reaches it. It may be used
+// concurrently.
+type API struct {
+	nc     *nats.Conn
+	prefix string
+}
+
+// On returns the API of the account of a connection.
+func On(nc *nats.Conn) API { return API{nc: nc, prefix: "$JS.API"} }
+
+// Of returns the API that a context of nats.go uses, with its connection, its
+// prefix or its domain.
+func Of(js jetstream.JetStream) API {
+	api := On(js.Conn())
+	switch o := js.Options(); {
+	case o.APIPrefix != "":
+		api.prefix = strings.TrimSuffix(o.APIPrefix, ".")
+	case o.Domain != "":
+		api.prefix = "$JS." + o.Domain + ".API"
+	}
+	return api
+}
+
+// Subject is the subject of a request, such as "DIRECT.GET.EVENTS".
+func (a API) Subject(request string) string { return a.prefix + "." + request }
+
+// Ask makes a request, such as "STREAM.INFO.EVENTS", with a question that is
+// encoded as JSON, and decodes the answer. The error is a *[jetstream.APIError]
+// if the server refused; see [IsCode].
+func (a API) Ask(ctx context.Context, request string, question, answer any) error {
+	body, err := json.Marshal(question)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	m, err := a.nc.RequestWithContext(ctx, a.Subject(request), body)
+	if err != nil {
+		return err
+	}
+	var refusal struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(m.Data, &refusal); err != nil {
+		return fmt.Errorf("unreadable answer of NATS: %w", err)
+	}
+	if refusal.Error != nil {
+		return refusal.Error
+	}
+	if err := json.Unmarshal(m.Data, answer); err != nil {
+		return fmt.Errorf("unreadable answer of NATS: %w", err)
+	}
+	return nil
+}
+
+// IsCode reports whether the server refused a request with a code.
+func IsCode(err error, code jetstream.ErrorCode) bool {
+	refusal, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && refusal.ErrorCode == code
+}

@@ -1,0 +1,79 @@
+package jsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrNoMessage means that a stream has no such message.
+var ErrNoMessage = errors.New("the stream has no such message")
+
+// Message is one that a stream stores.
+type Message struct {
+	Subject  string
+	Sequence uint64
+	Data     []byte    // not nil
+	Time     time.Time // when it was stored
+
+	header []byte
+}
+
+// Message returns the message with a sequence number. The leader of the stream
+// answers, so that it is the latest state. It returns [ErrNoMessage].
+func (a API) Message(ctx context.Context, stream string, sequence uint64) (*Message, error) {
+	return a.message(ctx, stream, selection{Sequence: sequence})
+}
+
+// Next returns the first message on a subject from a sequence number on;
+// otherwise it is as [API.Message].
+func (a API) Next(ctx context.Context, stream, subject string, from uint64) (*Message, error) {
+	return a.message(ctx, stream, selection{Sequence: from, Subject: subject})
+}
+
+type selection struct {
+	Sequence uint64 `json:"seq"`
+	Subject  string `json:"next_by_subj,omitempty"`
+}
+
+func (a API) message(ctx context.Context, stream string, s selection) (*Message, error) {
+	var found struct {
+		Message struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	err := a.Ask(ctx, "STREAM.MSG.GET."+stream, s, &found)
+	switch {
+	case IsCode(err, jetstream.JSErrCodeMessageNotFound):
+		return nil, ErrNoMessage
+	case err != nil:
+		return nil, err
+	case found.Message.Sequence < s.Sequence:
+		return nil, fmt.Errorf("NATS answered with the message %d of the stream %s", found.Message.Sequence, stream)
+	}
+	m := &Message{
+		Subject: found.Message.Subject, Sequence: found.Message.Sequence, Data: found.Message.Data, Time: found.Message.Time,
+		header: found.Message.Header,
+	}
+	if m.Data == nil {
+		m.Data = []byte{}
+	}
+	return m, nil
+}
+
+// Header returns the headers, nil if there are none. The error means that they
+// cannot be read; the message is stored nevertheless.
+func (m *Message) Header() (nats.Header, error) {
+	if len(m.header) == 0 {
+		return nil, nil
+	}
+	return nats.DecodeHeadersMsg(m.header)
+}
