@@ -121,6 +121,32 @@ func deadLettersConfig(names wire.Names, limits config.DeadLetters, replicas int
 	}
 }
 
+// Of the record of what operators did. A record takes some 500 bytes.
+const (
+	auditMaxAge   = 90 * 24 * time.Hour
+	auditMaxBytes = 64 << 20
+)
+
+// auditConfig keeps what operators did. Deliveries do not depend on it: it drops
+// the oldest to make room. Nobody can take single records out of it.
+func auditConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        names.AuditStream(),
+		Description: "Fanjet: what operators did",
+		Subjects:    []string{names.AuditSubject("*", "*")},
+		Retention:   jetstream.LimitsPolicy,
+		MaxAge:      auditMaxAge,
+		MaxBytes:    auditMaxBytes,
+		Discard:     jetstream.DiscardOld,
+		Storage:     jetstream.FileStorage,
+		Replicas:    replicas,
+		Duplicates:  hopWindow,
+		AllowDirect: true,
+		DenyDelete:  true,
+		DenyPurge:   true,
+	}
+}
+
 // stateConfig is the bucket of cursors.
 func stateConfig(names wire.Names, replicas int) jetstream.KeyValueConfig {
 	return jetstream.KeyValueConfig{

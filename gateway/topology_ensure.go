@@ -23,6 +23,9 @@ type streamPlan struct {
 	// fromConfig says that max_age and max_bytes are settings of the user.
 	fromConfig bool
 	bucket     *jetstream.KeyValueConfig // of a key-value bucket
+	// audit marks the record of what operators did. Deliveries do not depend on
+	// it: what is wrong with it is logged, and stops nothing.
+	audit bool
 }
 
 // plan lists what the configuration needs, the sources first.
@@ -42,6 +45,7 @@ func plan(names wire.Names, cfg *config.Config, maxPayload int64) []streamPlan {
 		streamPlan{want: lanesConfig(names, replicas), create: true},
 		streamPlan{want: deadLettersConfig(names, cfg.DeadLetters, replicas), create: true, fromConfig: true},
 		streamPlan{want: stateStreamConfig(names, replicas), create: true, bucket: &bucket},
+		streamPlan{want: auditConfig(names, replicas), create: true, audit: true},
 	)
 }
 
@@ -55,17 +59,29 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, names wire.Name
 	plans := plan(names, cfg, js.Conn().MaxPayload())
 	reviews := make([]*review, len(plans)) // nil: missing
 	errs := []error{checkSourceNames(plans)}
-	for i, p := range plans {
+	unrecorded := false
+	report := func(p *streamPlan, err error) {
+		switch {
+		case err == nil:
+		case p.audit && isRefusal(err):
+			unrecorded = true
+			log.Error("what operators do cannot be recorded", zap.Error(err))
+		default:
+			errs = append(errs, err)
+		}
+	}
+	for i := range plans {
 		var err error
-		reviews[i], err = p.inspect(ctx, js)
-		errs = append(errs, err)
+		reviews[i], err = plans[i].inspect(ctx, js)
+		report(&plans[i], err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	errs = nil
-	for i, p := range plans {
-		errs = append(errs, p.apply(ctx, js, reviews[i], log))
+	for i := range plans {
+		if p := &plans[i]; !p.audit || !unrecorded {
+			report(p, p.apply(ctx, js, reviews[i], log))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -75,6 +91,9 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, names wire.Name
 func checkTopology(ctx context.Context, js jetstream.JetStream, names wire.Names, cfg *config.Config) error {
 	var errs []error
 	for _, p := range plan(names, cfg, js.Conn().MaxPayload()) {
+		if p.audit {
+			continue
+		}
 		found, err := p.inspect(ctx, js)
 		if err == nil && found == nil {
 			err = fmt.Errorf("stream %s: %w", p.want.Name, jetstream.ErrStreamNotFound)
@@ -131,6 +150,8 @@ func (p *streamPlan) inspect(ctx context.Context, js jetstream.JetStream) (*revi
 	info := stream.CachedInfo() // of just now
 	var found *review
 	switch {
+	case p.audit:
+		found = reviewAudit(info.Config, p.want)
 	case !p.source:
 		found = reviewOwn(info.Config, p.want, p.fromConfig)
 	case p.create:

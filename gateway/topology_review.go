@@ -90,6 +90,37 @@ func reviewOwn(have, want jetstream.StreamConfig, fromConfig bool) *review {
 	return r
 }
 
+// reviewAudit compares the record of what operators did. Its limits are what an
+// operator makes them: whoever must keep it for longer sets them.
+func reviewAudit(have, want jetstream.StreamConfig) *review {
+	r := newReview(have)
+	foreign := "nats stream rm " + have.Name + " after a backup, or choose another nats.prefix"
+	if have.Retention != want.Retention {
+		r.refuse(fmt.Sprintf("retention is %q, not %q", retention(have.Retention), retention(want.Retention)), "records would go as soon as somebody reads them", foreign)
+	}
+	if have.Storage != jetstream.FileStorage {
+		r.refuse("storage is memory", "a restart of the server would lose it all", foreign)
+	}
+	if have.Mirror != nil || len(have.Sources) > 0 || have.SubjectTransform != nil {
+		r.refuse("it is filled from another stream, or changes subjects", "records in it are not ours", foreign)
+	}
+	if have.Sealed {
+		r.refuse("sealed is true", "nothing can be stored in it any more", foreign)
+	}
+	if have.NoAck {
+		r.refuse("no_ack is true", "nobody would know whether a record was stored", editStream(have.Name, "--ack"))
+	}
+	if !sameSubjects(have.Subjects, want.Subjects) {
+		r.refuse("subjects are "+strings.Join(have.Subjects, ", "), "records would not be stored", editStream(have.Name, subjectsFlag(want.Subjects)))
+	}
+	change(r, "replicas", &r.next.Replicas, want.Replicas)
+	change(r, "discard", &r.next.Discard, want.Discard)
+	change(r, "allow_direct", &r.next.AllowDirect, want.AllowDirect)
+	change(r, "deny_delete", &r.next.DenyDelete, want.DenyDelete)
+	change(r, "deny_purge", &r.next.DenyPurge, want.DenyPurge)
+	return r
+}
+
 // deletesAreDenied reports whether a stream is that of a bucket: there the
 // client library forbids single deletes.
 func deletesAreDenied(want jetstream.StreamConfig) bool { return strings.HasPrefix(want.Name, "KV_") }

@@ -139,7 +139,7 @@ func TestTopologyFresh(t *testing.T) {
 	if _, err := f.js.KeyValue(t.Context(), "fanjet-state"); err != nil {
 		t.Errorf("state bucket: %v", err)
 	}
-	if got := f.streamNames(); len(got) != 7 {
+	if got := f.streamNames(); len(got) != 8 {
 		t.Errorf("streams %v", got)
 	}
 }
@@ -187,8 +187,8 @@ func TestTopologySecondTimeChangesNothing(t *testing.T) {
 	f.config.Sources[0].MaxBytes = 1 << 30
 	f.config.DeadLetters = config.DeadLetters{MaxAge: 5 * time.Minute, MaxBytes: 1 << 20}
 	f.mustEnsure()
-	if got := f.logs.FilterMessage("stream created").Len(); got != 6 {
-		t.Errorf("%d streams were logged as created, want 6", got)
+	if got := f.logs.FilterMessage("stream created").Len(); got != 7 {
+		t.Errorf("%d streams were logged as created, want 7", got)
 	}
 	f.logs.TakeAll()
 	f.mustEnsure()
@@ -210,7 +210,7 @@ func TestTopologyPrefixesShareNothing(t *testing.T) {
 	f.config.Sources = []config.Source{{Stream: "EVENTS", Subjects: []string{"events.>"}, Create: false}} // the same source is fine
 	f.mustEnsure()
 	after := f.streamNames()
-	if len(after) != len(before)+5 {
+	if len(after) != len(before)+6 {
 		t.Errorf("the second installation added to %v: %v", before, after)
 	}
 	for _, subject := range []string{f.names.DeliverSubject("e"), f.names.DueSubject("e"), f.names.LaneSubject("e"), f.names.DeadLetterSubject("e")} {

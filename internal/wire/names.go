@@ -45,6 +45,9 @@ func (n Names) LanesStream() string { return n.upper + "_LANES" }
 // DeadLettersStream holds the dead letters.
 func (n Names) DeadLettersStream() string { return n.upper + "_DLQ" }
 
+// AuditStream holds the record of what operators did.
+func (n Names) AuditStream() string { return n.upper + "_AUDIT" }
+
 // StateBucket is the key-value bucket of cursors and other small state.
 func (n Names) StateBucket() string { return n.prefix + "-state" }
 
@@ -62,7 +65,7 @@ func (n Names) DueConsumer() string { return n.prefix + "-due" }
 // LaneConsumer is the durable consumer of an endpoint's lane.
 func (n Names) LaneConsumer(endpoint string) string { return n.prefix + "-lane-" + endpoint }
 
-// Subjects. The endpoint is always the third token.
+// Subjects. The endpoint is always the third token, but for [Names.AuditSubject].
 
 // DeliverSubject is where an endpoint's deliveries are published.
 func (n Names) DeliverSubject(endpoint string) string { return n.prefix + ".deliver." + endpoint }
@@ -82,6 +85,10 @@ func (n Names) LaneSubject(endpoint string) string { return n.prefix + ".lane." 
 
 // DeadLetterSubject is where an endpoint's dead letters are published.
 func (n Names) DeadLetterSubject(endpoint string) string { return n.prefix + ".dlq." + endpoint }
+
+// AuditSubject is where what was done is recorded. The way on which it was asked
+// for is a token, so that the permissions of NATS say who may record what.
+func (n Names) AuditSubject(via, action string) string { return n.prefix + ".audit." + via + "." + action }
 
 // AllSubjects covers every subject of the installation; sources must not
 // overlap it.
