@@ -22,12 +22,13 @@ const sharedSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 // environment is what env: finds in tests.
 func environment(name string) (string, bool) {
 	value, ok := map[string]string{
-		"GOOD":  sharedSecret,
-		"OLD":   "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
-		"KEY":   "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
-		"SHORT": "whsec_c2hvcnQ=",
-		"BARE":  strings.TrimPrefix(sharedSecret, "whsec_"),
-		"EMPTY": "",
+		"GOOD":          sharedSecret,
+		"OLD":           "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+		"KEY":           "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
+		"SHORT":         "whsec_c2hvcnQ=",
+		"BARE":          strings.TrimPrefix(sharedSecret, "whsec_"),
+		"EMPTY":         "",
+		"TEAM_A_SECRET": sharedSecret,
 	}[name]
 	return value, ok
 }

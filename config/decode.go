@@ -19,7 +19,8 @@ type decoder struct {
 }
 
 // secretText is what a secret looks like, should one stand where none belongs.
-var secretText = regexp.MustCompile(`whs(ec|k)_[^\s"',\]}]+`)
+// The pattern whsec_* is none.
+var secretText = regexp.MustCompile(`whs(ec|k)_[^\s"',\]}*][^\s"',\]}]*`)
 
 func problemAt(n *node, format string, args ...any) Problem {
 	message := fmt.Sprintf(format, args...)

@@ -23,6 +23,7 @@ dead_letters: {`+unknown+`}
 egress: {`+unknown+`}
 defaults: {`+unknown+`, retry: {`+unknown+`}, circuit: {`+unknown+`}}
 subscriptions: [{`+unknown+`}]
+include: [{`+unknown+`}]
 `)
 	_, err := Load(path, Options{})
 	problems, ok := errors.AsType[*Errors](err)
@@ -46,8 +47,8 @@ subscriptions: [{`+unknown+`}]
 			}
 		}
 	}
-	if lists != 12 {
-		t.Errorf("%d lists of keys, want 12:\n%v", lists, err)
+	if lists != 13 {
+		t.Errorf("%d lists of keys, want 13:\n%v", lists, err)
 	}
 }
 

@@ -47,6 +47,9 @@ func (l *loader) endpoint(key, n *node) {
 	if !l.set(n, "url") {
 		l.errorf(key, "url is missing: add the address that events are sent to")
 	}
+	if n.get("secrets") == nil {
+		l.limitedDefaults(key)
+	}
 	if !l.set(n, "secrets") {
 		l.errorf(key, "secrets are missing: add one such as env:%s; `fanjet secret new` makes its value", envName(e.Name))
 	}

@@ -38,13 +38,21 @@ func newFootprint(files files) *footprint {
 	return &footprint{files: files, read: make(map[string]*reading), globs: make(map[string][]string)}
 }
 
-// recording returns a file system that remembers in f what is read.
+// recording returns a file system that remembers in f what is read. Whatever is
+// read twice is the same both times: else one endpoint could keep the old
+// content of a secret that another has the new one of, and nothing would differ
+// from what was read last.
 func (f *footprint) recording() files {
+	contents := make(map[string]func() ([]byte, error))
 	return files{
 		read: func(path string) ([]byte, error) {
+			if content, ok := contents[path]; ok {
+				return content()
+			}
 			info, _ := f.files.stat(path) // before reading: a write in between shows at the next look
 			data, err := f.files.read(path)
 			f.read[path] = &reading{info: info, sum: sum(data, err), rereads: rereads}
+			contents[path] = func() ([]byte, error) { return data, err }
 			return data, err
 		},
 		glob: func(pattern string) ([]string, error) {
@@ -52,7 +60,8 @@ func (f *footprint) recording() files {
 			f.globs[pattern] = paths
 			return paths, err
 		},
-		stat: f.files.stat,
+		stat:    f.files.stat,
+		resolve: f.files.resolve,
 	}
 }
 

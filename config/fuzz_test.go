@@ -40,6 +40,7 @@ func FuzzLoad(f *testing.F) {
 		"a: &a [*a, *a]\nb: *a\n",
 		"version: 1\nendpoints: {a: {secrets: [whsec_" + strings.Repeat("A", 100) + "]}}\n",
 		"version: 1\nsubscriptions: [{filter: \"" + strings.Repeat("(", 500) + "\"}]\n",
+		"version: 1\ninclude: [{files: a.yaml, secrets: [\"env:G*\", \"file:s[*\", \"whsec_*\"]}]\n",
 		"version: 1\ninclude: [" + strings.Repeat("a*, b, ", 100) + "]\n",
 	} {
 		f.Add([]byte(hostile))
@@ -55,7 +56,8 @@ func FuzzLoad(f *testing.F) {
 				}
 				return nil, fs.ErrNotExist
 			},
-			glob: func(string) ([]string, error) { return []string{"a.yaml", "fanjet.yaml", "secret"}, nil },
+			glob:    func(string) ([]string, error) { return []string{"a.yaml", "fanjet.yaml", "secret"}, nil },
+			resolve: func(path string) (string, error) { return path, nil },
 		}
 		cfg, err := load("fanjet.yaml", Options{LookupEnv: environment}, files)
 		if err != nil {

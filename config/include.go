@@ -17,30 +17,67 @@ func (l *loader) include(root, n *node) []map[string]*node {
 		return nil
 	}
 	var parts []map[string]*node
-	seen := map[string]bool{filepath.Clean(root.source.name): true}
+	main := filepath.Clean(root.source.name)
+	seen := make(map[string]inclusion)
 	for _, item := range l.list(n) {
-		if item.kind == kindMap {
-			l.errorf(item, `an entry with files and secrets is not available yet: write the pattern alone, such as "teams/*.yaml"`)
+		now, ok := l.inclusion(item)
+		if !ok {
 			l.incomplete = true
 			continue
 		}
-		for _, path := range l.matches(item) {
-			if seen[path] {
+		for _, path := range l.matches(now.files) {
+			before, again := seen[path]
+			switch {
+			case path == main:
+				continue
+			case again && (before.limit != nil || now.limit != nil):
+				l.errorf(now.files, "%s is already included at %s: where secrets are limited, only one entry may name a file", path, before.files.place())
+				l.incomplete = true
+				continue
+			case again:
 				continue
 			}
-			if seen[path] = true; len(seen) > maxIncluded {
+			if seen[path] = now; len(seen) >= maxIncluded {
 				l.errorf(item, "more than %d files: use fewer, larger ones", maxIncluded)
 				return parts
 			}
-			included := l.open(path, item)
+			included := l.open(path, now.files)
 			if included == nil {
 				l.incomplete = true
 				continue
 			}
+			included.source.limit = now.limit
 			parts = append(parts, l.includedSections(included))
 		}
 	}
 	return parts
+}
+
+// inclusion is an entry of include.
+type inclusion struct {
+	files *node        // a file, or a pattern of several
+	limit *secretLimit // nil: none
+}
+
+// inclusion reads an entry: a pattern, or a map of one and the secrets that
+// those files may use. It is not ok when files or their limits are not known.
+func (l *loader) inclusion(n *node) (in inclusion, ok bool) {
+	if n.kind != kindMap {
+		return inclusion{files: n}, true
+	}
+	failed := l.fails(func() {
+		l.fields(n, fields{
+			"files":   func(n *node) { in.files = n },
+			"secrets": func(n *node) { in.limit = l.secretLimit(n) },
+		})
+		if n.get("files") == nil {
+			l.errorf(n, "files is missing: add the file or the pattern that is limited")
+		}
+		if n.get("secrets") == nil {
+			l.errorf(n, `secrets is missing: list what these files may refer to, or write the pattern alone, such as "teams/*.yaml"`)
+		}
+	})
+	return in, !failed
 }
 
 // includedSections reads the top level of an included file.
@@ -71,8 +108,7 @@ func (l *loader) matches(n *node) []string {
 	pattern := text
 	if !filepath.IsAbs(text) {
 		// The folder itself is no pattern.
-		escape := strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
-		pattern = filepath.Join(escape.Replace(n.source.dir), text)
+		pattern = filepath.Join(literally(n.source.dir), text)
 	}
 	paths, err := l.files.glob(pattern)
 	if err != nil {

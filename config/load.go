@@ -62,7 +62,7 @@ func (p Problem) String() string {
 //
 // Relative paths in a file are relative to the folder of that file.
 func Load(path string, opts Options) (*Config, error) {
-	return load(path, opts, files{read: readFile, glob: filepath.Glob})
+	return load(path, opts, files{read: readFile, glob: filepath.Glob, resolve: filepath.EvalSymlinks})
 }
 
 // files is the part of a file system that loading needs.
@@ -70,6 +70,8 @@ type files struct {
 	read func(path string) ([]byte, error)
 	glob func(pattern string) ([]string, error)
 	stat func(path string) (fs.FileInfo, error) // for a [Watcher] only
+	// resolve follows the links in a path.
+	resolve func(path string) (string, error)
 }
 
 // readFile reads a file, but never much more than can be used of it.

@@ -33,6 +33,9 @@ type secretKind struct {
 // It is the one way from the file to a secret: whatever a configuration keeps
 // secret goes through it.
 func (l *loader) reference(n *node, text string, kind secretKind) (value secret.Value, ok bool) {
+	if l.limited(n, n) {
+		return secret.Value{}, false // before anything is looked up
+	}
 	var read func() (string, error)
 	where := ""
 	scheme, name, _ := strings.Cut(text, ":")

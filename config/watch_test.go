@@ -179,6 +179,77 @@ func TestWatchReplaced(t *testing.T) {
 	})
 }
 
+// Only a secret has changed, in each of the ways in which they are put in place.
+func TestWatchSecret(t *testing.T) {
+	t.Parallel()
+	const second = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+	in := func(w *watched, name string) string { return filepath.Join(w.dir, name) }
+	for name, put := range map[string]func(w *watched, version int, text string){
+		"written": func(w *watched, _ int, text string) { w.write("secret", text) },
+		"renamed": func(w *watched, _ int, text string) {
+			w.write("secret.new", text)
+			if err := os.Rename(in(w, "secret.new"), in(w, "secret")); err != nil {
+				w.Fatal(err)
+			}
+		},
+		// A folder with each version; ..data leads to the present one, and what is
+		// configured to a file in it. The old folder goes.
+		"mounted by Kubernetes": func(w *watched, version int, text string) {
+			folder := fmt.Sprintf("..2026_%d", version)
+			err := os.Mkdir(in(w, folder), 0o700)
+			w.write(folder+"/secret", text)
+			err = errors.Join(err, os.Symlink(folder, in(w, "..data_tmp")), os.Rename(in(w, "..data_tmp"), in(w, "..data")))
+			if version == 1 {
+				err = errors.Join(err, os.Remove(in(w, "secret")), os.Symlink("..data/secret", in(w, "secret")))
+			} else {
+				err = errors.Join(err, os.RemoveAll(in(w, fmt.Sprintf("..2026_%d", version-1))))
+			}
+			if err != nil {
+				w.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := watch(t)
+				put(w, 1, second)
+				w.expect(enough, "a=C2 one=C2")
+				put(w, 2, "whsec_bm90IGFueSBtb3Jl")
+				w.expect(enough, "error")
+				w.expect(time.Hour)
+				put(w, 3, sharedSecret)
+				w.expect(enough, "a=Mf one=Mf")
+				w.expect(time.Hour)
+			})
+		})
+	}
+}
+
+// A secret that changes while the configuration is loaded is the same for all
+// endpoints, and loaded again.
+func TestWatchSecretInBetween(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t)
+		w.write("fanjet.yaml", watchedHead+endpointText("a")+"  b: {url: \"https://b.example.com/\", secrets: [file:secret]}\n")
+		w.expect(enough, "a=Mf b=Mf one=Mf")
+		w.expect(time.Hour) // nobody reads any more
+		read, changed := w.watcher.files.read, false
+		w.watcher.files.read = func(path string) ([]byte, error) {
+			data, err := read(path)
+			if filepath.Base(path) == "secret" && !changed {
+				changed = true
+				w.write("secret", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+			}
+			return data, err
+		}
+		w.watcher.Reload()
+		w.expect(0, "a=Mf b=Mf one=Mf")
+		w.expect(enough, "a=C2 b=C2 one=C2")
+	})
+}
+
 // Two writes that the clock of the file system cannot tell apart.
 func TestWatchSameTimeAndSize(t *testing.T) {
 	t.Parallel()

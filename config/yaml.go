@@ -27,6 +27,9 @@ type source struct {
 	dir  string // what its relative paths are relative to
 	text string
 
+	// limit says which secrets its endpoints may use; nil: any.
+	limit *secretLimit
+
 	lines []int // where each line begins in text; made when first needed
 }
 
