@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Class groups the outcomes of attempts for metrics and decisions.
@@ -52,7 +54,7 @@ func classOf(err error) Class {
 	var (
 		dns       *net.DNSError
 		record    tls.RecordHeaderError
-		alert     tls.AlertError
+		shake     *handshakeError
 		cert      *tls.CertificateVerificationError
 		authority x509.UnknownAuthorityError
 		timeout   net.Error
@@ -62,13 +64,14 @@ func classOf(err error) Class {
 		return ClassInterrupted
 	case errors.Is(err, ErrBlocked):
 		return ClassBlocked
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+	case isLocal(err):
 		return ClassLocal
 	case errors.As(err, &dns):
 		return ClassDNS
 	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):
 		return ClassTimeout
-	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record), errors.As(err, &alert), errors.As(err, &cert), errors.As(err, &authority):
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record), errors.As(err, &shake), isAlert(err),
+		errors.As(err, &cert), errors.As(err, &authority):
 		return ClassTLS
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return ClassTimeout
@@ -77,12 +80,41 @@ func classOf(err error) Class {
 	}
 }
 
+// isLocal reports whether err says that this machine lacks what an attempt
+// needs, whoever the endpoint is.
+func isLocal(err error) bool {
+	var (
+		dns   *net.DNSError
+		roots x509.SystemRootsError
+	)
+	switch {
+	case errors.As(err, &dns):
+		// It keeps no more than the text of what is behind it.
+		return strings.HasSuffix(dns.Err, syscall.EMFILE.Error()) || strings.HasSuffix(dns.Err, syscall.ENFILE.Error())
+	case errors.As(err, &roots):
+		return true // without descriptors the certificates of the system cannot be read either
+	}
+	for _, lack := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, lack) {
+			return true
+		}
+	}
+	return false
+}
+
+// isAlert reports whether TLS ended a connection. In TLS 1.3 a receiver that
+// asks for a certificate misses it only after the handshake.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
+}
+
 // Failure says why there was no response, without the URL, which may carry a
-// secret; empty if there was one.
+// secret; empty if there was one. It is a line of at most 400 bytes in
+// valid UTF-8 that every terminal shows as it is, whatever the endpoint sent.
 func (r Result) Failure() string { return r.describe() }
 
-// describe says why an attempt failed, for headers and logs: without the URL,
-// which may carry a secret in its path or query.
+// describe is [Result.Failure], for headers and logs.
 func (r Result) describe() string {
 	if r.Err == nil {
 		return ""
@@ -91,5 +123,31 @@ func (r Result) describe() string {
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
 	}
-	return string(r.Class) + ": " + strings.TrimPrefix(err.Error(), "net/http: ")
+	text := err.Error()
+	for _, prefix := range [...]string{"net/http: ", "http: ", "http2: ", "tls: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return string(r.Class) + ": " + plain(text, maxFailure-len(r.Class)-2)
+}
+
+// maxFailure bounds what is told about an attempt without a response, in bytes.
+const maxFailure = 400
+
+// plain makes a line of text that can be shown anywhere, of at most limit
+// bytes. Some errors repeat what the receiver sent, or its certificate says.
+func plain(text string, limit int) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case unicode.IsSpace(r):
+			r = ' '
+		case r == utf8.RuneError, !unicode.IsPrint(r):
+			r = '?'
+		}
+		if b.WriteRune(r); b.Len() > limit {
+			const cut = "..."
+			return strings.ToValidUTF8(b.String()[:limit-len(cut)], "") + cut
+		}
+	}
+	return b.String()
 }

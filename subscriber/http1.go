@@ -1,7 +1,9 @@
 package subscriber
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -31,6 +33,9 @@ func (x *exchange) send(c *conn) (*http.Response, error) {
 	head, err := x.roundTrip()
 	if err != nil {
 		x.release(false)
+		if x.reused && isTimeout(err) {
+			x.idle.close() // whatever swallowed the request may be behind the others as well
+		}
 		return nil, err
 	}
 	x.response = http.Response{StatusCode: head.status, ProtoMajor: 1, ProtoMinor: 1, ContentLength: head.length}
@@ -78,16 +83,19 @@ func (x *exchange) write() error {
 
 // readHead reads heads up to that of the final response.
 func (x *exchange) readHead() (responseHead, error) {
-	if _, err := x.reader.Peek(1); err != nil {
+	first, err := x.reader.Peek(1)
+	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = errNoResponse
 		}
 		return responseHead{}, err
 	}
 	x.answered = true
+	if first[0] != 'H' {
+		return responseHead{}, notHTTP(x.reader)
+	}
 	limit := maxResponseHeader
 	for range 1 + maxInformational {
-		var err error
 		if x.in, err = readHead(x.reader, x.in[:0], limit); err != nil {
 			return responseHead{}, err
 		}
@@ -102,6 +110,16 @@ func (x *exchange) readHead() (responseHead, error) {
 		}
 	}
 	return responseHead{}, errors.New("the receiver sends informational responses only")
+}
+
+// notHTTP says what came instead of a response.
+func notHTTP(r *bufio.Reader) error {
+	const tlsAlert = 0x15
+	begin, _ := r.Peek(min(r.Buffered(), 40))
+	if begin[0] == tlsAlert {
+		return errors.New("the receiver speaks TLS: its URL must begin with https://")
+	}
+	return fmt.Errorf("the response is not HTTP/1.1: %.40q", begin)
 }
 
 // release gives the connection back, or closes it. The exchange no longer has

@@ -66,6 +66,9 @@ func (a *answer) trailer(r *bufio.Reader) error {
 	if a.x.in, err = readHead(r, a.x.in[:0], maxResponseHeader); err != nil {
 		return err
 	}
+	if err := checkTrailer(a.x.in); err != nil {
+		return err
+	}
 	return io.EOF
 }
 

@@ -18,7 +18,8 @@ const (
 	maxIdle = 4096
 )
 
-// idleLimit bounds the idle connections of all endpoints together.
+// idleLimit bounds the idle connections of all endpoints together. Those that
+// speak HTTP/2, one for many requests, count as long as they are open.
 type idleLimit struct {
 	max  int64
 	kept atomic.Int64

@@ -44,7 +44,7 @@ func TestAttemptEnds(t *testing.T) {
 		serve        func(*rawReceiver, net.Conn)
 	}{
 		{"waiting for an answer", "http", []byte("{}"), unread},
-		{"reading a status line", "http", nil, drip("")},
+		{"reading a status line", "http", nil, drip("H")},
 		{"reading a header", "http", nil, drip("HTTP/1.1 200 OK\r\nX: ")},
 		{"after an interim response", "http", nil, drip("HTTP/1.1 100 Continue\r\n\r\n")},
 		{"writing a large body", "http", bytes.Repeat([]byte("x"), 8<<20), unread},

@@ -12,6 +12,8 @@ import (
 var (
 	errHeaderTooLarge = errors.New("the header of the response is larger than 64 KiB")
 	errNoResponse     = errors.New("the connection was closed before a response")
+	errFolded         = errors.New("the response says over several lines where its body ends")
+	errInterimBody    = errors.New("the response is informational, and has a body")
 )
 
 // responseHead is what an attempt needs to know of the head of a response.
@@ -56,15 +58,22 @@ func parseHead(text []byte) (responseHead, error) {
 		return h, err
 	}
 	p := headParser{head: h, http10: minor == 0, length: -1}
-	for {
-		line, rest = nextField(rest)
-		if len(line) == 0 {
-			return p.result()
-		}
-		if err := p.field(line); err != nil {
-			return h, err
-		}
+	if err := p.fields(rest); err != nil {
+		return h, err
 	}
+	return p.result()
+}
+
+// checkTrailer reports what is wrong with the fields behind the last chunk. It
+// changes text. Who leaves out the empty line at the end must not have the next
+// response taken for a trailer.
+func checkTrailer(text []byte) error {
+	p := headParser{length: -1}
+	err := p.fields(text)
+	if err == nil && (p.odd || p.lengths > 0 || p.codings > 0) {
+		err = errors.New("the response has a trailer that belongs into a header")
+	}
+	return err
 }
 
 func parseStatusLine(line []byte) (h responseHead, minor int, err error) {
@@ -82,24 +91,25 @@ func parseStatusLine(line []byte) (h responseHead, minor int, err error) {
 	return h, minor, nil
 }
 
-// nextField cuts the next field from text, with the lines that continue it
-// (RFC 9112, 5.2). It is empty at the end.
-func nextField(text []byte) (line, rest []byte) {
+// nextField cuts the next field from text, with the lines that continue it, if
+// it is folded (RFC 9112, 5.2). It is empty at the end.
+func nextField(text []byte) (line, rest []byte, folded bool) {
 	end := bytes.IndexByte(text, '\n') + 1
 	if len(trimEOL(text[:end])) == 0 {
-		return nil, nil
+		return nil, nil, false
 	}
 	for end < len(text) && isBlank(text[end]) {
+		folded = true
 		for i := end - 1; i >= 0 && (text[i] == '\n' || text[i] == '\r' && i == end-2); i-- {
 			text[i] = ' '
 		}
 		next := bytes.IndexByte(text[end:], '\n') + 1
 		if next == 0 {
-			return text, nil
+			return text, nil, folded
 		}
 		end += next
 	}
-	return trimEOL(text[:end]), text[end:]
+	return trimEOL(text[:end]), text[end:], folded
 }
 
 // headParser collects the fields of a head.
@@ -111,6 +121,24 @@ type headParser struct {
 	chunked          bool
 	closes, keeps    bool // what Connection says
 	odd              bool // there was a name that says nothing, but may have been meant to
+}
+
+// fields reads fields up to an empty line.
+func (p *headParser) fields(text []byte) error {
+	for {
+		line, rest, folded := nextField(text)
+		if len(line) == 0 {
+			return nil
+		}
+		framing := p.lengths + p.codings
+		if err := p.field(line); err != nil {
+			return err
+		}
+		if folded && p.lengths+p.codings > framing {
+			return errFolded
+		}
+		text = rest
+	}
 }
 
 func (p *headParser) field(line []byte) error {
@@ -182,8 +210,11 @@ func (p *headParser) result() (responseHead, error) {
 	h.close = p.closes || p.http10 && !p.keeps || p.odd
 	h.length = p.length
 	switch {
+	case h.status < 200 && (p.length > 0 || p.codings > 0):
+		return h, errInterimBody
 	case h.status < 200 || h.status == 204 || h.status == 304:
 		h.length = 0
+		h.close = h.close || p.length > 0 || p.codings > 0 // a body that must not be there may follow
 	case p.codings > 0 && !p.http10:
 		h.chunked, h.length = true, -1
 		h.close = h.close || p.lengths > 0 // who believed in which is not known

@@ -1,12 +1,9 @@
 package subscriber
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -61,10 +58,12 @@ func newClient(slots int, egress Egress, refuse []netip.AddrPort, idle *idleLimi
 	}, t.closeIdle
 }
 
-// retryDeadConnection is the client's retry policy.
+// retryDeadConnection is the client's retry policy. A receiver that ends a
+// stream of HTTP/2 has answered, and its connection lives.
 func retryDeadConnection(ctx context.Context, _ *http.Response, err error) (bool, error) {
 	x, ok := ctx.(*exchange)
-	return ok && err != nil && x.reused && !x.answered && !x.expired() && x.Err() == nil, nil
+	var ended streamError
+	return ok && err != nil && x.reused && !x.answered && !x.expired() && x.Err() == nil && !errors.As(err, &ended), nil
 }
 
 // transport makes the tries of one endpoint's exchanges. HTTP/1.1 it speaks
@@ -80,6 +79,7 @@ type transport struct {
 	standard *http.Transport
 
 	http2 atomic.Bool // the receiver chose it when it was last asked
+	tight atomic.Bool // its idle connections of HTTP/2 are about to be closed
 	mu    sync.Mutex
 	given []net.Conn // connections that speak HTTP/2, until standard asks for them
 }
@@ -106,7 +106,12 @@ func newTransport(slots int, dialer *net.Dialer) *transport {
 		MaxResponseHeaderBytes: maxResponseHeader,
 		// A connection of HTTP/2 that fell silent would be used again until its
 		// streams are used up: an attempt that times out does not close it.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second,
+			// What comes before it is asked for is kept in memory.
+			MaxReceiveBufferPerStream: maxResponseBody, MaxReceiveBufferPerConnection: 16 * maxResponseBody,
+			MaxReadFrameSize: 16 << 10,
+		},
 	}
 	return t
 }
@@ -186,15 +191,16 @@ func addressOf(target *url.URL) string {
 func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (*tls.Conn, error) {
 	config := t.tls.Clone()
 	config.ServerName = name
-	secure := tls.Client(raw, config)
+	counted := &countedConn{Conn: raw, limit: t.idle.limit}
+	secure := tls.Client(counted, config)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("the TLS handshake takes too long: %w", err)
-		}
-		return nil, err // as it is: http.Client looks at its type
+		return nil, handshakeFailure(err)
+	}
+	if secure.ConnectionState().NegotiatedProtocol == "h2" {
+		counted.begin()
 	}
 	return secure, nil
 }
@@ -210,16 +216,15 @@ func (t *transport) roundTripStandard(x *exchange) (*http.Response, error) {
 		GotConn:              func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
 		GotFirstResponseByte: func() { answered.Store(true) },
 	})
-	body := x.body
 	req := (&http.Request{
 		Method: http.MethodPost, URL: x.shell.URL, Host: x.shell.Host, Header: x.header(),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 	}).WithContext(trace)
-	if len(body) > 0 {
-		req.ContentLength = int64(len(body))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-		req.Body, _ = req.GetBody()
+	if len(x.body) > 0 {
+		body := newOnceBody(x.body)
+		req.ContentLength, req.Body, req.GetBody = int64(len(x.body)), body, body.again
 	}
+	defer t.makeRoom()
 	resp, err := t.standard.RoundTrip(req)
 	x.reused, x.answered = reused.Load(), answered.Load()
 	if err != nil {
