@@ -19,6 +19,9 @@ type position struct {
 	Created  time.Time `json:"created"`  // of the stream
 	Sequence uint64    `json:"sequence"` // of the event
 	Stored   time.Time `json:"stored"`   // of the event
+	// Delivery is the consumer's number of the delivery up to which all are
+	// settled; 0 in a cursor of an earlier version.
+	Delivery uint64 `json:"delivery,omitempty"`
 }
 
 // covers reports whether an event of the stream created then was fanned out.
@@ -59,14 +62,50 @@ func (c *cursor) load(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("cannot read the cursor of %s: %w", c.stream, err)
 	}
-	var p position
-	if err := json.Unmarshal(entry.Value(), &p); err != nil {
-		return fmt.Errorf("the cursor of %s is unreadable: %w", c.stream, err)
+	p, err := readPosition(entry.Value())
+	if err != nil {
+		return fmt.Errorf("the cursor of %s is unreadable (key %s of the bucket %s): %w", c.stream, entry.Key(), entry.Bucket(), err)
 	}
 	c.revision = entry.Revision()
 	c.at.Store(&p)
 	return nil
 }
+
+func readPosition(value []byte) (p position, err error) {
+	err = json.Unmarshal(value, &p)
+	return p, err
+}
+
+// review compares the cursor, and the ack state of the source's consumer, with
+// the stream that is there now. It says what is wrong; empty: nothing. What was
+// created again, or lost its end when its server lost power, uses its sequences
+// for other events. A cursor that does not fit covers none of them any more.
+func (c *cursor) review(ctx context.Context, stream jetstream.Stream) (wrong string, err error) {
+	at := c.at.Load()
+	if at == nil || at.Sequence == 0 {
+		return "", nil
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return "", fmt.Errorf("cannot compare the cursor with the stream %s: %w", c.stream, err)
+	}
+	if !at.Created.Equal(info.Created) {
+		return streamCreatedAgain, c.store(ctx, position{Created: info.Created})
+	}
+	if at.Sequence <= info.State.LastSeq {
+		stored, err := storedTime(ctx, c.js, c.stream, at.Sequence)
+		if err != nil || stored.IsZero() || stored.Equal(at.Stored) {
+			return "", err
+		}
+	}
+	return streamWentBack, c.store(ctx, position{Created: info.Created})
+}
+
+// What [cursor.review] finds.
+const (
+	streamCreatedAgain = "the stream was created again; what the one before it still held is gone"
+	streamWentBack     = "the stream lost its end, most likely in a power cut, and uses its sequences again"
+)
 
 // advance copies the ack floor that the server reports. It goes only forward:
 // never our own count, for after a restart newer events may come first.
@@ -96,7 +135,7 @@ func (c *cursor) advance(ctx context.Context, created time.Time) error {
 	if err != nil || stored.IsZero() {
 		return err // or it is gone, or not kept once acked, and cannot be fanned out again
 	}
-	return c.store(ctx, position{Created: created, Sequence: floor, Stored: stored})
+	return c.store(ctx, position{Created: created, Sequence: floor, Stored: stored, Delivery: info.AckFloor.Consumer})
 }
 
 func (c *cursor) store(ctx context.Context, p position) error {

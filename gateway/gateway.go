@@ -89,6 +89,7 @@ func New(o Options) (*Gateway, error) {
 		metrics: newMetrics(o.Registry, sources),
 		started: make(chan struct{}),
 	}
+	g.clock.log, g.clock.gauge = o.Log, newClockGauge(o.Registry)
 	g.match.Store(matcher)
 	g.reloading.live, g.reloading.metrics = o.Config, newReloadMetrics(o.Registry)
 	g.health.setQuietly("gateway", errors.New("starting"))
@@ -173,11 +174,25 @@ func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 		if err == nil {
 			err = ensureTopology(ctx, js, g.names, g.config, g.log)
 		}
+		if err == nil {
+			err = g.readClock(ctx, js)
+		}
 		if err != nil {
 			g.health.setQuietly("gateway", fmt.Errorf("starting: %w", err))
 		}
 		return err
 	})
+}
+
+// readClock asks for the server's time before the first schedule is set.
+func (g *Gateway) readClock(ctx context.Context, js jetstream.JetStream) error {
+	asked := g.clock.here()
+	stream, err := js.Stream(ctx, g.names.RetriesStream())
+	if err != nil {
+		return fmt.Errorf("cannot read the server's clock: %w", err)
+	}
+	g.clock.observe(stream.CachedInfo().TimeStamp, asked, g.clock.here())
+	return nil
 }
 
 // work runs the parts: publishers, matchers, the dispatcher, and what watches

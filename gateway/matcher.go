@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -50,6 +51,7 @@ type matcher struct {
 	in        *intake.Intake
 	endpoints []string // of the event that is being handled
 	queue     chan *intake.Message
+	gaps      *gaps
 	created   atomic.Pointer[time.Time] // of the source stream
 	moved     atomic.Bool               // events were acknowledged since the cursor was written
 	letting   sync.WaitGroup            // dead letters being written
@@ -61,6 +63,7 @@ func (m *matcher) init() {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
 	}))
 	m.queue = make(chan *intake.Message, matchWindow)
+	m.gaps = m.newGaps()
 	m.in = intake.New(intake.Options{
 		Conn:     m.nc,
 		Stream:   m.source.Stream,
@@ -84,11 +87,49 @@ func (m *matcher) open(ctx context.Context) error {
 	if err := m.cursor.load(ctx); err != nil {
 		return err
 	}
-	if _, err := openConsumer(ctx, stream, m.want); err != nil {
+	wrong, err := m.cursor.review(ctx, stream)
+	if err != nil {
 		return err
+	}
+	consumer, err := openConsumer(ctx, stream, m.want)
+	if err != nil {
+		return err
+	}
+	ahead, err := m.ahead(ctx, stream, consumer)
+	if err != nil {
+		return err
+	}
+	if ahead {
+		wrong = streamWentBack
+		if _, err := openConsumer(ctx, stream, m.want); err != nil {
+			return err
+		}
+	}
+	if wrong != "" {
+		m.log.Error("the source stream is not what it was", zap.String("finding", wrong))
+		m.gaps.sequencesWentBack()
 	}
 	m.created.Store(&created)
 	return nil
+}
+
+// ahead reports whether the consumer is past the end of the stream, and removes
+// it then: it would pass over new events. Everything that the stream has comes
+// again; the cursor says what was fanned out.
+func (m *matcher) ahead(ctx context.Context, stream jetstream.Stream, consumer jetstream.Consumer) (bool, error) {
+	delivered := consumer.CachedInfo().Delivered.Stream
+	info, err := stream.Info(ctx) // after that of the consumer, which goes on
+	if err != nil {
+		return false, fmt.Errorf("cannot look at the stream %s: %w", m.source.Stream, err)
+	}
+	if delivered <= info.State.LastSeq {
+		return false, nil
+	}
+	err = stream.DeleteConsumer(ctx, m.want.Durable)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return false, fmt.Errorf("cannot remove the consumer %s of the stream %s, which is past its end: %w", m.want.Durable, m.source.Stream, err)
+	}
+	return true, nil
 }
 
 // others reports whether another matcher may hold events of the source, and up
@@ -124,6 +165,7 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 			}
 			m.handle(work, msg)
 		},
+		seen:   func(msg *intake.Message) { m.gaps.look(work, *m.created.Load(), msg) },
 		others: func() (bool, uint64) { return m.others(ctx) },
 		late: func() {
 			m.log.Warn("another gateway holds older events for too long; this one goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))

@@ -13,6 +13,7 @@ type metrics struct {
 	received     *prometheus.CounterVec // source
 	unmatched    *prometheus.CounterVec // source
 	skipped      *prometheus.CounterVec // source
+	missed       *prometheus.CounterVec // source
 	matches      prometheus.Counter
 	filterErrors prometheus.Counter
 	unpublished  *prometheus.CounterVec // reason
@@ -30,6 +31,9 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 		}, []string{"source"}),
 		skipped: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanjet_events_skipped_total", Help: "Events that came again although the cursor says that they were fanned out.",
+		}, []string{"source"}),
+		missed: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_events_missed_total", Help: "Events that left a source stream before they were fanned out.",
 		}, []string{"source"}),
 		matches: f.NewCounter(prometheus.CounterOpts{
 			Name: "fanjet_matches_total", Help: "Pairs of an event and an endpoint that gets it.",
@@ -54,7 +58,7 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 }
 
 // sourceCounts are the counters of one source, looked up once.
-type sourceCounts struct{ received, unmatched, skipped prometheus.Counter }
+type sourceCounts struct{ received, unmatched, skipped, missed prometheus.Counter }
 
 // forSource also creates the source's series at zero.
 func (m *metrics) forSource(stream string) sourceCounts {
@@ -62,5 +66,6 @@ func (m *metrics) forSource(stream string) sourceCounts {
 		received:  m.received.WithLabelValues(stream),
 		unmatched: m.unmatched.WithLabelValues(stream),
 		skipped:   m.skipped.WithLabelValues(stream),
+		missed:    m.missed.WithLabelValues(stream),
 	}
 }

@@ -31,6 +31,7 @@ const (
 // when all before it are settled or its own.
 type sequencer struct {
 	handle func(*intake.Message)
+	seen   func(*intake.Message) // hears of every event in order of receipt; nil: nobody does
 	// others reports whether another matcher may hold events, and up to which
 	// sequence all are settled.
 	others func() (any bool, settled uint64)
@@ -76,6 +77,9 @@ func (s *sequencer) run(queue <-chan *intake.Message) {
 // take gathers an event, or handles it at once. It returns when to look at what
 // is gathered; negative: not because of this one.
 func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
+	if s.seen != nil {
+		s.seen(msg)
+	}
 	if msg.Pin != s.pin {
 		s.pin, s.takeover = msg.Pin, time.Now()
 		s.gathered = append(s.gathered, msg)

@@ -53,13 +53,13 @@ func (t *truncator) truncate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	stream := t.names.DeliveriesStream()
-	asked := time.Now()
+	asked := t.clock.here()
 	consumer, err := t.js.Consumer(ctx, stream, t.names.DeliverConsumer())
 	if err != nil {
 		return fmt.Errorf("cannot look at the consumer %s of the stream %s: %w", t.names.DeliverConsumer(), stream, err)
 	}
 	info := consumer.CachedInfo() // of just now: the lookup asks the server
-	t.clock.observe(info.TimeStamp, asked, time.Now())
+	t.clock.observe(info.TimeStamp, asked, t.clock.here())
 	if err := checkConsumer(info, t.want); err != nil {
 		return err
 	}

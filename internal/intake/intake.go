@@ -205,7 +205,7 @@ func (in *Intake) admit(msg *nats.Msg) {
 		return
 	}
 	m := &Message{
-		Msg: msg, Stream: meta.stream, Sequence: seq, Stored: stored, Deliveries: meta.deliveries, Pending: meta.pending,
+		Msg: msg, Stream: meta.stream, Sequence: seq, Stored: stored, Deliveries: meta.deliveries, Delivery: meta.delivery, Pending: meta.pending,
 		in: in, reply: msg.Reply, size: size, beaten: time.Now(),
 	}
 	if in.opts.Group != "" {

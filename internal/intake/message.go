@@ -16,6 +16,8 @@ type Message struct {
 	Stored   time.Time // when the stream stored it
 	// Deliveries is how many times the server has sent it to anybody, from 1.
 	Deliveries uint64
+	// Delivery is the number of this one among all that the consumer made, from 1.
+	Delivery uint64
 	// Pending is how many messages the consumer still had to send after this one.
 	Pending uint64
 	// Pin is the id that the server gave to this client of a priority group, or

@@ -11,6 +11,7 @@ type metadata struct {
 	stream     string
 	deliveries uint64
 	sequence   uint64 // in the stream
+	delivery   uint64 // sequence of the consumer
 	stored     time.Time
 	pending    uint64
 }
@@ -48,7 +49,7 @@ func readReply(reply string) (m metadata, ok bool) {
 	token() // consumer
 	m.deliveries = number()
 	m.sequence = number()
-	number() // of the consumer
+	m.delivery = number()
 	m.stored = time.Unix(0, int64(number()))
 	m.pending = number()
 	return m, ok && m.stream != ""

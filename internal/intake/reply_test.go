@@ -9,7 +9,7 @@ import (
 
 func TestReadReply(t *testing.T) {
 	t.Parallel()
-	want := metadata{stream: "EVENTS", deliveries: 2, sequence: 34, stored: time.Unix(0, 1767323046000000007), pending: 9}
+	want := metadata{stream: "EVENTS", deliveries: 2, sequence: 34, delivery: 5, stored: time.Unix(0, 1767323046000000007), pending: 9}
 	for reply, valid := range map[string]bool{
 		"$JS.ACK.EVENTS.fanjet-match.2.34.5.1767323046000000007.9":                 true,
 		"$JS.ACK._.AbCd1234.EVENTS.fanjet-match.2.34.5.1767323046000000007.9":      true,
@@ -46,7 +46,7 @@ func FuzzReadReply(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s: %+v, the library reads %v", reply, got, err)
 		}
-		if got.stream != theirs.Stream || got.sequence != theirs.Sequence.Stream || got.deliveries != theirs.NumDelivered ||
+		if got.stream != theirs.Stream || got.sequence != theirs.Sequence.Stream || got.delivery != theirs.Sequence.Consumer || got.deliveries != theirs.NumDelivered ||
 			!got.stored.Equal(theirs.Timestamp) || got.pending != theirs.NumPending {
 			t.Errorf("%s: %+v, the library reads %+v", reply, got, theirs)
 		}

@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"fanjet/internal/intake"
+)
+
+// gaps notices events that left a source stream before a matcher saw them:
+// max_age overtook it, or somebody purged or deleted them.
+//
+// The consumer numbers its deliveries. Of two that follow each other, the
+// sequences of the events must, too, unless the later one is sent again; what
+// is between them was never handed to anybody. The place where a matcher begins
+// is in the cursor.
+//
+// It is used by one goroutine, but for forget.
+type gaps struct {
+	at    place
+	known bool
+	// cursor reads the cursor anew and returns where it stands.
+	cursor func(ctx context.Context) (*position, error)
+	// first returns the first sequence that the stream has.
+	first func(ctx context.Context) (uint64, error)
+	// report hears of a gap: the range of sequences in which events are missing,
+	// and how many. When it is not exact, that is the most that it can be.
+	report func(after, before, missed uint64, exact bool)
+
+	forget chan struct{} // holds one when the sequences of the stream went back
+}
+
+// place is where the deliveries of a consumer stand.
+type place struct {
+	created  time.Time // of the stream
+	delivery uint64    // number of the latest
+	sequence uint64    // highest of an event that was handed out
+}
+
+// look compares an event, in order of receipt, with those before it.
+func (g *gaps) look(ctx context.Context, created time.Time, msg *intake.Message) {
+	select {
+	case <-g.forget:
+		g.known = false
+	default:
+		if !g.at.created.Equal(created) {
+			g.known = false
+			g.catchUp(ctx, created, msg)
+		} else if g.known && msg.Delivery > g.at.delivery+1 {
+			g.catchUp(ctx, created, msg) // others had what is between
+		}
+	}
+	if g.known && msg.Deliveries == 1 && msg.Sequence > g.at.sequence+1 {
+		g.measure(ctx, msg)
+	}
+	if !g.known {
+		g.at, g.known = place{created: created}, true
+	}
+	g.at.delivery, g.at.sequence = msg.Delivery, max(g.at.sequence, msg.Sequence)
+}
+
+// catchUp goes on from the cursor, if that is further.
+func (g *gaps) catchUp(ctx context.Context, created time.Time, msg *intake.Message) {
+	at, err := g.cursor(ctx)
+	if err != nil || at == nil || !at.Created.Equal(created) || at.Delivery == 0 {
+		return
+	}
+	if !g.known || at.Delivery > g.at.delivery && at.Delivery < msg.Delivery {
+		g.at = place{created: created, delivery: at.Delivery, sequence: at.Sequence}
+		g.known = true
+	}
+}
+
+// measure reports what is missing before an event that was not sent before.
+func (g *gaps) measure(ctx context.Context, msg *intake.Message) {
+	before := g.at.delivery
+	if msg.Delivery <= before {
+		before = 0 // the consumer was made anew, and counts from the beginning
+	}
+	between, unseen := msg.Sequence-g.at.sequence-1, msg.Delivery-before-1
+	missed := between - min(between, unseen)
+	if unseen > 0 {
+		// A matcher that died may have taken events with it that have left the
+		// stream since.
+		if first, err := g.first(ctx); err == nil && first > g.at.sequence+1 {
+			missed = max(missed, min(first, msg.Sequence)-g.at.sequence-1)
+		}
+	}
+	if missed > 0 {
+		g.report(g.at.sequence, msg.Sequence, missed, unseen == 0)
+	}
+}
+
+// newGaps watches the source of a matcher.
+func (m *matcher) newGaps() *gaps {
+	return &gaps{
+		forget: make(chan struct{}, 1),
+		cursor: func(ctx context.Context) (*position, error) {
+			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+			defer cancel()
+			err := m.cursor.load(ctx)
+			return m.cursor.at.Load(), err
+		},
+		first: func(ctx context.Context) (uint64, error) {
+			stream, err := m.js.Stream(ctx, m.source.Stream)
+			if err != nil {
+				return 0, err
+			}
+			return stream.CachedInfo().State.FirstSeq, nil
+		},
+		report: func(after, before, missed uint64, exact bool) {
+			m.counts.missed.Add(float64(missed))
+			m.sampled.Error("events left the stream before they were fanned out", zap.Uint64("missed", missed), zap.Bool("exact", exact),
+				zap.Uint64("after", after), zap.Uint64("before", before))
+		},
+	}
+}
+
+// sequencesWentBack makes it begin anew with the next event.
+func (g *gaps) sequencesWentBack() {
+	select {
+	case g.forget <- struct{}{}:
+	default:
+	}
+}
