@@ -55,7 +55,7 @@ func TestReference(t *testing.T) {
 			messages.WriteString(p.String())
 		}
 		found := tt.want == "" && !tt.noSecrets
-		if ok != found || found && got != secret.New(hidden) || !found && !got.IsZero() {
+		if ok != found || found && !got.Equal(secret.New(hidden)) || !found && !got.IsZero() {
 			t.Errorf("reference(%s), NoSecrets %v: ok %v, %v", tt.text, tt.noSecrets, ok, messages.String())
 		}
 		if (messages.Len() > 0) != (tt.want != "") || !strings.Contains(messages.String(), tt.want) {

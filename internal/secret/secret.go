@@ -1,28 +1,59 @@
 // Package secret holds values that must never be shown.
 package secret
 
-import "encoding/json"
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"io"
+)
 
 const redacted = "[redacted]"
 
 // Value is a secret. However it is printed, logged or encoded, it shows as
-// "[redacted]"; only [Value.Reveal] gives the text.
-type Value struct{ text string }
+// "[redacted]", or as an address in memory where it is a part of something that
+// keeps it to itself; only [Value.Reveal] gives the text. The zero value is no
+// secret.
+//
+// Values are compared with [Value.Equal]; == does not compile.
+type Value struct {
+	_ [0]func() // not comparable
+	// text is behind a pointer because fmt does not ask what is in an unexported
+	// field how it wants to be shown, but does not follow pointers there.
+	text *string
+}
 
 // New wraps text.
-func New(text string) Value { return Value{text} }
+func New(text string) Value {
+	if text == "" {
+		return Value{}
+	}
+	return Value{text: &text}
+}
 
 // Reveal returns the secret itself.
-func (v Value) Reveal() string { return v.text }
+func (v Value) Reveal() string {
+	if v.text == nil {
+		return ""
+	}
+	return *v.text
+}
 
 // IsZero reports whether there is no secret.
-func (v Value) IsZero() bool { return v.text == "" }
+func (v Value) IsZero() bool { return v.text == nil }
+
+// Equal reports whether two secrets are the same, in a time that depends on
+// their lengths only.
+func (v Value) Equal(other Value) bool {
+	return subtle.ConstantTimeCompare([]byte(v.Reveal()), []byte(other.Reveal())) == 1
+}
 
 // String implements fmt.Stringer.
 func (v Value) String() string { return redacted }
 
-// GoString implements fmt.GoStringer.
-func (v Value) GoString() string { return redacted }
+// Format implements fmt.Formatter: verbs that are not for text would show the
+// fields.
+func (v Value) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, redacted) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (v Value) MarshalText() ([]byte, error) { return []byte(redacted), nil }
