@@ -25,12 +25,13 @@ var allowed = map[string][]string{
 	"gateway/match": {},
 	"config":        {"subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/wire"},
 	"subscriber":    {"webhook", "dlq", "internal/..."},
-	"dlq":           {"internal/wire", "internal/publish", "internal/jsapi"},
+	"dlq":           {"internal/failpoint", "internal/jsapi", "internal/publish", "internal/wire"},
 	"webhook":       {},
 	"admin":         {"internal/..."},
 	"internal/...":  {"internal/..."},
 	// It judges the others, so it learns nothing from them.
 	"internal/ledger": {},
+	"chaos":           {},
 	// What endpoints are, in requests to running gateways.
 	"internal/control": {"subscriber", "internal/jsapi", "internal/wire"},
 }

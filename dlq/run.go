@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"fanjet/internal/failpoint"
 	"fanjet/internal/publish"
 )
 
@@ -97,6 +98,7 @@ type delivered struct {
 // already is as good as a new one: a replay before this one made it.
 func (d *delivered) Published(err error) {
 	if err == nil {
+		failpoint.Hit(failpoint.ReplayStored)
 		d.run.removals <- removal{seq: d.seq, after: d.removed}
 		return
 	}

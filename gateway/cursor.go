@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/failpoint"
 )
 
 // position is a place in a source stream up to which every event was fanned
@@ -154,6 +156,7 @@ func (c *cursor) store(ctx context.Context, p position) error {
 	if err != nil {
 		return fmt.Errorf("cannot write the cursor of %s: %w", c.stream, err)
 	}
+	failpoint.Hit(failpoint.CursorWritten)
 	c.mu.Lock()
 	c.revision = revision
 	c.mu.Unlock()

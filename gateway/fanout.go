@@ -11,6 +11,7 @@ import (
 
 	"fanjet/dlq"
 	"fanjet/gateway/match"
+	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
@@ -19,6 +20,7 @@ import (
 // handle matches one event and enqueues its deliveries.
 func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 	m.counts.received.Inc()
+	failpoint.Hit(failpoint.EventFetched)
 	created := *m.created.Load()
 	if m.cursor.at.Load().covers(created, msg.Sequence, msg.Stored) {
 		m.counts.skipped.Inc()
@@ -44,6 +46,7 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 	}
 	m.metrics.matches.Add(float64(len(endpoints)))
 
+	failpoint.Hit(failpoint.EventMatched)
 	f := &fanout{matcher: m, ctx: ctx, msg: msg, pos: pos, id: id, source: pos.Source()}
 	f.pending.Store(int32(len(endpoints)))
 	deliveries := make([]fanoutDelivery, len(endpoints))
@@ -56,6 +59,7 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 		h[nats.MsgIdHdr] = []string{pos.FanoutID(endpoint)}
 		d.msg = nats.Msg{Header: h, Data: data}
 		m.send(d)
+		failpoint.Hit(failpoint.Enqueued)
 	}
 }
 
@@ -110,12 +114,14 @@ func (f *fanout) done(ok bool) {
 		f.failed.Store(true)
 	}
 	if f.pending.Add(-1) > 0 {
+		failpoint.Hit(failpoint.FanoutPartly)
 		return
 	}
 	if f.failed.Load() {
 		f.msg.Nak() // fanned out again, with the same ids
 		return
 	}
+	failpoint.Hit(failpoint.FanoutStored)
 	f.msg.Ack()
 }
 

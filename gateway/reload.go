@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/config"
+	"fanjet/internal/failpoint"
 	"fanjet/subscriber"
 )
 
@@ -107,7 +108,9 @@ func (g *Gateway) apply(cfg *config.Config, changes config.Changes) error {
 			return err
 		}
 	}
+	failpoint.Hit(failpoint.EndpointsReplaced)
 	g.match.Store(matcher)
+	failpoint.Hit(failpoint.MatcherReplaced)
 	if r.endpoints == nil || len(changes.Endpoints.Removed) == 0 {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/internal/failpoint"
 	"fanjet/internal/wire"
 )
 
@@ -79,9 +80,11 @@ func (t *truncator) truncate(ctx context.Context) error {
 			t.purged = min(first-1, floor)
 			continue
 		}
+		failpoint.Hit(failpoint.Truncating)
 		if err := s.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
 			return fmt.Errorf("cannot truncate the stream %s: %w", stream, err)
 		}
+		failpoint.Hit(failpoint.Truncated)
 		t.metrics.truncated.Add(float64(upTo - t.purged))
 		t.purged = upTo
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"fanjet/internal/failpoint"
 	"fanjet/internal/wire"
 )
 
@@ -43,6 +44,7 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	x := e.begin(ctx, began.Add(e.Timeout), body)
 	e.sign(x, began, env, header)
 
+	failpoint.Hit(failpoint.Attempting)
 	resp, err := e.client.Do(&x.request)
 	result := Result{Began: began, Took: time.Since(began)}
 	if err != nil {

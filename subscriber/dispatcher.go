@@ -34,6 +34,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fanjet/dlq"
+	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
@@ -402,6 +403,7 @@ func (d *Dispatcher) Held() int {
 
 // admit takes a message of a shared consumer off the wire. It never blocks.
 func (d *Dispatcher) admit(m *intake.Message) {
+	failpoint.Hit(failpoint.DeliveryFetched)
 	dl := &delivery{msg: m, ep: d.endpoint(endpointOf(m.Msg.Subject))}
 	switch {
 	case hasVerdict(dl):

@@ -4,6 +4,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"fanjet/internal/failpoint"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 )
@@ -20,6 +21,7 @@ func (d *Dispatcher) divert(deliveries []*delivery) {
 		if err := d.opts.Lanes.Enqueue(d.work, msg, m); err != nil {
 			m.Published(err)
 		}
+		failpoint.Hit(failpoint.Diverting)
 	}
 }
 
@@ -57,6 +59,7 @@ func (m *move) Published(err error) {
 		return
 	}
 	defer d.settling.Done()
+	failpoint.Hit(failpoint.LaneStored)
 	dl.msg.Ack()
 	d.metrics.diverted.Inc()
 	d.lanes.holds(endpointOf(dl.msg.Msg.Subject))

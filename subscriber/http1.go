@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+
+	"fanjet/internal/failpoint"
 )
 
 const (
@@ -55,6 +57,7 @@ func (x *exchange) send(c *conn) (*http.Response, error) {
 // roundTrip writes the request and reads the head of the response.
 func (x *exchange) roundTrip() (responseHead, error) {
 	failed := x.write()
+	failpoint.Hit(failpoint.RequestSent)
 	// Who hangs up before it has read everything may have answered.
 	head, err := x.readHead()
 	if failed != nil {

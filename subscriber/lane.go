@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/wire"
 )
@@ -282,6 +283,7 @@ func (l *lane) open(ctx context.Context) error {
 // handle takes a message off the wire. It never blocks, and is called without
 // lanes.mu.
 func (l *lane) handle(m *intake.Message) {
+	failpoint.Hit(failpoint.DeliveryFetched)
 	now := time.Now()
 	l.arrived.Store(now.UnixNano())
 	l.pending.Store(m.Pending)

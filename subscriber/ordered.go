@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/dlq"
+	"fanjet/internal/failpoint"
 	"fanjet/internal/wire"
 )
 
@@ -178,6 +179,7 @@ func (d *Dispatcher) settleInPlace(ctx context.Context, dl *delivery, env wire.E
 	attempts := env.Attempt
 	switch todo.verb {
 	case ack:
+		failpoint.Hit(failpoint.Accepted)
 		dl.msg.Ack()
 	case giveBack:
 		dl.msg.Nak()
@@ -226,6 +228,7 @@ func (d *Dispatcher) remember(ctx context.Context, dl *delivery, h head) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		_, err = d.opts.State.Put(ctx, headPrefix+dl.ep.name, text)
+		failpoint.Hit(failpoint.HeadStored)
 	}
 	if err != nil && ctx.Err() == nil {
 		d.sampled.Warn("it cannot be stored how often the first delivery of an ordered endpoint was attempted",

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/dlq"
+	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
@@ -39,6 +40,7 @@ func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope
 	todo := decide(r, &env, &dl.ep.settings().Endpoint, now, d.random())
 	switch todo.verb {
 	case ack:
+		failpoint.Hit(failpoint.Accepted)
 		dl.msg.Ack()
 		return
 	case giveBack:
@@ -90,6 +92,7 @@ type scheduled struct {
 
 func (s *scheduled) Published(err error) {
 	if err == nil {
+		failpoint.Hit(failpoint.RetryStored)
 		s.msg.Ack()
 		if s.count != nil {
 			s.count.Inc()
@@ -143,6 +146,7 @@ func (d *Dispatcher) deadLetter(ctx context.Context, m *intake.Message, env wire
 	for {
 		err := d.opts.Letters.Write(ctx, env, reason, attempts, m.Msg.Header, m.Msg.Data, position(m).HopID())
 		if err == nil {
+			failpoint.Hit(failpoint.LetterStored)
 			m.Ack()
 			d.metrics.dead.WithLabelValues(env.Endpoint, string(reason)).Inc()
 			d.log.Warn("dead letter", zap.String("endpoint", env.Endpoint), zap.String("id", env.EventID),

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/nats-io/nats.go"
+
+	"fanjet/internal/failpoint"
 )
 
 // Headers of an atomic batch (NATS ADR-50).
@@ -51,6 +53,7 @@ func (p *Publisher) tryBatch(items []item) error {
 		if err := p.opts.Conn.PublishMsg(it.msg); err != nil {
 			return fmt.Errorf("staging message %d of %d: %w", i+1, len(items), err)
 		}
+		failpoint.Hit(failpoint.Publishing)
 	}
 	items[last].msg.Header[headerBatchCommit] = []string{"1"}
 	return p.commit(ctx, items[last].msg, len(items))

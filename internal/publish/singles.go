@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"fanjet/internal/failpoint"
 )
 
 // answers receives the acknowledgements of single messages. Every publish has
@@ -73,6 +75,9 @@ func (p *Publisher) trySingles(items []item) (left []item, err error) {
 			waiting++
 		} else if !p.decide(it, failure) {
 			err = failure
+		}
+		if i < len(items)-1 {
+			failpoint.Hit(failpoint.Publishing)
 		}
 	}
 	if undecided := p.await(ctx, items, first, waiting); undecided != nil {

@@ -1,0 +1,232 @@
+package chaos
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// patience bounds every wait. It is long: only what is broken needs it.
+const patience = 90 * time.Second
+
+// gateway is a `fanjet serve` in a process of its own. Its methods are called by
+// one goroutine at a time, unless they say otherwise.
+type gateway struct {
+	w      *world
+	name   string
+	config string // path of its configuration
+	log    tail
+
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended
+	// kept is what explains repeats until the gateway is ready again.
+	kept []int
+
+	mu          sync.Mutex
+	nats, admin string // URLs that the latest process reported
+}
+
+// newGateway writes the configuration of a gateway: yaml, and what all have in
+// common. HOOK in it is the address of the receivers.
+func (w *world) newGateway(name, nats, yaml string) *gateway {
+	w.Helper()
+	g := &gateway{w: w, name: name, config: filepath.Join(w.dir, name+".yaml")}
+	g.configure(nats, yaml)
+	w.Cleanup(func() {
+		g.end(syscall.SIGKILL)
+		if w.Failed() {
+			w.Logf("the latest log of %s:\n%s", name, g.log.String())
+		}
+	})
+	w.gateways = append(w.gateways, g)
+	return g
+}
+
+// configure writes its configuration. nats is the section of that name.
+func (g *gateway) configure(nats, yaml string) {
+	g.w.Helper()
+	text := "version: 1\nnats: " + nats + `
+admin: {listen: "127.0.0.1:0"}
+egress: {allow_http: true, allow_cidrs: ["127.0.0.0/8"]}
+defaults: {secrets: ["` + secret + `"]}
+` + strings.ReplaceAll(yaml, "HOOK", g.w.hooks.address())
+	// In one piece: a running gateway reads it whenever it has changed.
+	if err := os.WriteFile(g.config+".new", []byte(text), 0o600); err != nil {
+		g.w.Fatal(err)
+	}
+	if err := os.Rename(g.config+".new", g.config); err != nil {
+		g.w.Fatal(err)
+	}
+}
+
+// start starts it with some environment variables, and waits until it is ready.
+// It returns false if it died before.
+func (g *gateway) start(env ...string) (ready bool) {
+	g.w.Helper()
+	g.cmd = exec.Command(g.w.program, "serve", "--config", g.config, "--log-format", "json", "--log-level", "info")
+	g.cmd.Env = append(os.Environ(), env...)
+	stderr, err := g.cmd.StderrPipe()
+	if err != nil {
+		g.w.Fatal(err)
+	}
+	if err := g.cmd.Start(); err != nil {
+		g.w.Fatal(err)
+	}
+	started, done := make(chan struct{}), make(chan struct{})
+	g.done = done
+	go func() {
+		defer close(done)
+		g.read(stderr, started)
+		_ = g.cmd.Wait() // ProcessState tells
+	}()
+	select {
+	case <-started:
+	case <-done:
+		return false
+	case <-time.After(patience):
+		g.w.Fatalf("%s is not ready in time", g.name)
+	}
+	g.healed()
+	return true
+}
+
+// read reads the log until the process has ended.
+func (g *gateway) read(log io.Reader, started chan<- struct{}) {
+	lines := bufio.NewScanner(log)
+	lines.Buffer(nil, 1<<20)
+	for ready := false; lines.Scan(); {
+		g.log.add(lines.Bytes())
+		if ready || !bytes.Contains(lines.Bytes(), []byte(`"ready"`)) {
+			continue
+		}
+		var line struct{ Msg, NATS, Admin string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "ready" {
+			g.mu.Lock()
+			g.nats, g.admin = line.NATS, line.Admin
+			g.mu.Unlock()
+			ready = true
+			close(started)
+		}
+	}
+	_, _ = io.Copy(io.Discard, log)
+}
+
+// url is where its NATS server listened when it was last ready. It may be called
+// by any goroutine.
+func (g *gateway) url() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.nats
+}
+
+// kill ends it as the loss of the machine would end the process.
+func (g *gateway) kill() {
+	g.w.Helper()
+	g.fault("kill -9 "+g.name, killReach)
+	g.end(syscall.SIGKILL)
+}
+
+// died waits until it has killed itself.
+func (g *gateway) died() {
+	g.w.Helper()
+	g.await()
+	if how, ok := g.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || how.Signal() != syscall.SIGKILL {
+		g.w.Fatalf("%s ended with %v, and not with SIGKILL", g.name, g.cmd.ProcessState)
+	}
+	g.fault("the death of "+g.name, killReach)
+	g.cmd = nil
+}
+
+// terminate ends it in order.
+func (g *gateway) terminate() {
+	g.w.Helper()
+	g.fault("SIGTERM "+g.name, 0)
+	cmd := g.cmd
+	g.end(syscall.SIGTERM)
+	if code := cmd.ProcessState.ExitCode(); code != 0 {
+		g.w.Errorf("%s ended with: %v", g.name, cmd.ProcessState)
+	}
+}
+
+// stopped stops it for a while: it neither works nor hears anything.
+func (g *gateway) stopped(for_ time.Duration) {
+	g.w.Helper()
+	fault := g.w.fault("SIGSTOP "+g.name, 0)
+	g.signal(syscall.SIGSTOP)
+	g.w.pause(for_)
+	g.signal(syscall.SIGCONT)
+	// What timed out meanwhile is noticed after that.
+	g.w.pause(stopGrace)
+	g.w.healed(fault)
+}
+
+func (g *gateway) signal(s syscall.Signal) {
+	g.w.Helper()
+	if err := g.cmd.Process.Signal(s); err != nil {
+		g.w.Fatalf("%v %s: %v", s, g.name, err)
+	}
+}
+
+// end sends a signal that ends it, and waits.
+func (g *gateway) end(s syscall.Signal) {
+	if g.cmd == nil {
+		return
+	}
+	_ = g.cmd.Process.Signal(s) // it may have ended
+	g.await()
+	g.cmd = nil
+}
+
+func (g *gateway) await() {
+	g.w.Helper()
+	select {
+	case <-g.done:
+	case <-time.After(patience):
+		_ = g.cmd.Process.Kill()
+		<-g.done
+		g.w.Errorf("%s does not end", g.name)
+	}
+}
+
+// fault enters a fault that lasts until the gateway is ready again.
+func (g *gateway) fault(what string, reach time.Duration) {
+	g.kept = append(g.kept, g.w.fault(what, reach))
+}
+
+func (g *gateway) healed() {
+	for _, fault := range g.kept {
+		g.w.healed(fault)
+	}
+	g.kept = nil
+}
+
+// tail keeps the latest lines of a log.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+const tailLines = 60
+
+func (t *tail) add(line []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == tailLines {
+		t.lines = t.lines[:copy(t.lines, t.lines[1:])]
+	}
+	t.lines = append(t.lines, string(line))
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.lines, "\n")
+}

@@ -1,0 +1,167 @@
+package chaos
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"fanjet/internal/ledger"
+)
+
+const (
+	// killReach is how long before its death a process did what may be done again.
+	// The server of the embedded NATS writes down what was acknowledged some time
+	// later; a busy machine makes that longer.
+	killReach = 3 * time.Second
+	// stopGrace is how long after SIGCONT it may take until everything is noticed
+	// that timed out.
+	stopGrace = 500 * time.Millisecond
+)
+
+// world is one run: a folder, receivers, gateways, and the account of all.
+type world struct {
+	*testing.T
+	dir      string
+	program  string // fanjet
+	ledger   *ledger.Ledger
+	hooks    *receivers
+	gateways []*gateway
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	program, err := built.fanjet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := ledger.New()
+	return &world{T: t, dir: t.TempDir(), program: program, ledger: l, hooks: newReceivers(t, l)}
+}
+
+// embedded is the section nats of a gateway with a server of its own, whose
+// folder is "data". durability is fsync or a sync interval.
+func (w *world) embedded(durability string) string {
+	return `{embedded: {store_dir: data, listen: "127.0.0.1:0", durability: ` + durability + `}}`
+}
+
+// fault enters that something is broken from now on.
+func (w *world) fault(what string, reach time.Duration) int {
+	return w.ledger.Fault(ledger.Fault{What: what, From: time.Now(), Reach: reach})
+}
+
+// healed enters that its effects have ended.
+func (w *world) healed(fault int) { w.ledger.Healed(fault, time.Now()) }
+
+// run runs fanjet with the configuration of a gateway against its NATS server,
+// and returns what it printed and whether it succeeded.
+func (g *gateway) run(env []string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(g.w.Context(), g.w.program, append(args, "--config", g.config, "--nats", g.url())...)
+	cmd.Env = append(os.Environ(), env...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		g.w.Logf("fanjet %v: %v\n%s", args, err, &stderr)
+	}
+	return out, err
+}
+
+// letters lists the dead letters.
+func (g *gateway) letters() []ledger.Pair {
+	g.w.Helper()
+	out, err := g.run(nil, "dlq", "list", "-o", "json")
+	if err != nil {
+		g.w.Fatal(err)
+	}
+	var letters []struct {
+		EventID  string `json:"event_id"`
+		Endpoint string `json:"endpoint"`
+		Source   string `json:"source"`
+	}
+	if err := json.Unmarshal(out, &letters); err != nil {
+		g.w.Fatalf("fanjet dlq list: %v", err)
+	}
+	pairs := make([]ledger.Pair, 0, len(letters))
+	for _, l := range letters {
+		pairs = append(pairs, ledger.Pair{Endpoint: l.Endpoint, ID: l.EventID, Source: l.Source})
+	}
+	return pairs
+}
+
+// operator connects to the NATS server of a gateway with all permissions.
+func (w *world) operator(url string) *nats.Conn {
+	w.Helper()
+	opts := []nats.Option{nats.Name("chaos"), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond)}
+	if seed := filepath.Join(w.dir, "data", "operator.nk"); exists(seed) {
+		opt, err := nats.NkeyOptionFromSeed(seed)
+		if err != nil {
+			w.Fatal(err)
+		}
+		opts = append(opts, opt)
+	}
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		w.Fatalf("connecting to %s: %v", url, err)
+	}
+	return nc
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// settle waits until nothing moves any more, ends the gateways in order, checks
+// the account, and returns it.
+func (w *world) settle() ledger.Report {
+	w.Helper()
+	w.quiet(w.gateways[0].url())
+	report := w.check()
+	for _, g := range w.gateways {
+		if g.cmd != nil {
+			g.terminate()
+		}
+	}
+	return report
+}
+
+// check compares what was accepted with what was sent and what is dead.
+func (w *world) check() ledger.Report {
+	w.Helper()
+	report := w.ledger.Check(ledger.Standing{Dead: w.gateways[0].letters()})
+	if err := report.Err(); err != nil {
+		w.Errorf("%v\n%s", err, &report)
+	} else {
+		w.Logf("%s", &report)
+	}
+	return report
+}
+
+// until waits for a condition.
+func (w *world) until(what string, ok func() bool) {
+	w.Helper()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-deadline:
+			report := w.ledger.Check(ledger.Standing{})
+			w.Fatalf("waited too long until %s\n%s", what, &report)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// pause lets time pass, as part of what happens; nothing depends on how long it
+// takes.
+func (w *world) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-w.Context().Done():
+	}
+}
