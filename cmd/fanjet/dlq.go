@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/dlq"
+	"fanjet/internal/control"
 	"fanjet/internal/wire"
 )
 
@@ -109,7 +110,7 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 }
 
 // openDLQ connects and opens the dead-letter queue. Call done after use.
-func (g *globals) openDLQ(ctx context.Context) (queue *dlq.Queue, done func(), err error) {
+func (g *globals) openDLQ(ctx context.Context) (queue *control.Letters, done func(), err error) {
 	settings, err := g.loadNATS()
 	if err != nil {
 		return nil, nil, err
@@ -123,7 +124,7 @@ func (g *globals) openDLQ(ctx context.Context) (queue *dlq.Queue, done func(), e
 		nc.Close()
 		return nil, nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	queue, err = dlq.Open(ctx, js, wire.NewNames(settings.Prefix))
+	queue, err = control.OpenLetters(ctx, js, wire.NewNames(settings.Prefix), nil)
 	if err != nil {
 		nc.Close()
 		return nil, nil, err
@@ -132,7 +133,7 @@ func (g *globals) openDLQ(ctx context.Context) (queue *dlq.Queue, done func(), e
 }
 
 // withDLQ runs a command on the letters that the flags select.
-func (g *globals) withDLQ(ctx context.Context, flags *dlqFilter, do func(context.Context, *dlq.Queue, dlq.Filter) error) error {
+func (g *globals) withDLQ(ctx context.Context, flags *dlqFilter, do func(context.Context, *control.Letters, dlq.Filter) error) error {
 	filter, err := flags.filter(time.Now())
 	if err != nil {
 		return err

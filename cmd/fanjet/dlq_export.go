@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/dlq"
+	"fanjet/internal/control"
 )
 
 func newDLQExportCommand(g *globals) *cobra.Command {
@@ -25,7 +26,7 @@ letters stay in the queue.`,
 	var format string
 	cmd.Flags().VarP(newChoice(&format, "json"), "output", "o", "json: one letter a line")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
+		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
 			w := bufio.NewWriter(g.out)
 			outcome, err := queue.Export(ctx, filter, w)
 			if err := cmp.Or(err, w.Flush()); err != nil {

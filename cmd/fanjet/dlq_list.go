@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/dlq"
+	"fanjet/internal/control"
 )
 
 // listBlock is how many lines of a list are aligned together. The list of a
@@ -30,7 +31,7 @@ the times of the oldest and the newest. It reads every letter.`,
 	flags := addDLQFilter(cmd)
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
+		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
 			stats, err := queue.Stats(ctx, filter)
 			if err != nil {
 				return err
@@ -73,7 +74,7 @@ for those. Letters that arrive meanwhile are left out.`,
 	flags := addDLQFilter(cmd)
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
+		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
 			if out.json() {
 				return g.listJSON(ctx, queue, filter)
 			}
@@ -84,7 +85,7 @@ for those. Letters that arrive meanwhile are left out.`,
 }
 
 // listJSON prints an array, one letter a line.
-func (g *globals) listJSON(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
+func (g *globals) listJSON(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
 	before := "["
 	for l, err := range queue.List(ctx, filter) {
 		if err != nil {
@@ -108,7 +109,7 @@ func (g *globals) listJSON(ctx context.Context, queue *dlq.Queue, filter dlq.Fil
 	return err
 }
 
-func (g *globals) listTable(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
+func (g *globals) listTable(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
 	table := newTable(g.out)
 	n := 0
 	for l, err := range queue.List(ctx, filter) {

@@ -8,7 +8,11 @@ import (
 	"io"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"fanjet/dlq"
+	"fanjet/internal/audit"
+	"fanjet/internal/control"
 )
 
 // confirm asks a question. Without a terminal to ask on it is a usage error:
@@ -45,60 +49,53 @@ func ask(ctx context.Context, in io.Reader, out io.Writer, question string) (boo
 	}
 }
 
-// operationReport is what replay and purge print with -o json.
-type operationReport struct {
-	Done     int                `json:"done"`
-	Skipped  int                `json:"skipped"`
-	Failed   int                `json:"failed"`
-	Failures []operationFailure `json:"failures"` // the first 100
-	DryRun   bool               `json:"dry_run"`
-	Error    string             `json:"error,omitempty"` // what stopped it
-}
-
-type operationFailure struct {
-	Seq      uint64 `json:"seq"`
-	Endpoint string `json:"endpoint"`
-	Error    string `json:"error"`
-}
-
 // endOperation reports how a replay or a purge ended; did says what it did to
 // letters. err is what stopped it.
-func (g *globals) endOperation(did string, outcome dlq.Outcome, out *output, err error) error {
+func (g *globals) endOperation(did string, r control.LettersReport, out *output, err error) error {
 	if out.json() {
-		report := operationReport{
-			Done: outcome.Done, Skipped: outcome.Skipped, Failed: outcome.Failed,
-			Failures: []operationFailure{},
-			DryRun:   strings.HasPrefix(did, "would "),
-		}
-		for _, f := range outcome.Failures {
-			report.Failures = append(report.Failures, operationFailure{f.Seq, f.Endpoint, f.Err.Error()})
-		}
-		if err != nil {
-			report.Error = err.Error()
-		}
-		if err := writeJSON(g.out, report); err != nil {
+		if err := writeJSON(g.out, &r); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintf(g.out, "%s %s\n", did, counted(outcome.Done, "letter"))
-		if outcome.Skipped > 0 {
-			fmt.Fprintf(g.err, "%s gone already: another replay or purge was faster\n", counted(outcome.Skipped, "letter"))
+		fmt.Fprintf(g.out, "%s %s\n", did, counted(r.Done, "letter"))
+		if r.Skipped > 0 {
+			fmt.Fprintf(g.err, "%s gone already: another replay or purge was faster\n", counted(r.Skipped, "letter"))
 		}
-		if outcome.Failed > 0 {
-			fmt.Fprintf(g.err, "%s left in the queue, because of errors:\n", counted(outcome.Failed, "letter"))
-			g.printFailures(outcome)
+		if r.Failed > 0 {
+			fmt.Fprintf(g.err, "%s left in the queue, because of errors:\n", counted(r.Failed, "letter"))
+			g.printFailures(r.Outcome)
 		}
 	}
+	unrecorded := g.unrecorded(r.AuditError)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			fmt.Fprintln(g.err, "Run the same command again to go on.")
 		}
 		return err
 	}
-	if outcome.Failed > 0 {
+	if r.Failed > 0 {
 		return errSilent
 	}
-	return nil
+	return unrecorded
+}
+
+// actFlags are the flags of acts on many letters.
+type actFlags struct {
+	by         *audit.Actor
+	note       string
+	unrecorded bool
+}
+
+func addActFlags(cmd *cobra.Command) *actFlags {
+	f := &actFlags{by: addBy(cmd)}
+	cmd.Flags().StringVar(&f.note, "note", "", "why you do it, for those who read the audit")
+	cmd.Flags().BoolVar(&f.unrecorded, "unrecorded", false, "go on although the audit record of it cannot be stored")
+	return f
+}
+
+// act is what the flags say about an act on so many letters.
+func (f *actFlags) act(selected int) control.Act {
+	return control.Act{By: *f.by, Reason: f.note, Selected: selected, Unrecorded: f.unrecorded}
 }
 
 func (g *globals) printFailures(outcome dlq.Outcome) {

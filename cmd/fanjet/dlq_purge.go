@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/dlq"
+	"fanjet/internal/control"
 )
 
 func newDLQPurgeCommand(g *globals) *cobra.Command {
@@ -25,21 +26,23 @@ arrive meanwhile stay.`,
 	cmd.Flags().BoolVar(&options.DryRun, "dry-run", false, "only show how many would be purged")
 	cmd.Flags().Float64Var(&options.Rate, "rate", 0, "letters per second at most; 0 means as fast as NATS can")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	act := addActFlags(cmd)
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if options.Rate < 0 {
 			return usagef("--rate %v: must not be negative", options.Rate)
 		}
-		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
+		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
 			n, err := queue.Freeze(ctx, &filter) // what arrives during the question stays
 			if err != nil {
 				return err
 			}
 			if options.DryRun {
-				return g.endOperation("would purge", dlq.Outcome{Done: n}, out, nil)
+				report, err := queue.Purge(ctx, act.act(n), filter, options)
+				return g.endOperation("would purge", report, out, err)
 			}
 			if n == 0 {
-				return g.endOperation("purged", dlq.Outcome{}, out, nil)
+				return g.endOperation("purged", control.LettersReport{Failures: []control.LetterFailure{}, Complete: true}, out, nil)
 			}
 			if !yes {
 				if err := g.confirm(ctx, fmt.Sprintf("Remove %s for good?", counted(n, "letter"))); err != nil {
@@ -48,9 +51,9 @@ arrive meanwhile stay.`,
 			}
 			show := g.newProgress("purged", n)
 			options.Progress = show.update
-			outcome, err := queue.Purge(ctx, filter, options)
+			report, err := queue.Purge(ctx, act.act(n), filter, options)
 			show.end()
-			return g.endOperation("purged", outcome, out, err)
+			return g.endOperation("purged", report, out, err)
 		})
 	}
 	return cmd

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/dlq"
+	"fanjet/internal/control"
 )
 
 // replayUnasked is how many letters are replayed without a question.
@@ -32,15 +33,16 @@ twice when it is run again within two minutes. Above 1,000 letters it asks first
 	cmd.Flags().BoolVar(&options.DryRun, "dry-run", false, "only show what would be replayed")
 	cmd.Flags().Float64Var(&options.Rate, "rate", 0, "letters per second at most; 0 means as fast as NATS stores them")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	act := addActFlags(cmd)
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if options.Rate < 0 {
 			return usagef("--rate %v: must not be negative", options.Rate)
 		}
-		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlq.Queue, filter dlq.Filter) error {
+		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
 			if options.DryRun {
-				outcome, err := queue.Replay(ctx, filter, options)
-				return g.endOperation("would replay", outcome, out, err)
+				report, err := queue.Replay(ctx, act.act(0), filter, options)
+				return g.endOperation("would replay", report, out, err)
 			}
 			n, err := queue.Freeze(ctx, &filter) // what arrives during the question stays
 			if err != nil {
@@ -53,9 +55,9 @@ twice when it is run again within two minutes. Above 1,000 letters it asks first
 			}
 			show := g.newProgress("replayed", n)
 			options.Progress = show.update
-			outcome, err := queue.Replay(ctx, filter, options)
+			report, err := queue.Replay(ctx, act.act(n), filter, options)
 			show.end()
-			return g.endOperation("replayed", outcome, out, err)
+			return g.endOperation("replayed", report, out, err)
 		})
 	}
 	return cmd

@@ -25,6 +25,7 @@ import (
 //	code N                              the last fanjet ended with the exit code N
 //	streams                             create the streams
 //	letters N ENDPOINT REASON SUBJECT BODY [HEADER=VALUE…]   store N letters
+//	drop STREAM                         delete a stream
 //	left N                              the queue holds N letters
 //	delivered N                         N deliveries were made
 func TestDLQScripts(t *testing.T) {
@@ -48,6 +49,7 @@ func TestDLQScripts(t *testing.T) {
 					"code":      s.checkCode,
 					"streams":   s.createStreams,
 					"letters":   s.putLetters,
+					"drop":      s.drop,
 					"left":      s.expectMessages(s.names.DeadLettersStream()),
 					"delivered": s.expectMessages(s.names.DeliveriesStream()),
 				},
@@ -88,6 +90,17 @@ func (s *dlqScript) createStreams(ts *testscript.TestScript, _ bool, _ []string)
 		})
 		ts.Check(err)
 	}
+	_, err := s.srv.JetStream().CreateStream(s.t.Context(), auditStream(s.names))
+	ts.Check(err)
+}
+
+func (s *dlqScript) drop(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(s.srv.JetStream().DeleteStream(s.t.Context(), args[0]))
+}
+
+// auditStream is the record of what operators did, as far as commands go.
+func auditStream(names wire.Names) jetstream.StreamConfig {
+	return jetstream.StreamConfig{Name: names.AuditStream(), Subjects: []string{names.AuditSubject("*", "*")}, AllowDirect: true, DenyDelete: true}
 }
 
 func (s *dlqScript) putLetters(ts *testscript.TestScript, _ bool, args []string) {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/user"
 	"slices"
 
 	"github.com/nats-io/nats.go"
@@ -44,11 +42,9 @@ moment, the running gateways say. The names come from the configuration.`,
 // operator is what a command needs to see and steer endpoints. Close it after
 // use.
 type operator struct {
-	file       string // that configured comes from; empty: there is none
-	configured map[string]subscriber.Endpoint
-	nc         *nats.Conn
-	names      wire.Names
-	state      jetstream.KeyValue
+	*control.Operator
+	file string // the configuration; empty: there is none
+	nc   *nats.Conn
 }
 
 // openOperator reads the configuration, if there is one, and connects.
@@ -57,34 +53,32 @@ func (g *globals) openOperator(ctx context.Context) (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &operator{file: file, names: wire.NewNames(cfg.NATS.Prefix), configured: make(map[string]subscriber.Endpoint, len(cfg.Endpoints))}
-	for _, e := range cfg.Endpoints {
-		o.configured[e.Name] = e
-	}
-	if o.nc, err = g.connect(ctx, cfg.NATS, "fanjet endpoints"); err != nil {
+	nc, err := g.connect(ctx, cfg.NATS, "fanjet endpoints")
+	if err != nil {
 		return nil, err
 	}
-	if err := o.open(ctx); err != nil {
-		o.nc.Close()
+	o := &operator{file: file, nc: nc}
+	if err := o.open(ctx, cfg); err != nil {
+		nc.Close()
 		return nil, err
 	}
 	return o, nil
 }
 
-// open finds the state bucket. Only the gateway creates it.
-func (o *operator) open(ctx context.Context) error {
+func (o *operator) open(ctx context.Context, cfg *config.Config) error {
 	js, err := jetstream.New(o.nc)
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
-	o.state, err = js.KeyValue(ctx, o.names.StateBucket())
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return fmt.Errorf("the state bucket %s does not exist; has the gateway ever run against this NATS, with the prefix %q?",
-			o.names.StateBucket(), o.names.Prefix())
-	}
+	names := wire.NewNames(cfg.NATS.Prefix)
+	state, err := control.OpenState(ctx, js, names)
 	if err != nil {
-		return fmt.Errorf("opening the state bucket %s: %w", o.names.StateBucket(), err)
+		return err
 	}
+	o.Operator = control.NewOperator(control.Options{
+		JetStream: js, Names: names, State: state, NoConfig: o.file == "",
+		Endpoints: func() []subscriber.Endpoint { return cfg.Endpoints },
+	})
 	return nil
 }
 
@@ -105,42 +99,14 @@ func (g *globals) withOperator(ctx context.Context, do func(context.Context, *op
 func (o *operator) checkNames(ctx context.Context, names []string) error {
 	var errs []error
 	for _, name := range names {
-		known, err := o.knows(ctx, name)
-		if err != nil {
-			return err
-		}
-		if !known {
+		switch err := o.Check(ctx, name); {
+		case errors.Is(err, control.ErrUnknownEndpoint):
 			errs = append(errs, o.unknown(name))
+		case err != nil:
+			return err
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// knows reports whether an endpoint is in the configuration, has anything stored,
-// or is in the configuration of a gateway that runs.
-func (o *operator) knows(ctx context.Context, name string) (bool, error) {
-	if _, ok := o.configured[name]; ok {
-		return true, nil
-	}
-	if subscriber.CheckName(name) != nil {
-		return false, nil
-	}
-	pauses, err := subscriber.Pauses(ctx, o.state)
-	if err != nil {
-		return false, err
-	}
-	if _, ok := pauses[name]; ok {
-		return true, nil
-	}
-	backlog, err := control.BacklogOf(ctx, o.nc, o.names, name)
-	if err != nil || backlog != (control.Backlog{}) {
-		return err == nil, err
-	}
-	reports, err := control.Statuses(ctx, o.nc, o.names, name)
-	if errors.Is(err, control.ErrNoGateway) {
-		return false, nil
-	}
-	return slices.ContainsFunc(reports, func(r control.Report) bool { return len(r.Statuses) > 0 }), err
 }
 
 // unknown says that there is no such endpoint.
@@ -149,31 +115,7 @@ func (o *operator) unknown(name string) error {
 	if o.file != "" {
 		place = "in " + o.file + ", and NATS holds nothing for it"
 	}
-	return fmt.Errorf("endpoint %q is not %s%s", name, place, config.DidYouMean(name, slices.Collect(maps.Keys(o.configured))))
-}
-
-// addBy adds the flag that says who acts; by default the user of this machine.
-func addBy(cmd *cobra.Command) *string {
-	var by string
-	cmd.Flags().StringVar(&by, "by", "", "`NAME` to record as who did it; your user name unless set")
-	cmd.PreRunE = func(*cobra.Command, []string) error {
-		if by == "" {
-			by = userName()
-		}
-		if by == "" {
-			return usagef("--by: this machine does not know who you are; say it")
-		}
-		return nil
-	}
-	return &by
-}
-
-// userName is the name of the user on this machine; empty if it has none.
-func userName() string {
-	if who, err := user.Current(); err == nil && who.Username != "" {
-		return who.Username
-	}
-	return os.Getenv("USER")
+	return fmt.Errorf("endpoint %q is not %s%s", name, place, config.DidYouMean(name, slices.Collect(maps.Keys(o.Configured()))))
 }
 
 // completeEndpoints lets the Tab key offer the names of the configuration, each

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fanjet/internal/control"
 	"fanjet/subscriber"
 )
 
@@ -30,7 +32,7 @@ command ends with 1.`,
 	}
 	cmd.Flags().StringSliceVar(&states, "state", nil, "endpoints in one of these `STATES`, such as open,paused")
 	var words []string
-	for _, s := range statesByTrouble() {
+	for _, s := range control.StatesByTrouble() {
 		words = append(words, string(s))
 	}
 	completeWords(cmd, "state", words...)
@@ -42,29 +44,27 @@ command ends with 1.`,
 			}
 		}
 		return g.withOperator(cmd.Context(), func(ctx context.Context, o *operator) error {
-			found, err := o.survey(ctx, "")
-			if err != nil {
-				return err
+			views, noGateway := o.Endpoints(ctx)
+			if noGateway != nil && !errors.Is(noGateway, control.ErrNoGateway) {
+				return noGateway
 			}
-			views := found.views(o)
 			if len(states) > 0 {
-				views = slices.DeleteFunc(views, func(v endpointView) bool { return !slices.Contains(states, string(v.State)) })
+				views = slices.DeleteFunc(views, func(v control.EndpointView) bool { return !slices.Contains(states, string(v.State)) })
 			}
+			show := g.printEndpoints
 			if out.json() {
-				err = writeJSON(g.out, views)
-			} else {
-				err = g.printEndpoints(views, time.Now())
+				show = func(views []control.EndpointView, _ time.Time) error { return writeJSON(g.out, views) }
 			}
-			if err != nil {
+			if err := show(views, time.Now()); err != nil {
 				return err
 			}
-			return found.noGateway
+			return noGateway
 		})
 	}
 	return cmd
 }
 
-func (g *globals) printEndpoints(views []endpointView, now time.Time) error {
+func (g *globals) printEndpoints(views []control.EndpointView, now time.Time) error {
 	if len(views) == 0 {
 		fmt.Fprintln(g.err, "no endpoints")
 		return nil
@@ -73,13 +73,13 @@ func (g *globals) printEndpoints(views []endpointView, now time.Time) error {
 	fmt.Fprintln(table, "NAME\tSTATE\tSINCE\tIN-FLIGHT\tWAITING\tOLDEST\tRETRIES\tDEAD\tLATENCY\tREASON")
 	for _, v := range views {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%s\t%s\n", printable(v.Endpoint), v.State, ago(now, v.Since), v.InFlight,
-			v.waits(), ago(now, v.Oldest), v.Retries, v.DeadLetters, latency(v.LatencyMS), printable(reasonOf(v)))
+			v.Waits(), ago(now, v.Oldest), v.Retries, v.DeadLetters, latency(v.LatencyMS), printable(reasonOf(v)))
 	}
 	return table.Flush()
 }
 
 // reasonOf is why an endpoint is not healthy; of a healthy one, nothing.
-func reasonOf(v endpointView) string {
+func reasonOf(v control.EndpointView) string {
 	if v.State == subscriber.StateHealthy {
 		return ""
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,27 +11,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fanjet/internal/audit"
 	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 const skipFlag = "skip-first" // of resume
 
-// pauseReport is what pause and resume print for an endpoint with -o json.
-type pauseReport struct {
-	Endpoint string            `json:"endpoint"`
-	Changed  bool              `json:"changed"`           // false: it was so already
-	Pause    *subscriber.Pause `json:"pause,omitempty"`   // in force, or that ended
-	Held     *uint64           `json:"held,omitempty"`    // deliveries that waited when it ended
-	Skipped  string            `json:"skipped,omitempty"` // key of the delivery that is dead-lettered
-}
-
 // endpointAct is what pause and resume differ in.
 type endpointAct struct {
 	ask string // what is asked before it is done to all
-	do  func(ctx context.Context, o *operator, name, by string) (pauseReport, error)
+	do  func(ctx context.Context, o *operator, by audit.Actor, name string) (control.PauseReport, error)
 	// tell says what was done to an endpoint.
-	tell func(pauseReport) string
+	tell func(control.PauseReport) string
 }
 
 func newEndpointsPauseCommand(g *globals) *cobra.Command {
@@ -49,19 +41,14 @@ restarts; no gateway need run to set it. Pausing twice changes nothing.`,
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who see it later")
 	g.actOnEndpoints(cmd, endpointAct{
 		ask: "Pause",
-		do: func(ctx context.Context, o *operator, name, by string) (pauseReport, error) {
-			p := subscriber.Pause{Since: time.Now().UTC(), By: by, Reason: reason}
-			was, err := subscriber.SetPause(ctx, o.state, name, p)
-			if was != nil {
-				return pauseReport{Endpoint: name, Pause: was}, err
-			}
-			return pauseReport{Endpoint: name, Changed: true, Pause: &p}, err
+		do: func(ctx context.Context, o *operator, by audit.Actor, name string) (control.PauseReport, error) {
+			return o.Pause(ctx, by, name, reason)
 		},
-		tell: func(r pauseReport) string {
+		tell: func(r control.PauseReport) string {
 			if r.Changed {
 				return "paused"
 			}
-			return fmt.Sprintf("was paused already, since %s %s", shortTime(r.Pause.Since), describePause(*r.Pause))
+			return fmt.Sprintf("was paused already, since %s %s", shortTime(r.Pause.Since), control.DescribePause(*r.Pause))
 		},
 	})
 	return cmd
@@ -69,6 +56,7 @@ restarts; no gateway need run to set it. Pausing twice changes nothing.`,
 
 func newEndpointsResumeCommand(g *globals) *cobra.Command {
 	var skip bool
+	var reason string
 	cmd := &cobra.Command{
 		Use:   "resume NAME...",
 		Short: "End the pause of an endpoint",
@@ -82,13 +70,14 @@ and the line goes on behind it.`,
   fanjet endpoints resume ledger --skip-first
   fanjet endpoints resume --all --yes`,
 	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who read the audit")
 	cmd.Flags().BoolVar(&skip, skipFlag, false, "dead-letter the delivery at which an ordered endpoint's line stands")
 	g.actOnEndpoints(cmd, endpointAct{
 		ask: "Resume",
-		do: func(ctx context.Context, o *operator, name, by string) (pauseReport, error) {
-			return o.resume(ctx, name, by, skip)
+		do: func(ctx context.Context, o *operator, by audit.Actor, name string) (control.PauseReport, error) {
+			return o.Resume(ctx, by, name, reason, skip)
 		},
-		tell: func(r pauseReport) string {
+		tell: func(r control.PauseReport) string {
 			if !r.Changed {
 				return "was not paused"
 			}
@@ -107,36 +96,6 @@ func were(deliveries uint64) string {
 		return "1 delivery was"
 	}
 	return fmt.Sprintf("%d deliveries were", deliveries)
-}
-
-// resume ends the pause of an endpoint.
-func (o *operator) resume(ctx context.Context, name, by string, skip bool) (pauseReport, error) {
-	report := pauseReport{Endpoint: name}
-	if skip {
-		pauses, err := subscriber.Pauses(ctx, o.state)
-		if err != nil {
-			return report, err
-		}
-		report.Skipped = pauses[name].Blocked
-		if report.Skipped == "" {
-			return report, fmt.Errorf("endpoint %s: no delivery blocks its line, so there is none to skip", name)
-		}
-		// First: once the pause has ended, the gateway would try that one again.
-		if err := subscriber.SkipFirst(ctx, o.state, name, report.Skipped); err != nil {
-			return report, err
-		}
-	}
-	backlog, err := control.BacklogOf(ctx, o.nc, o.names, name) // before it goes
-	if err != nil {
-		return report, err
-	}
-	if report.Pause, err = subscriber.ClearPause(ctx, o.state, name); err != nil || report.Pause == nil {
-		return report, err
-	}
-	report.Changed, report.Held = true, &backlog.Waiting
-	return report, subscriber.RecordResume(ctx, o.state, name, subscriber.Resume{
-		At: time.Now().UTC(), By: by, Pause: *report.Pause, Skipped: report.Skipped,
-	})
 }
 
 // actOnEndpoints makes a command act on the endpoints that its arguments name.
@@ -170,7 +129,7 @@ func (g *globals) actOnEndpoints(cmd *cobra.Command, act endpointAct) {
 			if err != nil {
 				return err
 			}
-			return g.toEach(names, out, act.tell, func(name string) (pauseReport, error) { return act.do(ctx, o, name, *by) })
+			return g.toEach(names, out, act.tell, func(name string) (control.PauseReport, error) { return act.do(ctx, o, *by, name) })
 		})
 	}
 }
@@ -179,26 +138,28 @@ func (g *globals) actOnEndpoints(cmd *cobra.Command, act endpointAct) {
 // configuration, or those that are paused.
 func (o *operator) allFor(ctx context.Context, command string) ([]string, error) {
 	if command == "resume" {
-		pauses, err := subscriber.Pauses(ctx, o.state)
+		pauses, err := o.Paused(ctx)
 		return slices.Sorted(maps.Keys(pauses)), err
 	}
 	if o.file == "" {
 		return nil, usagef("--all takes the names of the configuration file, and there is none here; name the endpoints, or set --config")
 	}
-	return slices.Sorted(maps.Keys(o.configured)), nil
+	return slices.Sorted(maps.Keys(o.Configured())), nil
 }
 
 // toEach acts on one endpoint after the other until one fails, and tells of each.
-func (g *globals) toEach(names []string, out *output, tell func(pauseReport) string, do func(name string) (pauseReport, error)) error {
-	reports := []pauseReport{}
+func (g *globals) toEach(names []string, out *output, tell func(control.PauseReport) string, do func(name string) (control.PauseReport, error)) error {
+	reports := []control.PauseReport{}
 	var failure error
 	for _, name := range names {
 		report, err := do(name)
 		if err != nil {
 			failure = err
+			_ = g.unrecorded(report.AuditError)
 			break
 		}
 		reports = append(reports, report)
+		failure = cmp.Or(failure, g.unrecorded(report.AuditError))
 		if !out.json() {
 			fmt.Fprintf(g.out, "%s: %s\n", printable(name), printable(tell(report)))
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -27,6 +28,7 @@ The command ends with 0 if the endpoint answers 2xx, with 1 if not.`,
 		ValidArgsFunction: g.completeEndpoints(1),
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait; the endpoint's own timeout may end the attempt sooner")
+	by := addBy(cmd)
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if timeout <= 0 || timeout > subscriber.MaxTimeout {
@@ -36,15 +38,17 @@ The command ends with 0 if the endpoint answers 2xx, with 1 if not.`,
 			if err := o.checkNames(ctx, args); err != nil {
 				return err
 			}
-			answer, err := control.Ping(ctx, o.nc, o.names, args[0], timeout)
+			answer, err := o.Ping(ctx, *by, args[0], timeout)
 			if err != nil {
+				_ = g.unrecorded(answer.AuditError)
 				return err
 			}
 			if out.json() {
 				err = writeJSON(g.out, &answer)
 			} else {
-				fmt.Fprintln(g.out, printable(describePing(&answer)))
+				fmt.Fprintln(g.out, printable(describePing(&answer.PingAnswer)))
 			}
+			err = cmp.Or(err, g.unrecorded(answer.AuditError))
 			if err == nil && !answer.OK() {
 				err = errSilent
 			}

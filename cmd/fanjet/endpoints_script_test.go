@@ -62,7 +62,7 @@ type endpointsScript struct{ dlqScript }
 
 // fanjet runs fanjet in the folder of the script.
 func (s *endpointsScript) fanjet(ts *testscript.TestScript, neg bool, args []string) {
-	if file := ts.MkAbs("fanjet.yaml"); len(args) > 0 && args[0] == "endpoints" {
+	if file := ts.MkAbs("fanjet.yaml"); len(args) > 0 && (args[0] == "endpoints" || args[0] == "audit") {
 		if _, err := os.Stat(file); err == nil {
 			args = append(args, "--config", file)
 		}
@@ -80,7 +80,9 @@ func (s *endpointsScript) createStreams(ts *testscript.TestScript, _ bool, _ []s
 		_, err := js.CreateStream(s.t.Context(), jetstream.StreamConfig{Name: name, Subjects: subjects})
 		ts.Check(err)
 	}
-	_, err := js.CreateKeyValue(s.t.Context(), jetstream.KeyValueConfig{Bucket: s.names.StateBucket()})
+	_, err := js.CreateStream(s.t.Context(), auditStream(s.names))
+	ts.Check(err)
+	_, err = js.CreateKeyValue(s.t.Context(), jetstream.KeyValueConfig{Bucket: s.names.StateBucket()})
 	ts.Check(err)
 }
 

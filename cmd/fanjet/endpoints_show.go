@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
-	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"fanjet/internal/control"
 	"fanjet/subscriber"
 )
 
@@ -37,32 +36,14 @@ the path of the URL stay out.`,
 }
 
 func (g *globals) showEndpoint(ctx context.Context, o *operator, name string, out *output) error {
-	if err := o.checkNames(ctx, []string{name}); err != nil {
-		return err
+	v, noGateway := o.Endpoint(ctx, name)
+	switch {
+	case errors.Is(noGateway, control.ErrUnknownEndpoint):
+		return o.unknown(name)
+	case noGateway != nil && !errors.Is(noGateway, control.ErrNoGateway):
+		return noGateway
 	}
-	found, err := o.survey(ctx, name)
-	if err != nil {
-		return err
-	}
-	views := found.views(o)
-	i := slices.IndexFunc(views, func(v endpointView) bool { return v.Endpoint == name })
-	if i < 0 {
-		return o.unknown(name) // it was known a moment ago
-	}
-	v := views[i]
-	for _, r := range found.reports {
-		for _, s := range r.Statuses {
-			if s.Endpoint == name {
-				v.Replicas = append(v.Replicas, replicaView{r.Replica, s})
-			}
-		}
-	}
-	if e, ok := o.configured[name]; ok {
-		v.Settings = settingsOf(&e)
-	}
-	if v.LastResume, err = subscriber.LastResume(ctx, o.state, name); err != nil {
-		return err
-	}
+	var err error
 	if out.json() {
 		err = writeJSON(g.out, v)
 	} else {
@@ -71,10 +52,10 @@ func (g *globals) showEndpoint(ctx context.Context, o *operator, name string, ou
 	if err != nil {
 		return err
 	}
-	return found.noGateway
+	return noGateway
 }
 
-func (g *globals) printEndpoint(v endpointView, now time.Time) error {
+func (g *globals) printEndpoint(v *control.EndpointView, now time.Time) error {
 	table := newTable(g.out)
 	row := func(name, value string) {
 		if value != "" {
@@ -83,7 +64,7 @@ func (g *globals) printEndpoint(v endpointView, now time.Time) error {
 	}
 	row("endpoint", v.Endpoint)
 	row("state", string(v.State))
-	row("reason", reasonOf(v))
+	row("reason", reasonOf(*v))
 	if !v.Since.IsZero() {
 		row("since", fmt.Sprintf("%s (%s)", shortTime(v.Since), ago(now, v.Since)))
 	}
@@ -92,10 +73,10 @@ func (g *globals) printEndpoint(v endpointView, now time.Time) error {
 		row("blocked by", v.Pause.Blocked)
 	}
 	if r := v.LastResume; r != nil {
-		row("last resumed", fmt.Sprintf("%s by %s, after a pause of %s %s", shortTime(r.At), r.By, shortDuration(r.At.Sub(r.Pause.Since)), describePause(r.Pause)))
+		row("last resumed", fmt.Sprintf("%s by %s, after a pause of %s %s", shortTime(r.At), r.By, shortDuration(r.At.Sub(r.Pause.Since)), control.DescribePause(r.Pause)))
 	}
 	row("in flight", strconv.Itoa(v.InFlight))
-	row("waiting", strconv.FormatUint(v.waits(), 10))
+	row("waiting", strconv.FormatUint(v.Waits(), 10))
 	if !v.Oldest.IsZero() {
 		row("oldest", fmt.Sprintf("%s (%s)", shortTime(v.Oldest), ago(now, v.Oldest)))
 	}
@@ -106,7 +87,7 @@ func (g *globals) printEndpoint(v endpointView, now time.Time) error {
 	row("latency", latency(v.LatencyMS))
 	row("last error", v.LastError)
 	if v.Settings != nil {
-		v.Settings.rows(row)
+		settingRows(v.Settings, row)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -139,60 +120,8 @@ func nextText(state subscriber.State, next, now time.Time) string {
 	return what + " in " + shortDuration(next.Sub(now))
 }
 
-// endpointSettings are the settings of an endpoint that are no secret, in the
-// words of the configuration.
-type endpointSettings struct {
-	URL          string   `json:"url"` // without path and query, which may be secret
-	Headers      []string `json:"headers,omitempty"`
-	Timeout      string   `json:"timeout"`
-	MaxInFlight  int      `json:"max_in_flight"`
-	RateLimit    string   `json:"rate_limit,omitempty"`
-	Ordered      bool     `json:"ordered,omitempty"`
-	OnExhausted  string   `json:"on_exhausted,omitempty"`
-	Schedule     []string `json:"retry_schedule"`
-	Jitter       float64  `json:"retry_jitter"`
-	MaxAge       string   `json:"retry_max_age"`
-	Circuit      string   `json:"circuit"`
-	DeadLetterOn []int    `json:"dead_letter_on"`
-}
-
-func settingsOf(e *subscriber.Endpoint) *endpointSettings {
-	s := &endpointSettings{
-		URL:          publicURL(e.URL),
-		Headers:      slices.Sorted(maps.Keys(e.Headers)),
-		Timeout:      plainDuration(e.Timeout),
-		MaxInFlight:  e.MaxInFlight,
-		Ordered:      e.Ordered,
-		Schedule:     []string{},
-		Jitter:       e.Retry.Jitter,
-		MaxAge:       plainDuration(e.Retry.MaxAge),
-		Circuit:      "never opens",
-		DeadLetterOn: e.DeadLetterOn,
-	}
-	for _, wait := range e.Retry.Schedule {
-		s.Schedule = append(s.Schedule, plainDuration(wait))
-	}
-	if e.RateLimit.Count > 0 {
-		unit := "s"
-		if e.RateLimit.Per == time.Minute {
-			unit = "m"
-		}
-		s.RateLimit = fmt.Sprintf("%d/%s", e.RateLimit.Count, unit)
-	}
-	if e.Ordered {
-		s.OnExhausted = "dead_letter"
-		if e.Block {
-			s.OnExhausted = "block"
-		}
-	}
-	if c := e.Circuit; c.Failures > 0 {
-		s.Circuit = fmt.Sprintf("opens after %s in a row, probes every %s to %s",
-			counted(c.Failures, "failure"), plainDuration(c.Probe), plainDuration(c.MaxProbe))
-	}
-	return s
-}
-
-func (s *endpointSettings) rows(row func(name, value string)) {
+// settingRows shows settings.
+func settingRows(s *control.EndpointSettings, row func(name, value string)) {
 	row("url", s.URL)
 	row("headers", strings.Join(s.Headers, ", "))
 	row("timeout", s.Timeout)
@@ -205,28 +134,4 @@ func (s *endpointSettings) rows(row func(name, value string)) {
 	row("max_age", s.MaxAge)
 	row("circuit", s.Circuit)
 	row("dead_letter_on", strings.Trim(fmt.Sprint(s.DeadLetterOn), "[]"))
-}
-
-// publicURL is a URL without what may carry a secret.
-func publicURL(u *url.URL) string {
-	if u == nil {
-		return ""
-	}
-	text := u.Scheme + "://" + u.Host
-	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		text += "/…"
-	}
-	return text
-}
-
-// plainDuration is a duration as people write it: 2m, not 2m0s.
-func plainDuration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

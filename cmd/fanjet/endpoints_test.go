@@ -2,9 +2,6 @@ package main
 
 import (
 	"bytes"
-	"net/http"
-	"net/url"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -19,71 +16,6 @@ import (
 	"fanjet/subscriber"
 )
 
-func TestMergeReplicas(t *testing.T) {
-	t.Parallel()
-	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	healthy := subscriber.Status{State: subscriber.StateHealthy, InFlight: 1, Held: 2, Delivered: 90, Failed: 10, LatencyMS: 10, LastError: "500"}
-	open := subscriber.Status{
-		State: subscriber.StateOpen, Reason: "down", Since: at, Next: at.Add(time.Minute), InFlight: 1, Failed: 300, LatencyMS: 50, LastError: "refused", Ordered: true,
-	}
-	idle := subscriber.Status{State: subscriber.StateHealthy}
-	tests := []struct {
-		name     string
-		statuses []subscriber.Status
-		want     endpointView
-	}{
-		{"none", nil, endpointView{}},
-		{"one", []subscriber.Status{healthy}, endpointView{
-			State: subscriber.StateHealthy, InFlight: 1, Held: 2, Delivered: 90, Failed: 10, LatencyMS: 10, LastError: "500",
-		}},
-		{"idle", []subscriber.Status{idle, idle}, endpointView{State: subscriber.StateHealthy}},
-	}
-	merged := endpointView{
-		State: subscriber.StateOpen, Reason: "down", Since: at, Next: at.Add(time.Minute), Ordered: true,
-		InFlight: 2, Held: 2, Delivered: 90, Failed: 310, LatencyMS: 40, LastError: "refused",
-	}
-	tests = append(tests, []struct {
-		name     string
-		statuses []subscriber.Status
-		want     endpointView
-	}{
-		{"worst last", []subscriber.Status{healthy, idle, open}, merged},
-		{"worst first", []subscriber.Status{open, healthy, idle}, merged},
-	}...)
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			var replicas []replicaView
-			for _, s := range tt.statuses {
-				replicas = append(replicas, replicaView{Status: s})
-			}
-			tt.want.Endpoint = "e"
-			if got := mergeReplicas("e", replicas); !reflect.DeepEqual(got, tt.want) {
-				t.Errorf("mergeReplicas() = %+v\nwant %+v", got, tt.want)
-			}
-		})
-	}
-}
-
-func TestEveryStateHasARank(t *testing.T) {
-	t.Parallel()
-	ranks := make(map[subscriber.State]bool)
-	for _, s := range statesByTrouble() {
-		if ranks[s] {
-			t.Errorf("%s is listed twice", s)
-		}
-		ranks[s] = true
-	}
-	for _, s := range []subscriber.State{
-		subscriber.StateHealthy, subscriber.StateSlow, subscriber.StateLimited, subscriber.StateBackingOff,
-		subscriber.StateHalfOpen, subscriber.StateOpen, subscriber.StatePaused,
-	} {
-		if !ranks[s] {
-			t.Errorf("%s has no rank", s)
-		}
-	}
-}
-
 func TestTextsOfEndpoints(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
@@ -97,28 +29,6 @@ func TestTextsOfEndpoints(t *testing.T) {
 	for ms, want := range map[float64]string{0: "-", 0.25: "0.2ms", 9.99: "10.0ms", 12.3: "12ms", 999: "999ms", 1500: "1.5s"} {
 		if got := latency(ms); got != want {
 			t.Errorf("latency(%v) = %q, want %q", ms, got, want)
-		}
-	}
-	for d, want := range map[time.Duration]string{
-		0: "0s", 5 * time.Second: "5s", 2 * time.Minute: "2m", 90 * time.Second: "1m30s", 72 * time.Hour: "72h",
-		time.Hour + time.Second: "1h0m1s", 100 * time.Millisecond: "100ms", 10 * time.Second: "10s", 30 * time.Minute: "30m",
-	} {
-		if got := plainDuration(d); got != want {
-			t.Errorf("plainDuration(%v) = %q, want %q", d, got, want)
-		}
-	}
-	for text, want := range map[string]string{
-		"https://a.example.com":             "https://a.example.com",
-		"https://a.example.com/":            "https://a.example.com",
-		"https://a.example.com:8443/secret": "https://a.example.com:8443/…",
-		"http://a.example.com?token=secret": "http://a.example.com/…",
-	} {
-		u, err := url.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := publicURL(u); got != want {
-			t.Errorf("publicURL(%s) = %q, want %q", text, got, want)
 		}
 	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -147,28 +57,6 @@ func TestTextsOfEndpoints(t *testing.T) {
 	}
 }
 
-func TestSettingsOf(t *testing.T) {
-	t.Parallel()
-	e := subscriber.DefaultEndpoint()
-	e.Headers = http.Header{"X-Team": {"payments"}, "Authorization": {"secret"}}
-	e.RateLimit = subscriber.Rate{Count: 600, Per: time.Minute}
-	e.Circuit.Failures = 0
-	e.Ordered, e.Block = true, true
-	var text bytes.Buffer
-	settingsOf(&e).rows(func(name, value string) { text.WriteString(name + "=" + value + "\n") })
-	for _, want := range []string{
-		"headers=Authorization, X-Team\n", "rate_limit=600/m\n", "circuit=never opens\n", "ordered=yes, on_exhausted: block\n",
-		"retries after=5s, 30s, 2m, 10m, 30m, 1h, 3h, 6h, 12h\n", "dead_letter_on=410\n",
-	} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("lacks %q:\n%s", want, text.String())
-		}
-	}
-	if strings.Contains(text.String(), "secret") {
-		t.Errorf("shows a secret:\n%s", text.String())
-	}
-}
-
 // TestEndpointsPermissions does everything as a user who may do no more than
 // docs/endpoints.md says is needed.
 func TestEndpointsPermissions(t *testing.T) {
@@ -185,6 +73,7 @@ func TestEndpointsPermissions(t *testing.T) {
 					"$JS.API.DIRECT.GET.KV_fanjet-state.>", "$KV.fanjet-state.>",
 					"$JS.API.STREAM.INFO.FANJET_LANES", "$JS.API.STREAM.MSG.GET.FANJET_LANES", "$JS.API.CONSUMER.INFO.FANJET_LANES.*",
 					"$JS.API.STREAM.INFO.FANJET_RETRIES", "$JS.API.STREAM.INFO.FANJET_DLQ",
+					"fanjet.audit.cli.*", "$JS.API.STREAM.INFO.FANJET_AUDIT", "$JS.API.DIRECT.GET.FANJET_AUDIT",
 				}},
 			}},
 		}
@@ -195,6 +84,9 @@ func TestEndpointsPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: names.LanesStream(), Subjects: []string{names.LaneSubject("*")}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), auditStream(names)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := js.Publish(t.Context(), names.LaneSubject("billing"), nil); err != nil {
@@ -219,12 +111,13 @@ func TestEndpointsPermissions(t *testing.T) {
 	}
 	url := strings.Replace(srv.URL(), "nats://", "nats://operator:o@", 1)
 	for _, args := range [][]string{
-		{"pause", "billing"}, {"list"}, {"show", "billing"}, {"resume", "billing"}, {"ping", "billing"},
+		{"endpoints", "pause", "billing"}, {"endpoints", "list"}, {"endpoints", "show", "billing"},
+		{"endpoints", "resume", "billing"}, {"endpoints", "ping", "billing"}, {"audit", "list"},
 	} {
 		var out, err bytes.Buffer
-		code := run(t.Context(), append([]string{"--nats", url, "endpoints"}, args...), streams{in: strings.NewReader(""), out: &out, err: &err})
+		code := run(t.Context(), append([]string{"--nats", url}, args...), streams{in: strings.NewReader(""), out: &out, err: &err})
 		if code != exitOK {
-			t.Errorf("endpoints %v ended with %d:\n%s%s", args, code, out.String(), err.String())
+			t.Errorf("%v ended with %d:\n%s%s", args, code, out.String(), err.String())
 		}
 	}
 }

@@ -47,6 +47,7 @@ func (a Action) Valid() bool { return slices.Contains(Actions(), a) }
 type Actor struct {
 	Via  Via    `json:"-"` // the subject says it
 	Name string `json:"name"`
+	User string `json:"user,omitempty"` // of the operating system
 	Host string `json:"host,omitempty"` // name of the machine, or address of the client
 	// Authenticated means that the name is proven, not claimed.
 	Authenticated bool `json:"authenticated"`

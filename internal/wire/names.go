@@ -88,7 +88,9 @@ func (n Names) DeadLetterSubject(endpoint string) string { return n.prefix + ".d
 
 // AuditSubject is where what was done is recorded. The way on which it was asked
 // for is a token, so that the permissions of NATS say who may record what.
-func (n Names) AuditSubject(via, action string) string { return n.prefix + ".audit." + via + "." + action }
+func (n Names) AuditSubject(via, action string) string {
+	return n.prefix + ".audit." + via + "." + action
+}
 
 // AllSubjects covers every subject of the installation; sources must not
 // overlap it.

@@ -1,0 +1,107 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"fanjet/internal/audit"
+	"fanjet/subscriber"
+)
+
+// ErrNothingToSkip means that no delivery blocks the line of an endpoint.
+var ErrNothingToSkip = errors.New("no delivery blocks its line, so there is none to skip")
+
+// PauseReport is what became of a pause or a resume. Its JSON is what the
+// command line and the API show.
+type PauseReport struct {
+	Endpoint   string            `json:"endpoint"`
+	Changed    bool              `json:"changed"`               // false: it was so already
+	Pause      *subscriber.Pause `json:"pause,omitempty"`       // in force, or that ended
+	Held       *uint64           `json:"held,omitempty"`        // deliveries that waited when it ended
+	Skipped    string            `json:"skipped,omitempty"`     // key of the delivery that is dead-lettered
+	AuditError string            `json:"audit_error,omitempty"` // why it is not recorded
+}
+
+// PingReport is what became of a test event.
+type PingReport struct {
+	PingAnswer
+	AuditError string `json:"audit_error,omitempty"` // why it is not recorded
+}
+
+// Pause holds the deliveries of an endpoint until it is resumed. One that is
+// paused already stays as it is. The endpoint need not be known; see
+// [Operator.Check].
+func (o *Operator) Pause(ctx context.Context, by audit.Actor, endpoint, reason string) (PauseReport, error) {
+	p := subscriber.Pause{Since: time.Now().UTC(), By: by.Name, Reason: reason}
+	was, err := subscriber.SetPause(ctx, o.opts.State, endpoint, p)
+	report := PauseReport{Endpoint: endpoint, Changed: was == nil, Pause: cmp.Or(was, &p)}
+	record := audit.Record{Action: audit.Pause, Target: endpoint, Reason: reason, Result: audit.ResultOf(err)}
+	if !report.Changed {
+		record.Detail = "it was paused already"
+	}
+	report.AuditError = errorText(o.audit.write(ctx, by, record))
+	return report, err
+}
+
+// Resume ends the pause of an endpoint. With skip the delivery at which the line
+// of an ordered endpoint stands is dead-lettered; the error is
+// [ErrNothingToSkip] if there is none.
+func (o *Operator) Resume(ctx context.Context, by audit.Actor, endpoint, reason string, skip bool) (PauseReport, error) {
+	report, err := o.resume(ctx, by, endpoint, skip)
+	record := audit.Record{Action: audit.Resume, Target: endpoint, Reason: reason, Result: audit.ResultOf(err)}
+	switch {
+	case report.Skipped != "":
+		record.Action, record.Detail = audit.Skip, "delivery "+report.Skipped
+	case skip:
+		record.Action = audit.Skip
+	case err == nil && !report.Changed:
+		record.Detail = "it was not paused"
+	}
+	report.AuditError = errorText(o.audit.write(ctx, by, record))
+	return report, err
+}
+
+func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, skip bool) (PauseReport, error) {
+	report := PauseReport{Endpoint: endpoint}
+	state := o.opts.State
+	if skip {
+		pauses, err := subscriber.Pauses(ctx, state)
+		if err != nil {
+			return report, err
+		}
+		report.Skipped = pauses[endpoint].Blocked
+		if report.Skipped == "" {
+			return report, fmt.Errorf("endpoint %s: %w", endpoint, ErrNothingToSkip)
+		}
+		// First: once the pause has ended, the gateway would try that one again.
+		if err := subscriber.SkipFirst(ctx, state, endpoint, report.Skipped); err != nil {
+			return report, err
+		}
+	}
+	backlog, err := BacklogOf(ctx, o.conn(), o.opts.Names, endpoint) // before it goes
+	if err != nil {
+		return report, err
+	}
+	if report.Pause, err = subscriber.ClearPause(ctx, state, endpoint); err != nil || report.Pause == nil {
+		return report, err
+	}
+	report.Changed, report.Held = true, &backlog.Waiting
+	return report, subscriber.RecordResume(ctx, state, endpoint, subscriber.Resume{
+		At: time.Now().UTC(), By: by.Name, Pause: *report.Pause, Skipped: report.Skipped,
+	})
+}
+
+// Ping lets one of the gateways send a test event to an endpoint; see [Ping].
+func (o *Operator) Ping(ctx context.Context, by audit.Actor, endpoint string, timeout time.Duration) (PingReport, error) {
+	answer, err := Ping(ctx, o.conn(), o.opts.Names, endpoint, timeout)
+	result := audit.ResultOf(err)
+	if err == nil && !answer.OK() {
+		result = cmp.Or(answer.Error, "answered with status "+strconv.Itoa(answer.Status))
+	}
+	err2 := o.audit.write(ctx, by, audit.Record{Action: audit.Ping, Target: endpoint, Result: result})
+	return PingReport{PingAnswer: answer, AuditError: errorText(err2)}, err
+}

@@ -1,0 +1,130 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/dlq"
+	"fanjet/internal/audit"
+	"fanjet/internal/wire"
+)
+
+// Letters acts on dead letters, and records it. Its methods may be called
+// concurrently.
+//
+// A replay and a purge leave two records, of the beginning and of the end. They
+// do not begin when the first cannot be stored. A dry run leaves one.
+type Letters struct {
+	*dlq.Queue
+	audit recorder
+}
+
+// OpenLetters finds the dead-letter queue; see [dlq.Open]. recorded is as in
+// [Options].
+func OpenLetters(ctx context.Context, js jetstream.JetStream, names wire.Names, recorded func(error)) (*Letters, error) {
+	queue, err := dlq.Open(ctx, js, names)
+	if err != nil {
+		return nil, err
+	}
+	return &Letters{Queue: queue, audit: recorder{audit.New(js, names), recorded}}, nil
+}
+
+// Act is who acts on many letters, and why.
+type Act struct {
+	By       audit.Actor
+	Reason   string // in the words of the actor
+	Selected int    // letters that the filter selects, for the record
+	// Unrecorded lets the act go on without the record of its beginning: on a disk
+	// that is full, a purge may be what makes room for one.
+	Unrecorded bool
+}
+
+// LettersReport is what became of a replay or a purge. Its JSON is what the
+// command line and the API show.
+type LettersReport struct {
+	Done       int             `json:"done"`
+	Skipped    int             `json:"skipped"` // gone already
+	Failed     int             `json:"failed"`  // that stay
+	Failures   []LetterFailure `json:"failures"`
+	DryRun     bool            `json:"dry_run"`
+	Complete   bool            `json:"complete"`              // false: not all that were selected were handled; ask again
+	Error      string          `json:"error,omitempty"`       // what stopped it
+	AuditError string          `json:"audit_error,omitempty"` // why it is not recorded
+
+	Outcome dlq.Outcome `json:"-"`
+}
+
+// LetterFailure is a letter that stays, and why. A report has the first 100.
+type LetterFailure struct {
+	Seq      uint64 `json:"seq"`
+	Endpoint string `json:"endpoint"`
+	Error    string `json:"error"`
+}
+
+// Replay replays letters; see [dlq.Queue.Replay]. The report is complete also
+// when there is an error, which says what stopped it.
+func (l *Letters) Replay(ctx context.Context, act Act, f dlq.Filter, o dlq.ReplayOptions) (LettersReport, error) {
+	return l.record(ctx, audit.Replay, act, f, o.DryRun, func() (dlq.Outcome, error) { return l.Queue.Replay(ctx, f, o) })
+}
+
+// Purge removes letters for good; see [dlq.Queue.Purge]. For the rest it is as
+// Replay.
+func (l *Letters) Purge(ctx context.Context, act Act, f dlq.Filter, o dlq.PurgeOptions) (LettersReport, error) {
+	return l.record(ctx, audit.Purge, act, f, o.DryRun, func() (dlq.Outcome, error) { return l.Queue.Purge(ctx, f, o) })
+}
+
+// record does something between the records of its beginning and of its end.
+func (l *Letters) record(ctx context.Context, action audit.Action, act Act, f dlq.Filter, dryRun bool, do func() (dlq.Outcome, error)) (LettersReport, error) {
+	r := audit.Record{Action: action, Target: f.Endpoint, Filter: FilterText(f), Reason: act.Reason, DryRun: dryRun}
+	var unrecorded error
+	if !dryRun {
+		r.Operation = strings.ToLower(rand.Text()[:12])
+		r.Count, r.Result = act.Selected, audit.Started
+		if unrecorded = l.audit.write(ctx, act.By, r); unrecorded != nil && !act.Unrecorded {
+			return LettersReport{Failures: []LetterFailure{}, Error: unrecorded.Error()}, fmt.Errorf("nothing was done: %w", unrecorded)
+		}
+	}
+	outcome, err := do()
+	r.Count, r.Skipped, r.Failed, r.Result = outcome.Done, outcome.Skipped, outcome.Failed, audit.ResultOf(err)
+	if failed := l.audit.write(ctx, act.By, r); failed != nil {
+		unrecorded = failed
+	}
+	report := LettersReport{
+		Done: outcome.Done, Skipped: outcome.Skipped, Failed: outcome.Failed, Failures: []LetterFailure{},
+		DryRun: dryRun, Complete: err == nil, Error: errorText(err), AuditError: errorText(unrecorded), Outcome: outcome,
+	}
+	for _, f := range outcome.Failures {
+		report.Failures = append(report.Failures, LetterFailure{f.Seq, f.Endpoint, f.Err.Error()})
+	}
+	return report, err
+}
+
+// FilterText is a filter as the names and values of the command line's flags.
+func FilterText(f dlq.Filter) map[string]string {
+	text := make(map[string]string)
+	set := func(name, value string) {
+		if value != "" {
+			text[name] = value
+		}
+	}
+	set("endpoint", f.Endpoint)
+	set("reason", string(f.Reason))
+	set("subject", f.Subject)
+	set("id", f.ID)
+	if !f.Since.IsZero() {
+		set("since", f.Since.UTC().Format(time.RFC3339))
+	}
+	if !f.Until.IsZero() {
+		set("until", f.Until.UTC().Format(time.RFC3339))
+	}
+	if f.Limit > 0 {
+		set("limit", strconv.Itoa(f.Limit))
+	}
+	return text
+}

@@ -1,0 +1,178 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/audit"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+)
+
+// ErrUnknownEndpoint means that an endpoint is in no configuration, and that
+// nothing is stored for it.
+var ErrUnknownEndpoint = errors.New("no such endpoint")
+
+// Options say where an [Operator] acts.
+type Options struct {
+	JetStream jetstream.JetStream // required
+	Names     wire.Names
+	State     jetstream.KeyValue // required; see [OpenState]
+	// Endpoints returns those of the configuration. It may be called concurrently.
+	Endpoints func() []subscriber.Endpoint
+	NoConfig  bool // there is no configuration, so what it lacks says nothing
+	// Recorded hears of every record of an act, with the error if it could not be
+	// stored; optional. It may be called concurrently.
+	Recorded func(error)
+}
+
+// Operator sees and steers the endpoints of a whole installation: of all its
+// gateways, and of what NATS holds. The command line and the HTTP API stand on
+// it. Its methods may be called concurrently.
+//
+// Every act is recorded, see [audit.Log], whatever came of it. An act is not
+// undone when its record cannot be stored: to hold an endpoint must not depend
+// on that. The report says so then, in AuditError.
+type Operator struct {
+	opts  Options
+	audit recorder
+}
+
+// NewOperator returns an operator. It asks nothing yet.
+func NewOperator(o Options) *Operator {
+	return &Operator{opts: o, audit: recorder{audit.New(o.JetStream, o.Names), o.Recorded}}
+}
+
+// OpenState finds the state bucket. Only the gateway creates it.
+func OpenState(ctx context.Context, js jetstream.JetStream, names wire.Names) (jetstream.KeyValue, error) {
+	state, err := js.KeyValue(ctx, names.StateBucket())
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, fmt.Errorf("the state bucket %s does not exist; has the gateway ever run against this NATS, with the prefix %q?",
+			names.StateBucket(), names.Prefix())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the state bucket %s: %w", names.StateBucket(), err)
+	}
+	return state, nil
+}
+
+// Configured returns the endpoints of the configuration by name.
+func (o *Operator) Configured() map[string]subscriber.Endpoint {
+	endpoints := o.opts.Endpoints()
+	configured := make(map[string]subscriber.Endpoint, len(endpoints))
+	for _, e := range endpoints {
+		configured[e.Name] = e
+	}
+	return configured
+}
+
+func (o *Operator) conn() *nats.Conn { return o.opts.JetStream.Conn() }
+
+// Endpoints shows the endpoints of the configuration, and all others that
+// anything is known of, in order of names. The error is [ErrNoGateway] if
+// nobody says how they do; what NATS knows is shown then nevertheless.
+func (o *Operator) Endpoints(ctx context.Context) ([]EndpointView, error) {
+	found, err := o.survey(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	return found.views(), found.noGateway
+}
+
+// Endpoint shows one endpoint, with its settings and what each gateway says. It
+// returns [ErrUnknownEndpoint], and the view with [ErrNoGateway] as Endpoints
+// does.
+func (o *Operator) Endpoint(ctx context.Context, name string) (*EndpointView, error) {
+	if err := o.Check(ctx, name); err != nil {
+		return nil, err
+	}
+	found, err := o.survey(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	views := found.views()
+	i := slices.IndexFunc(views, func(v EndpointView) bool { return v.Endpoint == name })
+	if i < 0 {
+		return nil, unknownEndpoint(name) // it was known a moment ago
+	}
+	v := &views[i]
+	for _, r := range found.reports {
+		for _, s := range r.Statuses {
+			if s.Endpoint == name {
+				v.Replicas = append(v.Replicas, ReplicaView{r.Replica, s})
+			}
+		}
+	}
+	if e, ok := found.configured[name]; ok {
+		v.Settings = settingsOf(&e)
+	}
+	if v.LastResume, err = subscriber.LastResume(ctx, o.opts.State, name); err != nil {
+		return nil, err
+	}
+	return v, found.noGateway
+}
+
+// Check returns [ErrUnknownEndpoint] unless an endpoint is in the configuration,
+// has anything stored, or is in the configuration of a gateway that runs.
+func (o *Operator) Check(ctx context.Context, name string) error {
+	if _, ok := o.Configured()[name]; ok {
+		return nil
+	}
+	if subscriber.CheckName(name) != nil {
+		return unknownEndpoint(name)
+	}
+	pauses, err := subscriber.Pauses(ctx, o.opts.State)
+	if err != nil {
+		return err
+	}
+	if _, ok := pauses[name]; ok {
+		return nil
+	}
+	backlog, err := BacklogOf(ctx, o.conn(), o.opts.Names, name)
+	if err != nil || backlog != (Backlog{}) {
+		return err
+	}
+	reports, err := Statuses(ctx, o.conn(), o.opts.Names, name)
+	switch {
+	case errors.Is(err, ErrNoGateway):
+	case err != nil:
+		return err
+	case slices.ContainsFunc(reports, func(r Report) bool { return len(r.Statuses) > 0 }):
+		return nil
+	}
+	return unknownEndpoint(name)
+}
+
+// Paused returns the pauses in force, by endpoint.
+func (o *Operator) Paused(ctx context.Context) (map[string]subscriber.Pause, error) {
+	return subscriber.Pauses(ctx, o.opts.State)
+}
+
+func unknownEndpoint(name string) error { return fmt.Errorf("%w: %q", ErrUnknownEndpoint, name) }
+
+// recorder records acts and tells of it.
+type recorder struct {
+	log      *audit.Log
+	recorded func(error) // optional
+}
+
+func (r recorder) write(ctx context.Context, by audit.Actor, record audit.Record) error {
+	err := r.log.Write(ctx, by, record)
+	if r.recorded != nil {
+		r.recorded(err)
+	}
+	return err
+}
+
+// errorText is the text of an error, empty if there is none.
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,116 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"fanjet/subscriber"
+)
+
+// survey is what was found out about endpoints.
+type survey struct {
+	configured map[string]subscriber.Endpoint
+	noConfig   bool
+
+	reports   []Report
+	noGateway error // nil, or why nobody says how endpoints do
+	pauses    map[string]subscriber.Pause
+	backlogs  map[string]Backlog
+}
+
+// survey asks the gateways and NATS about one endpoint; about all without a name.
+func (o *Operator) survey(ctx context.Context, endpoint string) (*survey, error) {
+	s := &survey{configured: o.Configured(), noConfig: o.opts.NoConfig}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		var only []string
+		if endpoint != "" {
+			only = []string{endpoint}
+		}
+		s.reports, err = Statuses(ctx, o.conn(), o.opts.Names, only...)
+		if errors.Is(err, ErrNoGateway) {
+			s.noGateway, err = err, nil
+		}
+		return err
+	})
+	group.Go(func() (err error) {
+		s.pauses, err = subscriber.Pauses(ctx, o.opts.State)
+		return err
+	})
+	group.Go(func() (err error) {
+		if endpoint == "" {
+			s.backlogs, err = Backlogs(ctx, o.conn(), o.opts.Names, slices.Collect(maps.Keys(s.configured)))
+			return err
+		}
+		backlog, err := BacklogOf(ctx, o.conn(), o.opts.Names, endpoint)
+		s.backlogs = map[string]Backlog{endpoint: backlog}
+		return err
+	})
+	return s, group.Wait()
+}
+
+// names returns the endpoints of the configuration and all others that something
+// is known of, sorted.
+func (s *survey) names() []string {
+	all := make(map[string]bool, len(s.configured))
+	for name := range s.configured {
+		all[name] = true
+	}
+	for name := range s.pauses {
+		all[name] = true
+	}
+	for name := range s.backlogs {
+		all[name] = true
+	}
+	for _, r := range s.reports {
+		for _, status := range r.Statuses {
+			all[status.Endpoint] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// views merges what was found out, in order of names.
+func (s *survey) views() []EndpointView {
+	statuses := make(map[string][]ReplicaView, len(s.configured))
+	for _, r := range s.reports {
+		for _, status := range r.Statuses {
+			statuses[status.Endpoint] = append(statuses[status.Endpoint], ReplicaView{r.Replica, status})
+		}
+	}
+	names := s.names()
+	views := make([]EndpointView, len(names))
+	for i, name := range names {
+		v := mergeReplicas(name, statuses[name])
+		backlog := s.backlogs[name]
+		v.Waiting, v.Oldest, v.Retries, v.DeadLetters = backlog.Waiting, backlog.Oldest, backlog.Retries, backlog.DeadLetters
+		if v.State == "" {
+			v.State, v.Reason = s.unseen(name)
+		}
+		// What is stored is the truth: a gateway hears of it a moment later.
+		if p, ok := s.pauses[name]; ok {
+			v.State, v.Since, v.Next, v.Pause = subscriber.StatePaused, p.Since, time.Time{}, &p
+			v.Reason = DescribePause(p)
+		}
+		views[i] = v
+	}
+	return views
+}
+
+// unseen says why no gateway told how an endpoint does.
+func (s *survey) unseen(name string) (subscriber.State, string) {
+	_, configured := s.configured[name]
+	switch {
+	case configured && s.noGateway == nil:
+		return StateUnknown, "not in the configuration of the gateways that run"
+	case configured, s.noConfig && s.noGateway != nil:
+		return StateUnknown, "no gateway answers"
+	default:
+		return StateRemoved, "not in the configuration"
+	}
+}

@@ -1,0 +1,99 @@
+package control
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"fanjet/subscriber"
+)
+
+// States that no gateway reports.
+const (
+	StateUnknown subscriber.State = "unknown" // no gateway says how it does
+	StateRemoved subscriber.State = "removed" // it is in no configuration, but NATS holds something for it
+)
+
+// StatesByTrouble lists all states, from the worst.
+func StatesByTrouble() []subscriber.State {
+	return []subscriber.State{
+		subscriber.StatePaused, subscriber.StateOpen, subscriber.StateHalfOpen, subscriber.StateBackingOff,
+		subscriber.StateLimited, subscriber.StateSlow, subscriber.StateHealthy, StateUnknown, StateRemoved,
+	}
+}
+
+// EndpointView is an endpoint as all gateways together see it, and NATS. It is
+// the JSON that list and show print.
+type EndpointView struct {
+	Endpoint string            `json:"endpoint"`
+	State    subscriber.State  `json:"state"` // of several gateways the worst
+	Reason   string            `json:"reason,omitempty"`
+	Since    time.Time         `json:"since,omitzero"`
+	Next     time.Time         `json:"next,omitzero"`
+	Ordered  bool              `json:"ordered,omitempty"`
+	Pause    *subscriber.Pause `json:"pause,omitempty"`
+
+	InFlight    int       `json:"in_flight"`
+	Held        int       `json:"held"`    // in the memory of gateways, waiting for an attempt
+	Waiting     uint64    `json:"waiting"` // in its own lane; some of them can be held too
+	Oldest      time.Time `json:"oldest,omitzero"`
+	Retries     uint64    `json:"retries"`
+	DeadLetters uint64    `json:"dead_letters"`
+
+	Delivered uint64  `json:"delivered"` // since the starts of the gateways
+	Failed    uint64  `json:"failed"`
+	LatencyMS float64 `json:"latency_ms"`
+	LastError string  `json:"last_error,omitempty"`
+
+	Settings   *EndpointSettings  `json:"settings,omitempty"`    // only in show
+	LastResume *subscriber.Resume `json:"last_resume,omitempty"` // only in show
+	Replicas   []ReplicaView      `json:"replicas,omitempty"`    // only in show
+}
+
+// ReplicaView is an endpoint as one gateway sees it.
+type ReplicaView struct {
+	Replica
+	Status subscriber.Status `json:"status"`
+}
+
+// Waits is how many deliveries wait for an attempt.
+func (v *EndpointView) Waits() uint64 { return max(v.Waiting, uint64(v.Held)) }
+
+// mergeReplicas makes one view of what the gateways say: the worst state, the
+// sums of what is counted, and the mean latency of all attempts.
+func mergeReplicas(name string, replicas []ReplicaView) EndpointView {
+	v := EndpointView{Endpoint: name}
+	order := StatesByTrouble()
+	var attempts, latency float64
+	for _, r := range replicas {
+		s := r.Status
+		worse := slices.Index(order, s.State) < slices.Index(order, v.State)
+		if v.State == "" || worse {
+			v.State, v.Reason, v.Since, v.Next = s.State, s.Reason, s.Since, s.Next
+		}
+		if v.LastError == "" || worse {
+			v.LastError = cmp.Or(s.LastError, v.LastError)
+		}
+		v.Ordered = v.Ordered || s.Ordered
+		v.InFlight += s.InFlight
+		v.Held += s.Held
+		v.Delivered += s.Delivered
+		v.Failed += s.Failed
+		made := float64(s.Delivered + s.Failed)
+		attempts += made
+		latency += made * s.LatencyMS
+	}
+	if attempts > 0 {
+		v.LatencyMS = latency / attempts
+	}
+	return v
+}
+
+// DescribePause says who paused an endpoint, and why.
+func DescribePause(p subscriber.Pause) string {
+	text := "by " + cmp.Or(p.By, "somebody")
+	if p.Reason != "" {
+		text += ": " + p.Reason
+	}
+	return text
+}
