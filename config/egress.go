@@ -1,6 +1,14 @@
 package config
 
-import "fanjet/subscriber"
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"fanjet/internal/broker"
+	"fanjet/subscriber"
+)
 
 func (l *loader) egress(n *node) {
 	e := &l.cfg.Egress
@@ -8,6 +16,7 @@ func (l *loader) egress(n *node) {
 	if n == nil {
 		return
 	}
+	var metadata map[*node]netip.Addr
 	l.fields(n, fields{
 		"allow_http": func(n *node) { l.boolean(n, &e.AllowHTTP) },
 		"allow_cidrs": func(n *node) {
@@ -18,7 +27,7 @@ func (l *loader) egress(n *node) {
 					return
 				}
 				if allowed.Prefix.Bits() == 0 {
-					l.warnf(item, "opens every address, those of the metadata services of clouds among them: name the ranges of the receivers")
+					l.warnf(item, "opens every address of its kind, and all that listens there: name the ranges of the receivers")
 				}
 				e.AllowCIDRs = append(e.AllowCIDRs, allowed)
 			})
@@ -32,8 +41,65 @@ func (l *loader) egress(n *node) {
 				}
 			})
 		},
-		"proxy": l.notYet,
+		"allow_metadata": func(n *node) { metadata = l.allowMetadata(n, e) },
+		"proxy":          func(n *node) { l.proxy(n, e) },
 	})
+	for item, addr := range metadata {
+		if !slices.ContainsFunc(e.AllowCIDRs, func(allowed subscriber.AllowedNet) bool { return allowed.Prefix.Contains(addr) }) {
+			l.warnf(item, "has no effect: no range of egress.allow_cidrs contains the address")
+		}
+	}
+}
+
+// allowMetadata returns where each address stands.
+func (l *loader) allowMetadata(n *node, e *subscriber.Egress) map[*node]netip.Addr {
+	places := make(map[*node]netip.Addr)
+	l.texts(n, func(item *node, text string) {
+		addr, err := subscriber.ParseMetadataAddr(text)
+		if err != nil {
+			l.errorf(item, "%v", err)
+			return
+		}
+		e.AllowMetadata = append(e.AllowMetadata, addr)
+		places[item] = addr
+	})
+	return places
+}
+
+func (l *loader) proxy(n *node, e *subscriber.Egress) {
+	text, ok := l.text(n)
+	if !ok || text == "" {
+		return
+	}
+	proxy, err := subscriber.ParseProxy(text)
+	if err != nil {
+		l.errorf(n, "%v", err)
+		return
+	}
+	e.Proxy = proxy
+}
+
+// Listeners are the addresses that the configuration gives to Fanjet's own
+// listeners and, where it names them by address, to the servers of NATS: no
+// endpoint may have them. A port that is not known yet is left out.
+func (c *Config) Listeners() []netip.AddrPort {
+	own := listeners(c.Admin.Listen)
+	if c.NATS.URL == "" {
+		return append(own, listeners(c.NATS.Embedded.Listen)...)
+	}
+	return append(own, natsServers(c.NATS.URL)...)
+}
+
+// natsServers are the addresses in a list of NATS servers.
+func natsServers(list string) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, address := range broker.Addresses(list) {
+		host, _, _ := net.SplitHostPort(address)
+		if _, err := netip.ParseAddr(host); err == nil || strings.EqualFold(host, "localhost") {
+			out = append(out, listeners(address)...)
+		}
+	}
+	return out
 }
 
 func (l *loader) deadLetters(n *node) {

@@ -46,6 +46,7 @@ func (l *loader) nats(root, n *node) {
 	}
 	// A url that could not be read counts as one: what follows would mislead.
 	if s.URL != "" || urlNode != nil && urlNode.text != "" {
+		l.own = natsServers(s.URL)
 		return
 	}
 	if s.Replicas > 1 {

@@ -230,11 +230,15 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	defer dead.Close()
 	letters := &dlq.Writer{Names: g.names, Publisher: dead}
 
+	own := &ownAddrs{listeners: g.listeners(), resolve: subscriber.Lookup}
+	if g.server == nil {
+		own.look(ctx, nc)
+	}
 	deliverConfig, dueConfig := deliverConsumerConfig(g.names), dueConsumerConfig(g.names)
 	live := g.reloading.config()
 	delivery := subscriber.Options{
 		Conn: nc, JetStream: js, Names: g.names, State: state,
-		Endpoints: live.Endpoints, Egress: live.Egress, Refuse: g.listeners(), Version: g.opts.Version,
+		Endpoints: live.Endpoints, Egress: live.Egress, Guard: subscriber.GuardOptions{Own: own.own()}, Version: g.opts.Version,
 		OpenDeliver: opener(js, g.names.DeliveriesStream(), deliverConfig),
 		OpenDue:     opener(js, g.names.RetriesStream(), dueConfig),
 		OpenLane: func(ctx context.Context, endpoint string, ordered bool) error {
@@ -267,6 +271,9 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	truncator := &truncator{js: js, names: g.names, want: deliverConfig, clock: &g.clock, health: g.health, metrics: g.metrics}
 	watch.Go(func() error { truncator.run(background); return nil })
 	watch.Go(func() error { backlog.run(background); return nil })
+	if g.server == nil {
+		watch.Go(func() error { own.watch(background, nc); return nil })
+	}
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })

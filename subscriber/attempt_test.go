@@ -57,7 +57,7 @@ func testEndpoint(t testing.TB, rawURL string, egress Egress, change ...func(*En
 	for _, f := range change {
 		f(&settings)
 	}
-	ep, err := newTarget(settings, egress, nil, "1.2.3", nil)
+	ep, err := newTarget(settings, NewGuard(egress, GuardOptions{}), "1.2.3", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +300,7 @@ func TestOwnListenersAreRefused(t *testing.T) {
 	settings := DefaultEndpoint()
 	settings.Name, settings.Secrets = "test", []secret.Value{secret.New(testSecret)}
 	settings.URL, _ = url.Parse(s.URL)
-	ep, err := newTarget(settings, loopback, []netip.AddrPort{own}, "", nil)
+	ep, err := newTarget(settings, NewGuard(loopback, GuardOptions{Own: listening(own)}), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

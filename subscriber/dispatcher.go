@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -49,8 +48,8 @@ type Options struct {
 	State     jetstream.KeyValue // the state bucket
 	Endpoints []Endpoint
 	Egress    Egress
-	Refuse    []netip.AddrPort // addresses of our own listeners; optional
-	Version   string           // for the User-Agent
+	Guard     GuardOptions // what attempts may not reach under any policy; optional
+	Version   string       // for the User-Agent
 
 	// OpenDeliver and OpenDue make sure that the two consumers exist that
 	// deliveries come from.
@@ -94,6 +93,7 @@ type Dispatcher struct {
 
 	applying  sync.Mutex
 	egress    Egress
+	guard     *Guard // that applies egress
 	endpoints atomic.Pointer[map[string]*endpoint]
 	slots     *slots
 	conns     *idleLimit
@@ -158,7 +158,8 @@ func New(o Options) (*Dispatcher, error) {
 }
 
 // Apply takes over another set of endpoints and another egress policy while
-// the dispatcher runs. What is in flight goes on; circuits, pauses and lanes of
+// the dispatcher runs. What is in flight goes on, but when Apply returns no request
+// is sent any more over a connection that was made under another policy; circuits, pauses and lanes of
 // endpoints that stay are kept. Deliveries to an endpoint that is gone wait in
 // its lane for the grace time, and are dead-lettered then. An error changes
 // nothing.
@@ -170,13 +171,16 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 	d.applying.Lock()
 	defer d.applying.Unlock()
 	before := *d.endpoints.Load()
-	sameEgress := reflect.DeepEqual(egress, d.egress)
+	sameEgress, guard := reflect.DeepEqual(egress, d.egress), d.guard
+	if !sameEgress || guard == nil {
+		guard = NewGuard(egress, d.opts.Guard)
+	}
 	targets := make(map[string]*target)
 	for _, settings := range endpoints {
 		if old := before[settings.Name]; old != nil && sameEgress && reflect.DeepEqual(old.settings().Endpoint, settings) {
 			continue
 		}
-		t, err := newTarget(settings, egress, d.opts.Refuse, d.opts.Version, d.conns)
+		t, err := newTarget(settings, guard, d.opts.Version, d.conns)
 		if err != nil {
 			return err
 		}
@@ -197,11 +201,15 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 		}
 		after[name] = e
 	}
-	d.egress = egress
+	d.egress, d.guard = egress, guard
 	d.endpoints.Store(&after)
 	for _, e := range changed {
 		old, others := e.configure(targets[e.name], now)
-		old.closeIdle()
+		if sameEgress {
+			old.closeIdle()
+		} else {
+			old.retire()
+		}
 		if old.Ordered != targets[e.name].Ordered {
 			d.lanes.reopen(e.name)
 		}

@@ -2,7 +2,6 @@ package subscriber
 
 import (
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
@@ -73,17 +72,4 @@ func DefaultEndpoint() Endpoint {
 		DeadLetterOn: []int{http.StatusGone},
 		Circuit:      Circuit{Failures: 10, Probe: 5 * time.Second, MaxProbe: 5 * time.Minute},
 	}
-}
-
-// Egress says which addresses attempts may reach.
-type Egress struct {
-	AllowHTTP  bool         // allow http:// besides https://
-	AllowCIDRs []AllowedNet // special-purpose ranges that are allowed nevertheless
-	Ports      []uint16     // ports that are allowed outside AllowCIDRs
-}
-
-// AllowedNet is a range that attempts may reach although it is not public.
-type AllowedNet struct {
-	Prefix netip.Prefix
-	Port   uint16 // 0: any port
 }

@@ -2,7 +2,6 @@ package subscriber
 
 import (
 	"fmt"
-	"net/netip"
 	"sync"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -16,14 +15,14 @@ import (
 type target struct {
 	Endpoint
 	client    *retryablehttp.Client
-	closeIdle func() // closes its connections that nobody uses
+	transport *transport // of client
 	preamble  preamble
 	exchanges sync.Pool // of *exchange
 	signer    *webhook.Signer
 }
 
 // newTarget fails when a secret cannot be used. idle is as in [newClient].
-func newTarget(settings Endpoint, egress Egress, refuse []netip.AddrPort, version string, idle *idleLimit) (*target, error) {
+func newTarget(settings Endpoint, guard *Guard, version string, idle *idleLimit) (*target, error) {
 	secrets := make([]string, len(settings.Secrets))
 	for i, s := range settings.Secrets {
 		secrets[i] = s.Reveal()
@@ -36,12 +35,19 @@ func newTarget(settings Endpoint, egress Egress, refuse []netip.AddrPort, versio
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", settings.Name, err)
 	}
-	client, closeIdle := newClient(settings.MaxInFlight, egress, refuse, idle)
+	client, transport := newClient(settings.MaxInFlight, guard, idle)
 	return &target{
 		Endpoint:  settings,
 		client:    client,
-		closeIdle: closeIdle,
+		transport: transport,
 		preamble:  preamble,
 		signer:    signer,
 	}, nil
 }
+
+// closeIdle closes its connections that nobody uses.
+func (e *target) closeIdle() { e.transport.closeIdle() }
+
+// retire lets no attempt send its request any more, because the egress policy is
+// another one now.
+func (e *target) retire() { e.transport.retire() }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -23,28 +22,18 @@ const (
 	maxResponseBody   = 64 << 10
 )
 
-// Bounds on a connection that is made, within the timeout of the attempt.
-const (
-	dialTimeout      = 10 * time.Second
-	handshakeTimeout = 10 * time.Second
-)
-
 // newClient returns the client of one endpoint. Each endpoint has connections
 // of its own, so that none waits for another's.
 //
 // It follows no redirect, asks for no compression, uses no proxy and keeps no
-// cookies. Every address is checked when it is dialled, after DNS. The only
+// cookies. It connects where guard lets it. The only
 // retry is an immediate one when a connection that was kept alive turns out to
 // be dead before any byte of the response; everything longer is a schedule.
 //
-// closeIdle closes the connections that nobody uses, of which idle limits the
-// number over all endpoints; nil: it does not.
-func newClient(slots int, egress Egress, refuse []netip.AddrPort, idle *idleLimit) (client *retryablehttp.Client, closeIdle func()) {
-	t := newTransport(slots, &net.Dialer{
-		Timeout:   dialTimeout,
-		KeepAlive: 30 * time.Second,
-		Control:   egress.Control(refuse...),
-	})
+// idle limits the number of connections that nobody uses over all endpoints; nil:
+// it does not.
+func newClient(slots int, guard *Guard, idle *idleLimit) (*retryablehttp.Client, *transport) {
+	t := newTransport(slots, guard)
 	t.idle.limit = idle
 	return &retryablehttp.Client{
 		HTTPClient: &http.Client{
@@ -55,7 +44,7 @@ func newClient(slots int, egress Egress, refuse []netip.AddrPort, idle *idleLimi
 		CheckRetry:   retryDeadConnection,
 		Backoff:      func(time.Duration, time.Duration, int, *http.Response) time.Duration { return 0 },
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
-	}, t.closeIdle
+	}, t
 }
 
 // retryDeadConnection is the client's retry policy. A receiver that ends a
@@ -73,20 +62,22 @@ func retryDeadConnection(ctx context.Context, _ *http.Response, err error) (bool
 // It has no method CloseIdleConnections: go-retryablehttp would call it after
 // each attempt that failed, and close the connections of others.
 type transport struct {
-	dialer   *net.Dialer
+	guard    *Guard
 	tls      *tls.Config
 	idle     idleConns
 	standard *http.Transport
 
-	http2 atomic.Bool // the receiver chose it when it was last asked
-	tight atomic.Bool // its idle connections of HTTP/2 are about to be closed
+	http2   atomic.Bool // the receiver chose it when it was last asked
+	tight   atomic.Bool // its idle connections of HTTP/2 are about to be closed
+	retired atomic.Bool // another policy is in force
+
 	mu    sync.Mutex
 	given []net.Conn // connections that speak HTTP/2, until standard asks for them
 }
 
-func newTransport(slots int, dialer *net.Dialer) *transport {
+func newTransport(slots int, guard *Guard) *transport {
 	t := &transport{
-		dialer: dialer,
+		guard: guard,
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			NextProtos: []string{"h2", "http/1.1"},
@@ -97,7 +88,7 @@ func newTransport(slots int, dialer *net.Dialer) *transport {
 	}
 	t.standard = &http.Transport{
 		DialTLSContext:         t.dialStandard,
-		DialContext:            dialer.DialContext,
+		DialContext:            t.dialPlain,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		MaxIdleConns:           slots,
@@ -121,6 +112,20 @@ func (t *transport) closeIdle() {
 	t.standard.CloseIdleConnections()
 }
 
+// errRetired ends an attempt that has not sent its request when the egress
+// policy changes: its connection may be one that is forbidden now.
+var errRetired = errors.New("the egress policy has changed: another attempt is made under the new one")
+
+// retire lets no request begin any more. Those that were sent go on; their
+// connections are not used again.
+func (t *transport) retire() {
+	t.retired.Store(true)
+	t.idle.mu.Lock()
+	t.idle.max = 0
+	t.idle.mu.Unlock()
+	t.closeIdle()
+}
+
 // RoundTrip implements [http.RoundTripper], for requests of exchanges only.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x, ok := req.Context().(*exchange)
@@ -129,6 +134,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if err := x.check(); err != nil {
 		return nil, err
+	}
+	if t.retired.Load() {
+		return nil, errRetired
 	}
 	x.tries++
 	x.reused, x.answered = false, false
@@ -139,6 +147,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	// If one connection was dead, others may be: the second try makes its own.
 	if x.tries == 1 {
 		if c := t.idle.take(); c != nil {
+			if t.retired.Load() {
+				_ = c.Close()
+				return nil, errRetired
+			}
 			x.reused = true
 			return x.send(c)
 		}
@@ -148,6 +160,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c, err := t.dial(ctx, x.shell.URL)
 	if err != nil {
 		return nil, err
+	}
+	if t.retired.Load() {
+		_ = c.Close()
+		return nil, errRetired
 	}
 	if secure, ok := c.Conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
 		t.http2.Store(true)
@@ -160,7 +176,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // dial connects to the host of a URL.
 func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
-	raw, err := t.dialer.DialContext(ctx, "tcp", addressOf(target))
+	raw, err := t.guard.dial(ctx, addressOf(target), target.Scheme == "https")
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +225,12 @@ func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (*
 // after its return, so it gets one of its own.
 func (t *transport) roundTripStandard(x *exchange) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(x.Context)
-	x.cancel = cancel
+	x.cancel = func(cause error) {
+		cancel(cause)
+		if t.retired.Load() {
+			t.standard.CloseIdleConnections() // it was in use when the transport retired
+		}
+	}
 	x.timer = time.AfterFunc(time.Until(x.deadline), func() { cancel(errTimeout) })
 	var reused, answered atomic.Bool
 	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -251,7 +272,7 @@ func (x *exchange) endStandard() {
 }
 
 // dialStandard makes net/http's connections, or has them already.
-func (t *transport) dialStandard(ctx context.Context, network, address string) (net.Conn, error) {
+func (t *transport) dialStandard(ctx context.Context, _, address string) (net.Conn, error) {
 	t.mu.Lock()
 	if n := len(t.given); n > 0 {
 		c := t.given[n-1]
@@ -260,7 +281,7 @@ func (t *transport) dialStandard(ctx context.Context, network, address string) (
 		return c, nil
 	}
 	t.mu.Unlock()
-	raw, err := t.dialer.DialContext(ctx, network, address)
+	raw, err := t.guard.dial(ctx, address, true)
 	if err != nil {
 		return nil, err
 	}
@@ -269,10 +290,20 @@ func (t *transport) dialStandard(ctx context.Context, network, address string) (
 		return nil, errors.Join(err, raw.Close())
 	}
 	secure, err := t.handshake(ctx, raw, host)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err // not a nil *tls.Conn
+	case t.retired.Load():
+		_ = secure.Close()
+		return nil, errRetired
 	}
 	return secure, nil
+}
+
+// dialPlain is for net/http, which has no use for it here: left unset, it would
+// dial past the guard.
+func (t *transport) dialPlain(ctx context.Context, _, address string) (net.Conn, error) {
+	return t.guard.dial(ctx, address, false)
 }
 
 // give leaves a connection for net/http, which dials when it has none that it

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // maxURL bounds the URL of an endpoint, in bytes.
@@ -17,7 +20,8 @@ const maxURL = 4096
 // ParseURL reads the URL of an endpoint and refuses what can never be delivered
 // to under policy, and the listeners of Fanjet itself in refuse. Host names are
 // judged when they are dialled; an address in the URL, and localhost, are judged
-// here. The errors say what to do and never repeat the URL, which may hold a
+// here. An international host name is turned into its ASCII form. The errors say
+// what to do and never repeat more of the URL than its host: it may hold a
 // password or a token.
 func ParseURL(text string, policy Egress, refuse ...netip.AddrPort) (*url.URL, error) {
 	if len(text) > maxURL {
@@ -46,14 +50,64 @@ func ParseURL(text string, policy Egress, refuse ...netip.AddrPort) (*url.URL, e
 	if err != nil {
 		return nil, err
 	}
+	own := Own{Listeners: func() []netip.AddrPort { return refuse }}
 	check := func(ip netip.Addr) error {
 		addr := netip.AddrPortFrom(ip, port)
-		return cmp.Or(checkOwn(addr, refuse), policy.Check(addr, u.Scheme == "https"))
+		return cmp.Or(own.check(addr), policy.Check(addr, u.Scheme == "https"))
+	}
+	if err := readHost(u, text); err != nil {
+		return nil, err
 	}
 	if err := checkHost(u.Hostname(), port, policy, check); err != nil {
 		return nil, err
 	}
 	return u, nil
+}
+
+// readHost refuses a host of u, the URL that text is, that is neither an address
+// nor a name, and gives an international name its ASCII form.
+func readHost(u *url.URL, text string) error {
+	host := u.Hostname()
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if addr.Zone() != "" {
+			return errors.New("has an IPv6 address with a zone (%…): zones mean something on one machine only")
+		}
+		return nil
+	}
+	if _, rest, _ := strings.Cut(text, "//"); strings.Contains(rest[:strings.IndexAny(rest+"/", "/?#")], "%") {
+		return errors.New("has a host name with a % in it: write the characters themselves")
+	}
+	ascii, err := asciiName(host)
+	if err != nil {
+		return err
+	}
+	if port := u.Port(); port != "" {
+		ascii += ":" + port
+	}
+	u.Host = ascii
+	return nil
+}
+
+// asciiName returns the form of a host name that is looked up in the DNS.
+func asciiName(host string) (string, error) {
+	ascii := host
+	international := strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }) ||
+		strings.Contains("."+strings.ToLower(host), ".xn--")
+	if international {
+		var err error
+		if ascii, err = idna.Lookup.ToASCII(host); err != nil {
+			return "", errors.New("has a host name that is no valid international name (RFC 5891)")
+		}
+	}
+	if err := checkHostName(strings.ToLower(strings.TrimSuffix(ascii, "."))); err != nil || !international {
+		return ascii, err
+	}
+	// What only looks like other characters must not pass for them.
+	readable, err := idna.Lookup.ToUnicode(ascii)
+	if lower := strings.ToLower(host); err != nil || lower != readable && lower != ascii {
+		return "", fmt.Errorf("has a host name with characters that stand for others: it would be read as %s: write that if it is meant", ascii)
+	}
+	return ascii, nil
 }
 
 // portOf is the port that a URL leads to.
@@ -77,15 +131,9 @@ func portOf(u *url.URL) (uint16, error) {
 // checkHost judges a host of a URL; check judges its address, if it is one.
 func checkHost(host string, port uint16, policy Egress, check func(netip.Addr) error) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		if addr.Zone() != "" {
-			return errors.New("has an IPv6 address with a zone (%…): zones mean something on one machine only")
-		}
 		return check(addr)
 	}
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
-	if err := checkHostName(name); err != nil {
-		return err
-	}
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761, section 6.3
 		v4, v6 := check(netip.AddrFrom4([4]byte{127, 0, 0, 1})), check(netip.IPv6Loopback())
 		if v4 != nil && v6 != nil {
@@ -114,7 +162,7 @@ func checkHostName(name string) error {
 		}
 		for _, r := range label {
 			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' {
-				return fmt.Errorf("has a host name with %q in it: write international names in their ASCII form (xn--…)", r)
+				return fmt.Errorf("has a host name with %q in it, which no host name can have", r)
 			}
 		}
 		last = label

@@ -1,0 +1,164 @@
+package subscriber
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"syscall"
+	"time"
+)
+
+// maxProxyAnswer bounds what is read of the proxy's answer to CONNECT, in bytes.
+const maxProxyAnswer = 16 << 10
+
+// proxy connects in our place: it is asked by CONNECT (RFC 9110, section 9.3.6)
+// for addresses, never for names, so that it reaches what was checked here.
+type proxy struct {
+	url    *url.URL
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	dialer net.Dialer // no policy: the operator named the proxy
+	tls    *tls.Config
+}
+
+func newProxy(u *url.URL, lookup func(context.Context, string) ([]netip.Addr, error)) *proxy {
+	return &proxy{
+		url: u, lookup: lookup,
+		dialer: net.Dialer{KeepAlive: 30 * time.Second},
+		tls:    &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname(), NextProtos: []string{"http/1.1"}},
+	}
+}
+
+// addrs returns where the proxy is.
+func (p *proxy) addrs(ctx context.Context) ([]netip.AddrPort, error) {
+	port, err := portOf(p.url)
+	if err != nil {
+		return nil, err
+	}
+	ips, err := p.lookup(ctx, p.url.Hostname())
+	if err != nil {
+		return nil, &proxyError{"cannot be found", err}
+	}
+	addrs := make([]netip.AddrPort, len(ips))
+	for i, ip := range ips {
+		addrs[i] = netip.AddrPortFrom(ip, port)
+	}
+	return addrs, nil
+}
+
+// dial has the proxy connect to one of some addresses, one after the other.
+func (p *proxy) dial(ctx context.Context, to []netip.AddrPort) (net.Conn, error) {
+	var first error
+	for _, addr := range to {
+		conn, err := p.connect(ctx, addr)
+		if err == nil {
+			return conn, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if !errors.As(err, new(*refusal)) || ctx.Err() != nil {
+			break // another address changes nothing
+		}
+	}
+	return nil, first
+}
+
+// connect has the proxy connect to an address.
+func (p *proxy) connect(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	at, err := p.addrs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dialAny(ctx, at, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+		return p.dialer.DialContext(ctx, "tcp", addr.String())
+	})
+	if err != nil {
+		return nil, &proxyError{"cannot be reached", err}
+	}
+	// The end of ctx closes it: neither handshake nor answer may take longer.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	tunnel, err := p.ask(ctx, conn, to)
+	if !stop() && err == nil {
+		err = &proxyError{"does not answer", context.Cause(ctx)}
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return tunnel, nil
+}
+
+// ask speaks with the proxy over a connection to it.
+func (p *proxy) ask(ctx context.Context, conn net.Conn, to netip.AddrPort) (net.Conn, error) {
+	if p.url.Scheme == "https" {
+		secure := tls.Client(conn, p.tls)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, &proxyError{"and the TLS handshake with it failed", err}
+		}
+		conn = secure
+	}
+	if _, err := fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", to); err != nil {
+		return nil, &proxyError{"takes no request", err}
+	}
+	limited := &io.LimitedReader{R: conn, N: maxProxyAnswer}
+	reader := bufio.NewReader(limited)
+	resp, err := http.ReadResponse(reader, &http.Request{Method: http.MethodConnect})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, &proxyError{"does not answer", context.Cause(ctx)}
+	case err != nil && limited.N == 0:
+		return nil, &proxyError{"does not answer CONNECT as it should", fmt.Errorf("the answer is longer than %d bytes", maxProxyAnswer)}
+	case err != nil:
+		return nil, &proxyError{"does not answer CONNECT as it should", err}
+	case resp.StatusCode/100 != 2:
+		return nil, &proxyError{"does not connect to " + to.String(), &refusal{resp.StatusCode}}
+	case reader.Buffered() > 0:
+		return nil, &proxyError{"does not answer CONNECT as it should", errors.New("something follows the answer")}
+	}
+	return conn, nil
+}
+
+// refusal is an answer of the proxy other than 2xx.
+type refusal struct{ status int }
+
+func (r *refusal) Error() string {
+	switch r.status {
+	case http.StatusProxyAuthRequired:
+		return "it asks for a user and password (407), which is not supported"
+	case http.StatusForbidden:
+		return "its rules forbid it (403)"
+	default:
+		return fmt.Sprintf("it answered %d %s", r.status, http.StatusText(r.status))
+	}
+}
+
+// proxyError says that the proxy is why there is no connection. It hides what is
+// behind it: a timeout, a name or a certificate of the proxy is not one of the
+// endpoint. It is of [ClassConnect], unless this machine has no more file
+// descriptors.
+type proxyError struct {
+	what string
+	err  error
+}
+
+func (e *proxyError) Error() string {
+	return "the proxy of egress.proxy " + e.what + ": " + e.err.Error()
+}
+
+// Is implements the interface of [errors.Is].
+func (e *proxyError) Is(target error) bool {
+	return (target == syscall.EMFILE || target == syscall.ENFILE) && errors.Is(e.err, target)
+}
+
+// As implements the interface of [errors.As].
+func (e *proxyError) As(target any) bool {
+	r, ok := target.(**refusal)
+	return ok && errors.As(e.err, r)
+}
