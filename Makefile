@@ -61,6 +61,16 @@ bench-all: ## Measure everything into bench.json and draw docs/throughput.svg
 	$(GO) run ./bench all -json bench.json $(ARGS)
 	$(GO) run ./bench plot -o docs/throughput.svg bench.json
 
+MINUTES    ?= 5
+SEED       ?=
+DURABILITY ?= fsync
+RATE       ?= 200
+
+.PHONY: chaos
+chaos: ## Kill the gateway by lot, under load, for MINUTES=5; check that nothing is lost
+	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) \
+		$(GO) test -count=1 -timeout 0 -run '^TestSoak$$' -v ./chaos
+
 .PHONY: microbench
 microbench: ## Run the benchmarks of the packages (BENCH=regexp picks some)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -71,6 +72,21 @@ defaults: {secrets: ["` + secret + `"]}
 // It returns false if it died before.
 func (g *gateway) start(env ...string) (ready bool) {
 	g.w.Helper()
+	started := g.launch(env...)
+	select {
+	case <-started:
+	case <-g.done:
+		return false
+	case <-time.After(patience):
+		g.w.Fatalf("%s is not ready in time", g.name)
+	}
+	g.healed()
+	return true
+}
+
+// launch starts it, and returns a channel that is closed when it is ready.
+func (g *gateway) launch(env ...string) (started <-chan struct{}) {
+	g.w.Helper()
 	g.cmd = exec.Command(g.w.program, "serve", "--config", g.config, "--log-format", "json", "--log-level", "info")
 	g.cmd.Env = append(os.Environ(), env...)
 	stderr, err := g.cmd.StderrPipe()
@@ -80,22 +96,14 @@ func (g *gateway) start(env ...string) (ready bool) {
 	if err := g.cmd.Start(); err != nil {
 		g.w.Fatal(err)
 	}
-	started, done := make(chan struct{}), make(chan struct{})
+	ready, done := make(chan struct{}), make(chan struct{})
 	g.done = done
-	go func() {
+	go func(cmd *exec.Cmd) {
 		defer close(done)
-		g.read(stderr, started)
-		_ = g.cmd.Wait() // ProcessState tells
-	}()
-	select {
-	case <-started:
-	case <-done:
-		return false
-	case <-time.After(patience):
-		g.w.Fatalf("%s is not ready in time", g.name)
-	}
-	g.healed()
-	return true
+		g.read(stderr, ready)
+		_ = cmd.Wait() // ProcessState tells
+	}(g.cmd)
+	return ready
 }
 
 // read reads the log until the process has ended.
@@ -138,11 +146,22 @@ func (g *gateway) kill() {
 func (g *gateway) died() {
 	g.w.Helper()
 	g.await()
-	if how, ok := g.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || how.Signal() != syscall.SIGKILL {
+	if !bySIGKILL(g.cmd.ProcessState) {
 		g.w.Fatalf("%s ended with %v, and not with SIGKILL", g.name, g.cmd.ProcessState)
 	}
 	g.fault("the death of "+g.name, killReach)
 	g.cmd = nil
+}
+
+func bySIGKILL(state *os.ProcessState) bool {
+	how, ok := state.Sys().(syscall.WaitStatus)
+	return ok && how.Signal() == syscall.SIGKILL
+}
+
+// killed reports whether SIGKILL ended a command.
+func killed(err error) bool {
+	failed, ok := errors.AsType[*exec.ExitError](err)
+	return ok && bySIGKILL(failed.ProcessState)
 }
 
 // terminate ends it in order.

@@ -3,10 +3,18 @@ package chaos
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"fanjet/internal/failpoint"
+	"fanjet/internal/ledger"
 )
 
 // everything is a configuration in which an event meets every stage: a healthy
@@ -14,7 +22,7 @@ import (
 // order, and one whose deliveries die.
 const everything = `
 endpoints:
-  steady: {url: "http://HOOK/steady"}
+  steady: {url: "http://HOOK/steady", retry: {schedule: [100ms, 100ms, 200ms, 200ms, 500ms, 500ms, 1s, 1s]}}
   flaky:
     url: http://HOOK/flaky
     retry: {schedule: [50ms, 50ms, 100ms, 100ms, 200ms, 200ms, 300ms, 300ms]}
@@ -88,28 +96,135 @@ func TestKillMatrix(t *testing.T) {
 		{failpoint.Truncating, 1},
 		{failpoint.Truncated, 2},
 	}
-	// They mostly wait for what the dead process held.
-	places := make(chan struct{}, 6)
-	var runs sync.WaitGroup
+	b := newBatch(t)
 	for _, c := range cases {
-		runs.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
-			t.Run(string(c.point), func(t *testing.T) {
-				w := newWorld(t)
-				g := w.everything()
-				g.start(arm(c.point, c.hit))
-				p := w.newProducer(g.url, everythingKind)
-				var publishing sync.WaitGroup
-				publishing.Go(func() { p.publish(400) })
-				g.died()
-				g.start()
-				publishing.Wait()
-				w.settle()
-			})
+		b.run(string(c.point), func(t *testing.T) {
+			w := newWorld(t)
+			g := w.everything()
+			g.start(arm(c.point, c.hit))
+			p := w.newProducer(g.url, everythingKind)
+			var publishing sync.WaitGroup
+			publishing.Go(func() { p.publish(matrixEvents) })
+			g.died()
+			g.start()
+			publishing.Wait()
+			w.settle()
 		})
 	}
-	runs.Wait()
+	b.run(string(failpoint.ReplayStored), testKillInReplay)
+	for _, point := range []failpoint.Point{failpoint.EndpointsReplaced, failpoint.MatcherReplaced} {
+		b.run(string(point), func(t *testing.T) { testKillInReload(t, point) })
+	}
+	b.wait()
+	covered(t, b.names)
+}
+
+// matrixEvents is how many events a run of the matrix has.
+const matrixEvents = 400
+
+// testKillInReplay kills a replay, which is run again then. Nothing is delivered
+// twice, although it is not known which letters had become deliveries.
+func testKillInReplay(t *testing.T) {
+	w := newWorld(t)
+	g := w.everything()
+	g.start()
+	p := w.newProducer(g.url, everythingKind)
+	p.publish(matrixEvents)
+	w.quiet(g.url())
+	letters := g.letters()
+	if want := matrixEvents / 8; len(letters) != want {
+		t.Fatalf("%d letters, want %d", len(letters), want)
+	}
+	w.hooks.set("dying", nil)
+	for _, l := range letters {
+		w.ledger.Replayed(l, time.Now())
+	}
+	replay := []string{"dlq", "replay", "--endpoint", "dying", "--yes"}
+	if _, err := g.run([]string{arm(failpoint.ReplayStored, 10)}, replay...); !killed(err) {
+		t.Fatalf("the replay ended with: %v", err)
+	}
+	if left := len(g.letters()); left == 0 {
+		t.Error("no letter is left after the replay was killed")
+	}
+	if _, err := g.run(nil, replay...); err != nil {
+		t.Fatal(err)
+	}
+	report := w.settle()
+	if report.Dead != 0 || report.Count(ledger.Repeat) != 0 {
+		t.Errorf("after the replay: %s", &report)
+	}
+}
+
+// testKillInReload kills the gateway while it puts another configuration into
+// force. After the start that one is in force.
+func testKillInReload(t *testing.T, point failpoint.Point) {
+	w := newWorld(t)
+	g := w.everything()
+	text := strings.Replace(everything, "subscriptions:", `  leaving: {url: "http://HOOK/leaving"}
+subscriptions:
+  - {name: leaving, subjects: [events.leaving], endpoints: [leaving]}`, 1)
+	g.configure(w.embedded("fsync"), text)
+	g.start(arm(point, 1))
+	p := w.newProducer(g.url, func(n int) kind {
+		k := everythingKind(n)
+		if n >= matrixEvents {
+			k = kind{subject: "events.joining", endpoints: []string{"steady", "joining"}}
+			if n%2 == 1 {
+				k.endpoints = append(k.endpoints, "flaky")
+			}
+		}
+		return k
+	})
+	var publishing sync.WaitGroup
+	publishing.Go(func() { p.publish(matrixEvents) })
+	w.until("deliveries flow", func() bool { return w.hooks.count("steady") > matrixEvents/8 })
+	g.configure(w.embedded("fsync"), strings.ReplaceAll(text, "leaving", "joining"))
+	g.signal(syscall.SIGHUP)
+	g.died()
+	g.start()
+	publishing.Wait()
+	p.publish(20)
+	w.settle()
+}
+
+// batch runs cases beside each other, more than there are processors: they mostly
+// wait for what a dead process held.
+type batch struct {
+	t      *testing.T
+	places chan struct{}
+	names  []string
+	runs   sync.WaitGroup
+}
+
+func newBatch(t *testing.T) *batch { return &batch{t: t, places: make(chan struct{}, 6)} }
+
+func (b *batch) run(name string, test func(t *testing.T)) {
+	b.names = append(b.names, name)
+	b.runs.Go(func() {
+		b.places <- struct{}{}
+		defer func() { <-b.places }()
+		b.t.Run(name, test)
+	})
+}
+
+func (b *batch) wait() { b.runs.Wait() }
+
+// covered checks that every point that exists has a case.
+func covered(t *testing.T, names []string) {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join("..", "internal", "failpoint", "points.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	points := regexp.MustCompile(`Point = "(.+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(points) < 20 {
+		t.Errorf("only %d points are known", len(points))
+	}
+	for _, point := range points {
+		if !slices.Contains(names, point[1]) {
+			t.Errorf("no case kills at the point %q", point[1])
+		}
+	}
 }
 
 // arm is the environment of a process that kills itself at the n-th hit of a

@@ -72,10 +72,10 @@ func (g *gateway) run(env []string, args ...string) ([]byte, error) {
 	return out, err
 }
 
-// letters lists the dead letters.
-func (g *gateway) letters() []ledger.Pair {
+// letters lists the dead letters, or those that a filter selects.
+func (g *gateway) letters(filter ...string) []ledger.Pair {
 	g.w.Helper()
-	out, err := g.run(nil, "dlq", "list", "-o", "json")
+	out, err := g.run(nil, append([]string{"dlq", "list", "-o", "json"}, filter...)...)
 	if err != nil {
 		g.w.Fatal(err)
 	}
