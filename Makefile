@@ -12,8 +12,10 @@ BENCH    ?= .
 ARGS     ?=
 
 # The linter has a module file of its own, so that its two hundred
-# dependencies never meet those of the program.
+# dependencies never meet those of the program. So has the check for
+# vulnerabilities, of which the newest database counts: it is a module, too.
 LINT := $(GO) tool -modfile=tools/go.mod golangci-lint
+VULN := $(GO) tool -modfile=tools/vuln/go.mod govulncheck
 
 .DEFAULT_GOAL := help
 
@@ -37,6 +39,11 @@ test: ## Run all tests with the race detector
 lint: ## Check formatting, imports, go.mod and the rules of .golangci.yml
 	$(GO) mod tidy -diff
 	$(LINT) run --allow-serial-runners ./...
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in the code that is called
+	@db=$$($(GO) mod download -json golang.org/x/vulndb@latest | sed -n 's/^\t"Dir": "\(.*\)",*$$/\1/p') && \
+	$(VULN) -format json -db "file://$$db/data/osv" ./... | $(GO) run ./internal/vulnsummary
 
 .PHONY: fmt
 fmt: ## Format the code as lint wants it
