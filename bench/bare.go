@@ -27,16 +27,13 @@ const bareConsumer = "bare"
 // failures. The event itself says which endpoint gets it.
 func startBare(j job) (work, error) {
 	var server *broker.Server
-	var nc *nats.Conn
 	var err error
-	if j.NATS != "" {
-		nc, err = nats.Connect(j.NATS)
-	} else {
+	if j.NATS == "" {
 		if server, err = natsServer(j.Dir, j.Tier); err != nil {
 			return work{}, err
 		}
-		nc, err = nats.Connect("", nats.InProcessServer(server))
 	}
+	nc, err := connectNATS(j.Dir, j.NATS, server)
 	if err != nil {
 		return work{}, err
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"fanjet/internal/broker"
 )
 
 // benchSecret signs everything that Fanjet delivers here.
@@ -71,7 +73,7 @@ func (p plan) writeConfig(dir string, s setup, natsURL, sink string) (path strin
 	var b strings.Builder
 	b.WriteString("version: 1\nnats:\n")
 	if natsURL != "" {
-		fmt.Fprintf(&b, "  url: %q\n", natsURL)
+		fmt.Fprintf(&b, "  url: %q\n  credentials: %q\n", natsURL, filepath.Join(storeDir(dir), broker.OperatorKeyName))
 	}
 	fmt.Fprintf(&b, "  embedded: {store_dir: %q, listen: \"127.0.0.1:-1\", durability: %s}\n", storeDir(dir), s.Tier)
 	b.WriteString("admin: {listen: \"127.0.0.1:0\"}\n")

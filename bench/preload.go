@@ -29,7 +29,7 @@ func startPreload(j job) (work, error) {
 	if err != nil {
 		return work{}, err
 	}
-	nc, err := nats.Connect("", nats.InProcessServer(server))
+	nc, err := connectNATS(j.Dir, "", server)
 	if err != nil {
 		return work{}, err
 	}

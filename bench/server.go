@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"fanjet/internal/broker"
@@ -29,6 +31,13 @@ func natsServer(dir, tier string) (*broker.Server, error) {
 	return broker.StartEmbedded(broker.Embedded{
 		StoreDir: storeDir(dir), Listen: "127.0.0.1:-1", SyncInterval: interval,
 	}, zap.NewNop())
+}
+
+// connectNATS connects as an operator to a server of a measurement: to that of
+// this process, or, if there is none, to the one at url.
+func connectNATS(dir, url string, server *broker.Server) (*nats.Conn, error) {
+	settings := broker.Settings{URL: url, Credentials: filepath.Join(storeDir(dir), broker.OperatorKeyName)}
+	return broker.Connect(context.Background(), settings, broker.ConnectOptions{Name: "bench", Server: server, NoWait: true})
 }
 
 // startServer is the child that is a NATS server and nothing else.

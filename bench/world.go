@@ -89,7 +89,7 @@ func open(ctx context.Context, kind string, s setup, p plan) (w *world, err erro
 	if url == "" {
 		url = w.runners[0].hello.URL
 	}
-	if w.nc, err = nats.Connect(url); err != nil {
+	if w.nc, err = connectNATS(w.dir, url, nil); err != nil {
 		return w, err
 	}
 	w.js, err = jetstream.New(w.nc)

@@ -86,6 +86,8 @@ func TestCompareCoversEverySetting(t *testing.T) {
 			v.SetString(v.String() + "x")
 		case reflect.Int, reflect.Int64:
 			v.SetInt(v.Int() + 1)
+		case reflect.Bool:
+			v.SetBool(!v.Bool())
 		case reflect.Slice:
 			v.Set(reflect.MakeSlice(v.Type(), v.Len()+1, v.Len()+1))
 		default:

@@ -23,6 +23,7 @@ func (l *loader) document(root *node) {
 	l.version(root, section["version"])
 	l.nats(root, section["nats"])
 	l.sourcesFailed = l.fails(func() { l.sources(section["sources"]) })
+	l.producers(section["sources"])
 	l.admin(root, section["admin"])
 	l.deadLetters(section["dead_letters"])
 	l.egressFailed = l.fails(func() { l.egress(section["egress"]) })

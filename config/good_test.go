@@ -95,9 +95,12 @@ func TestFull(t *testing.T) {
 
 	want := &Config{
 		NATS: broker.Settings{
-			URL:         "nats://nats-1.example.com:4222, tls://nats-2.example.com",
-			Prefix:      "shop-1",
-			Embedded:    broker.Embedded{StoreDir: "/var/lib/fanjet", Listen: "[::1]:0", SyncInterval: 1500 * time.Millisecond},
+			URL:    "nats://nats-1.example.com:4222, tls://nats-2.example.com",
+			Prefix: "shop-1",
+			Embedded: broker.Embedded{
+				StoreDir: "/var/lib/fanjet", Listen: "[::1]:0", SyncInterval: 1500 * time.Millisecond,
+				Anonymous: true, Subjects: []string{"orders.>", "eu.orders"},
+			},
 			Credentials: "testdata/secrets/good",
 			TLS:         broker.TLS{CA: "testdata/secrets/good", Cert: "testdata/secrets/good", Key: "testdata/secrets/good"},
 			Replicas:    3,
@@ -163,9 +166,9 @@ func TestDefaults(t *testing.T) {
 		}
 		want := broker.Settings{
 			Prefix: "fanjet", Replicas: 1,
-			Embedded: broker.Embedded{StoreDir: "testdata/good/fanjet-data", Listen: "127.0.0.1:4222"},
+			Embedded: broker.Embedded{StoreDir: "testdata/good/fanjet-data", Listen: "127.0.0.1:4222", Anonymous: true, Subjects: []string{"events.>"}},
 		}
-		if cfg.NATS != want {
+		if !reflect.DeepEqual(cfg.NATS, want) {
 			t.Errorf("%s: NATS %+v, want %+v", name, cfg.NATS, want)
 		}
 		if want := []Source{{Stream: "EVENTS", Subjects: []string{"events.>"}, Create: true, MaxAge: 168 * time.Hour}}; !reflect.DeepEqual(cfg.Sources, want) {

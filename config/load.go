@@ -93,6 +93,7 @@ type loader struct {
 
 	order        map[string]int   // of files, for sorting problems
 	own          []netip.AddrPort // the listeners of Fanjet itself
+	embeddedAt   embeddedNodes
 	defaults     subscriber.Endpoint
 	defaultsNode *node
 

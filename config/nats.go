@@ -19,7 +19,7 @@ func defaultNATS() broker.Settings {
 	return broker.Settings{
 		Prefix:   wire.DefaultPrefix,
 		Replicas: 1,
-		Embedded: broker.Embedded{StoreDir: "fanjet-data", Listen: "127.0.0.1:4222"},
+		Embedded: broker.Embedded{StoreDir: "fanjet-data", Listen: "127.0.0.1:4222", Anonymous: true},
 	}
 }
 
@@ -58,22 +58,6 @@ func (l *loader) nats(root, n *node) {
 		}
 	}
 	l.own = listeners(s.Embedded.Listen)
-}
-
-func (l *loader) embedded(n *node, s *broker.Embedded) {
-	l.fields(n, fields{
-		"store_dir": func(n *node) {
-			if text, ok := l.text(n); ok && text == "" {
-				l.errorf(n, "is empty: name the folder that keeps the streams")
-			} else if ok {
-				s.StoreDir = relative(n, text)
-			}
-		},
-		"listen":     func(n *node) { l.listen(n, &s.Listen) },
-		"durability": func(n *node) { l.durability(n, &s.SyncInterval) },
-		"users":      l.notYet,
-		"tls":        l.notYet,
-	})
 }
 
 // durability reads "fsync", which is an interval of 0, or a sync interval.

@@ -13,9 +13,12 @@ import (
 	"fanjet/internal/wire"
 )
 
-// defaultListen is where the embedded server listens unless the configuration
-// says otherwise.
-const defaultListen = "127.0.0.1:4222"
+// Where the embedded server listens and keeps its streams and its key, unless
+// the configuration says otherwise.
+const (
+	defaultListen = "127.0.0.1:4222"
+	defaultStore  = "fanjet-data"
+)
 
 // loadConfig reads the configuration file that the flags name.
 func (g *globals) loadConfig(opts config.Options) (*config.Config, error) {
@@ -41,15 +44,21 @@ func (g *globals) loadClient() (cfg *config.Config, file string, err error) {
 		return &config.Config{NATS: broker.Settings{
 			URL:      g.nats,
 			Prefix:   wire.DefaultPrefix,
-			Embedded: broker.Embedded{Listen: defaultListen},
+			Embedded: broker.Embedded{Listen: defaultListen, StoreDir: defaultStore},
 		}}, "", nil
 	}
 	cfg, err = g.loadConfig(config.Options{NoSecrets: true})
 	return cfg, g.config, err
 }
 
-// connect connects a command that ends soon: it does not wait for a server that
-// cannot be reached. Close the connection after use.
+// connect connects a command that ends soon, as an operator: it does not wait
+// for a server that cannot be reached. Close the connection after use.
 func (g *globals) connect(ctx context.Context, settings broker.Settings, name string) (*nats.Conn, error) {
 	return broker.Connect(ctx, settings, broker.ConnectOptions{Name: name, NoWait: true})
+}
+
+// connectProducer is connect for a command that only publishes: it does without
+// the operator's key of an embedded server when it cannot be read.
+func (g *globals) connectProducer(ctx context.Context, settings broker.Settings, name string) (*nats.Conn, error) {
+	return broker.Connect(ctx, settings, broker.ConnectOptions{Name: name, NoWait: true, KeyOptional: true})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"fanjet/dlq"
 	"fanjet/gateway"
+	"fanjet/internal/broker"
 	"fanjet/internal/wire"
 	"fanjet/webhook"
 )
@@ -58,7 +60,9 @@ const stepTimeout = 30 * time.Second
 type demo struct {
 	out      io.Writer
 	receiver *demoReceiver
-	js       jetstream.JetStream
+	nats     broker.Settings
+	config   string              // path of the configuration
+	js       jetstream.JetStream // of a producer, who needs no credentials
 	letters  *dlq.Queue
 	step     int
 	began    time.Time
@@ -82,6 +86,7 @@ func runDemo(ctx context.Context, g *globals, once bool) error {
 	if err != nil {
 		return err
 	}
+	d.nats, d.config = cfg.NATS, filepath.Join(dir, "fanjet.yaml")
 	fmt.Fprintf(d.out, "Fanjet %s. This is the whole configuration of the tour:\n\n%s\n", currentBuild().Version, indent(text))
 
 	log := g.logger()
@@ -122,15 +127,24 @@ func (d *demo) tour(ctx context.Context, gw *gateway.Gateway, ended chan error) 
 	case <-time.After(stepTimeout):
 		return fmt.Errorf("the gateway did not start: %w", gw.Ready())
 	}
-	nc, err := nats.Connect(gw.NATSURL(), nats.Name("fanjet demo"))
+	producer, err := nats.Connect(gw.NATSURL(), nats.Name("fanjet demo, producer"))
 	if err != nil {
 		return fmt.Errorf("cannot connect to the NATS server of the gateway: %w", err)
 	}
-	defer nc.Close()
-	if d.js, err = jetstream.New(nc); err != nil {
+	defer producer.Close()
+	if d.js, err = jetstream.New(producer); err != nil {
 		return err
 	}
-	if d.letters, err = dlq.Open(ctx, d.js, wire.NewNames("")); err != nil {
+	operator, err := broker.Connect(ctx, d.nats, broker.ConnectOptions{Name: "fanjet demo, operator", NoWait: true})
+	if err != nil {
+		return err
+	}
+	defer operator.Close()
+	js, err := jetstream.New(operator)
+	if err != nil {
+		return err
+	}
+	if d.letters, err = dlq.Open(ctx, js, wire.NewNames("")); err != nil {
 		return err
 	}
 	d.say("The gateway runs. Its NATS server is at %s, its metrics at http://%s/metrics.", gw.NATSURL(), gw.AdminAddr())
@@ -259,10 +273,10 @@ func (d *demo) stay(ctx context.Context, gw *gateway.Gateway, ended chan error) 
 	d.say("The gateway keeps running; interrupt it (Ctrl-C) to end. In another terminal, try:")
 	fmt.Fprintf(d.out, `
      bin/fanjet publish events.chat.ops.message --data '{"text": "hello"}' --nats %s
-     bin/fanjet dlq stats --nats %s
+     bin/fanjet dlq stats --config %s
      curl http://%s/readyz
 
-`, gw.NATSURL(), gw.NATSURL(), gw.AdminAddr())
+`, gw.NATSURL(), d.config, gw.AdminAddr())
 	d.receiver.follow(d.out)
 	select {
 	case <-ctx.Done():

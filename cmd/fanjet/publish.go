@@ -93,7 +93,7 @@ func (g *globals) publish(ctx context.Context, p publication) error {
 	if strings.HasPrefix(p.subject, names.Prefix()+".") {
 		return usagef("subject %q is one of Fanjet's own (%s); events are published elsewhere", p.subject, names.AllSubjects())
 	}
-	nc, err := g.connect(ctx, settings, "fanjet publish")
+	nc, err := g.connectProducer(ctx, settings, "fanjet publish")
 	if err != nil {
 		return err
 	}

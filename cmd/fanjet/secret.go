@@ -11,10 +11,10 @@ import (
 func newSecretCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "secret",
-		Short:   "Make secrets that sign webhooks",
-		Example: "  fanjet secret new",
+		Short:   "Make secrets that sign webhooks, and keys for NATS",
+		Example: "  fanjet secret new\n  fanjet secret nkey",
 	}
-	cmd.AddCommand(newSecretNewCommand(g))
+	cmd.AddCommand(newSecretNewCommand(g), newSecretNkeyCommand(g))
 	return cmd
 }
 

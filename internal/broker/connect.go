@@ -2,13 +2,7 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -46,6 +40,10 @@ type ConnectOptions struct {
 	// NATS is waited for.
 	NoWait bool
 
+	// KeyOptional connects to the embedded server of another process also
+	// without the operator's key, when that cannot be read: as a producer.
+	KeyOptional bool
+
 	// OnState, if set, hears every change of the connection after it was made,
 	// one after the other, from a goroutine of the client: it must not block.
 	OnState func(connected bool)
@@ -55,6 +53,9 @@ type ConnectOptions struct {
 // to the settings' URL: a list, separated by commas, of servers of one
 // cluster. With neither it looks for the embedded server of another process of
 // this machine, where settings say that it listens.
+//
+// To an embedded server it connects as an operator, with the key in the store
+// directory. The address of that server may also be given as the URL.
 //
 // An unreachable NATS is waited for, and the wait is logged; when ctx ends its
 // error is returned. What waiting cannot heal (credentials, certificates, a
@@ -71,13 +72,11 @@ func Connect(ctx context.Context, settings Settings, opts ConnectOptions) (*nats
 		return nil, err
 	}
 	natsOpts := connectionOptions(opts)
-	if opts.Server == nil {
-		auth, err := settings.authOptions()
-		if err != nil {
-			return nil, err
-		}
-		natsOpts = append(natsOpts, auth...)
+	auth, err := settings.authOptions(opts)
+	if err != nil {
+		return nil, err
 	}
+	natsOpts = append(natsOpts, auth...)
 
 	var nc *nats.Conn
 	where := describeServers(servers)
@@ -179,88 +178,4 @@ func connectionOptions(opts ConnectOptions) []nats.Option {
 		natsOpts = append(natsOpts, nats.InProcessServer(opts.Server))
 	}
 	return natsOpts
-}
-
-// servers lists the addresses to connect to; the server of this process has
-// none.
-func (s Settings) servers(own *Server) ([]string, error) {
-	if own != nil {
-		return nil, nil
-	}
-	if s.URL == "" {
-		host, port, err := loopback(s.Embedded.Listen)
-		if err != nil {
-			return nil, fmt.Errorf("nats.url is empty, and the embedded server of another process cannot be found: %w", err)
-		}
-		return []string{(&url.URL{Scheme: "nats", Host: net.JoinHostPort(host, strconv.Itoa(port))}).String()}, nil
-	}
-	var list []string
-	for part := range strings.SplitSeq(s.URL, ",") {
-		part = strings.TrimSpace(part)
-		if part == "" {
-			continue
-		}
-		if !strings.Contains(part, "://") {
-			part = "nats://" + part
-		}
-		u, err := url.Parse(part)
-		if err != nil || u.Hostname() == "" {
-			// The text may hold a password and stays out of the message.
-			return nil, errors.New("nats.url: not a list of servers such as nats://nats-1:4222,nats://nats-2:4222")
-		}
-		switch u.Scheme {
-		case "nats", "tls", "ws", "wss":
-		default:
-			return nil, fmt.Errorf("nats.url: scheme %q of %s is not one of nats, tls, ws, wss", u.Scheme, u.Host)
-		}
-		list = append(list, part)
-	}
-	if len(list) == 0 {
-		return nil, errors.New("nats.url: names no server")
-	}
-	return list, nil
-}
-
-// describeServers names the servers without the credentials that their URLs
-// may hold.
-func describeServers(servers []string) string {
-	if len(servers) == 0 {
-		return "this process"
-	}
-	hosts := make([]string, len(servers))
-	for i, server := range servers {
-		if u, err := url.Parse(server); err == nil {
-			hosts[i] = u.Host
-		}
-	}
-	return strings.Join(hosts, ", ")
-}
-
-// authOptions reads the files of the settings once, so that one that is
-// missing or broken is an error and not a server that never answers.
-func (s Settings) authOptions() ([]nats.Option, error) {
-	var opts []nats.Option
-	if s.Credentials != "" {
-		if _, err := os.ReadFile(s.Credentials); err != nil {
-			return nil, fmt.Errorf("nats.credentials: %w", err)
-		}
-		opts = append(opts, nats.UserCredentials(s.Credentials))
-	}
-	if s.TLS.CA != "" {
-		if _, err := os.ReadFile(s.TLS.CA); err != nil {
-			return nil, fmt.Errorf("nats.tls.ca: %w", err)
-		}
-		opts = append(opts, nats.RootCAs(s.TLS.CA))
-	}
-	switch {
-	case s.TLS.Cert == "" && s.TLS.Key == "":
-	case s.TLS.Cert == "" || s.TLS.Key == "":
-		return nil, errors.New("nats.tls: cert and key belong together; one of them is not set")
-	default:
-		if _, err := tls.LoadX509KeyPair(s.TLS.Cert, s.TLS.Key); err != nil {
-			return nil, fmt.Errorf("nats.tls.cert and nats.tls.key: %w", err)
-		}
-		opts = append(opts, nats.ClientCert(s.TLS.Cert, s.TLS.Key))
-	}
-	return opts, nil
 }

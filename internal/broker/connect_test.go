@@ -34,8 +34,9 @@ func TestConnectInProcess(t *testing.T) {
 // The commands of a second process find the embedded server of the gateway.
 func TestConnectToTheEmbeddedServerOfAnotherProcess(t *testing.T) {
 	t.Parallel()
-	s := startEmbedded(t, Embedded{Listen: "127.0.0.1:-1"})
-	settings := Settings{Embedded: Embedded{Listen: strings.TrimPrefix(s.URL(), "nats://")}}
+	dir := t.TempDir()
+	s := startEmbedded(t, Embedded{StoreDir: dir, Listen: "127.0.0.1:-1"})
+	settings := Settings{Embedded: Embedded{StoreDir: dir, Listen: strings.TrimPrefix(s.URL(), "nats://")}}
 	connect(t, settings, ConnectOptions{NoWait: true})
 	s.Shutdown()
 	_, err := Connect(t.Context(), settings, ConnectOptions{NoWait: true})

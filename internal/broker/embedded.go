@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 	"go.uber.org/zap"
 )
 
@@ -19,6 +21,16 @@ const (
 	// producers' headers, and for ours when an event is moved.
 	maxPayload = 1<<20 + 64<<10
 
+	// Bounds on what clients can use up. The gateway itself has a few hundred
+	// subscriptions when all its lanes are pulled.
+	maxConnections   = 1024
+	maxSubscriptions = 1024     // of a connection
+	maxControlLine   = 4 << 10  // bytes of a subject and what is around it
+	maxPending       = 64 << 20 // bytes that wait for a client that does not read
+	writeDeadline    = 10 * time.Second
+	authTimeout      = 3 * time.Second // from the connection to its credentials
+	handshakeTimeout = 5 * time.Second // of TLS
+
 	readyTimeout = 10 * time.Second
 )
 
@@ -26,12 +38,19 @@ const (
 // called concurrently.
 type Server struct {
 	srv  *server.Server
+	key  nkeys.KeyPair // the operator's, for connections of this process
 	lock *storeLock
 	log  *zap.Logger
 }
 
 // StartEmbedded starts a NATS server and waits until it takes connections. An
 // empty Listen means that only this process reaches it.
+//
+// Whoever connects is a [Producer] or an [Operator]: by the settings' users, or
+// by the key in [OperatorKeyName], which is made at the first start. Clients
+// without credentials are producers if the settings say so, else refused. A
+// producer can publish to its subjects and receive the acknowledgements,
+// nothing else.
 //
 // The store directory is made if it is missing (mode 0700), and locked for as
 // long as the server runs: NATS itself does not notice a second server on the
@@ -43,7 +62,7 @@ func StartEmbedded(settings Embedded, log *zap.Logger) (*Server, error) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	opts, err := serverOptions(settings)
+	opts, err := serverOptions(settings, log)
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +73,12 @@ func StartEmbedded(settings Embedded, log *zap.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv, err := start(opts, settings, log)
+	srv, key, err := startLocked(opts, settings, log)
 	if err != nil {
 		lock.release()
 		return nil, err
 	}
-	s := &Server{srv: srv, lock: lock, log: log}
+	s := &Server{srv: srv, key: key, lock: lock, log: log}
 	log.Info("embedded NATS server is ready",
 		zap.String("listen", s.URL()),
 		zap.String("store_dir", settings.StoreDir),
@@ -78,17 +97,32 @@ func (e Embedded) Durability() string {
 	return e.SyncInterval.String()
 }
 
-func serverOptions(settings Embedded) (*server.Options, error) {
+func serverOptions(settings Embedded, log *zap.Logger) (*server.Options, error) {
 	if settings.StoreDir == "" {
 		return nil, errors.New("nats.embedded.store_dir: is empty; name the folder that keeps the streams")
 	}
 	opts := &server.Options{
-		ServerName: "fanjet",
-		JetStream:  true,
-		StoreDir:   settings.StoreDir,
-		MaxPayload: maxPayload,
-		NoSigs:     true,
-		SyncAlways: settings.SyncInterval <= 0,
+		ServerName:     "fanjet",
+		JetStream:      true,
+		StoreDir:       settings.StoreDir,
+		MaxPayload:     maxPayload,
+		MaxConn:        maxConnections,
+		MaxSubs:        maxSubscriptions,
+		MaxControlLine: maxControlLine,
+		MaxPending:     maxPending,
+		WriteDeadline:  writeDeadline,
+		AuthTimeout:    authTimeout.Seconds(),
+		NoSigs:         true,
+		SyncAlways:     settings.SyncInterval <= 0,
+
+		// Who knows a key signs a nonce with it.
+		AlwaysEnableNonce: true,
+	}
+	if settings.Anonymous {
+		// This tells clients that they need no credentials; some would not
+		// connect otherwise. What the user may do is decided by access.
+		opts.NoAuthUser = "anonymous"
+		opts.Users = []*server.User{{Username: opts.NoAuthUser}}
 	}
 	if settings.SyncInterval > 0 {
 		opts.SyncInterval = settings.SyncInterval
@@ -98,12 +132,37 @@ func serverOptions(settings Embedded) (*server.Options, error) {
 		return opts, nil
 	}
 	var err error
-	opts.Host, opts.Port, err = loopback(settings.Listen)
-	return opts, err
+	if opts.Host, opts.Port, err = splitListen(settings.Listen); err != nil {
+		return nil, err
+	}
+	if !isLoopback(opts.Host) {
+		if err := settings.guarded(); err != nil {
+			return nil, fmt.Errorf("nats.embedded.listen: %q is not a loopback address: %w", settings.Listen, err)
+		}
+	}
+	if opts.TLSConfig, err = serverTLS(settings.TLS, log); err != nil {
+		return nil, err
+	}
+	opts.TLS, opts.TLSTimeout = opts.TLSConfig != nil, handshakeTimeout.Seconds()
+	return opts, nil
 }
 
-// loopback splits an address that only this machine can reach.
-func loopback(listen string) (host string, port int, err error) {
+// guarded returns nil when others than the processes of this machine may reach
+// the server.
+func (e Embedded) guarded() error {
+	switch {
+	case e.TLS.Cert == "":
+		return errors.New("there it needs TLS: set nats.embedded.tls, or listen on 127.0.0.1")
+	case len(e.Users) == 0:
+		return errors.New("there it needs users: set nats.embedded.users, or listen on 127.0.0.1")
+	case e.Anonymous:
+		return errors.New("there everybody needs credentials: set nats.embedded.anonymous to false, or listen on 127.0.0.1")
+	}
+	return nil
+}
+
+// splitListen splits the address of a listener.
+func splitListen(listen string) (host string, port int, err error) {
 	host, portText, err := net.SplitHostPort(listen)
 	if err != nil {
 		return "", 0, fmt.Errorf("nats.embedded.listen: %q is not host:port", listen)
@@ -118,17 +177,41 @@ func loopback(listen string) (host string, port int, err error) {
 		// Not resolved: a hosts file must not be able to open the server up.
 		return "127.0.0.1", port, nil
 	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return "", 0, fmt.Errorf("nats.embedded.listen: %q is not a loopback address, and the embedded server has no users or TLS: "+
-			"listen on 127.0.0.1, or run a NATS server of your own and set nats.url", listen)
-	}
 	return host, port, nil
 }
 
-func start(opts *server.Options, settings Embedded, log *zap.Logger) (*server.Server, error) {
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// startLocked starts the server on a folder that is locked.
+func startLocked(opts *server.Options, settings Embedded, log *zap.Logger) (*server.Server, nkeys.KeyPair, error) {
+	key, err := operatorKey(settings.StoreDir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("nats.embedded.store_dir: %w", err)
+	}
+	public, err := key.PublicKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	directory, err := newDirectory(settings.Users, settings.Anonymous, public)
+	if err != nil {
+		return nil, nil, err
+	}
+	access := &access{directory: directory, subjects: settings.Subjects, log: log, rooms: make(map[string][]*server.Account)}
+	opts.CustomClientAuthentication = access
+	srv, err := start(opts, access, settings, log)
+	return srv, key, err
+}
+
+func start(opts *server.Options, access *access, settings Embedded, log *zap.Logger) (*server.Server, error) {
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("start the embedded NATS server: %w", err)
+	}
+	if err := access.open(srv); err != nil {
+		return nil, err
 	}
 	logger := newServerLog(log)
 	srv.SetLoggerV2(logger, false, false, false)
@@ -164,14 +247,18 @@ func (s *Server) Addr() string {
 	return addr.String()
 }
 
-// URL is where other NATS clients on this machine reach the server; empty when
-// it does not listen.
+// URL is where other NATS clients reach the server; empty when it does not
+// listen.
 func (s *Server) URL() string {
 	if s.Addr() == "" {
 		return ""
 	}
 	return "nats://" + s.Addr()
 }
+
+// OperatorKey is the path of the file with the operator's key, which
+// [Settings.Credentials] can name.
+func (s *Server) OperatorKey() string { return filepath.Join(s.srv.StoreDir(), OperatorKeyName) }
 
 // Shutdown stops the server, waits until everything is written, and releases
 // the store directory. Close connections before it. A second call does

@@ -14,6 +14,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"fanjet/internal/secret"
 )
 
 func startEmbedded(t *testing.T, settings Embedded) *Server {
@@ -44,7 +46,7 @@ func TestStartEmbedded(t *testing.T) {
 	ctx := t.Context()
 	core, logs := observer.New(zapcore.InfoLevel)
 	dir := filepath.Join(t.TempDir(), "not", "there", "yet")
-	s, err := StartEmbedded(Embedded{StoreDir: dir, Listen: "127.0.0.1:-1"}, zap.New(core))
+	s, err := StartEmbedded(Embedded{StoreDir: dir, Listen: "127.0.0.1:-1", Subjects: []string{"events.>"}, Anonymous: true}, zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +69,13 @@ func TestStartEmbedded(t *testing.T) {
 
 	// Any NATS client on this machine can publish, up to an event of 1 MiB and
 	// still with headers of its own.
+	own, err := jetstream.New(connect(t, Settings{}, ConnectOptions{Server: s}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := own.CreateStream(ctx, jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
+		t.Fatal(err)
+	}
 	nc, err := nats.Connect(s.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -74,9 +83,6 @@ func TestStartEmbedded(t *testing.T) {
 	defer nc.Close()
 	js, err := jetstream.New(nc)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
 		t.Fatal(err)
 	}
 	big := &nats.Msg{Subject: "events.big", Data: bytes.Repeat([]byte("x"), 1<<20), Header: nats.Header{"Nats-Msg-Id": {"1"}}}
@@ -87,7 +93,7 @@ func TestStartEmbedded(t *testing.T) {
 
 func TestServerOptions(t *testing.T) {
 	t.Parallel()
-	fsync, err := serverOptions(Embedded{StoreDir: "d"})
+	fsync, err := serverOptions(Embedded{StoreDir: "d"}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +101,7 @@ func TestServerOptions(t *testing.T) {
 		t.Errorf("tier fsync: SyncAlways %v, DontListen %v, HTTPPort %d, NoSigs %v",
 			fsync.SyncAlways, fsync.DontListen, fsync.HTTPPort, fsync.NoSigs)
 	}
-	second, err := serverOptions(Embedded{StoreDir: "d", SyncInterval: time.Second})
+	second, err := serverOptions(Embedded{StoreDir: "d", SyncInterval: time.Second}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,33 +110,45 @@ func TestServerOptions(t *testing.T) {
 	}
 }
 
-func TestListenIsLoopbackOnly(t *testing.T) {
+func TestListen(t *testing.T) {
 	t.Parallel()
+	cert, key := writeCertificate(t, "nats.example.com")
+	open := Embedded{Anonymous: true}
+	guarded := Embedded{TLS: TLS{Cert: cert, Key: key}, Users: []User{{Name: "shop", Password: secret.New("a-password")}}}
+	plain, nobody, both := guarded, guarded, guarded
+	plain.TLS, nobody.Users, both.Anonymous = TLS{}, nil, true
 	for _, test := range []struct {
+		settings     Embedded
 		listen, host string
 		port         int
 		refusal      string // part of the error; empty: accepted
 	}{
-		{"127.0.0.1:4222", "127.0.0.1", 4222, ""},
-		{"127.8.9.10:4222", "127.8.9.10", 4222, ""},
-		{"[::1]:4222", "::1", 4222, ""},
-		{"localhost:4222", "127.0.0.1", 4222, ""},
-		{"LocalHost:-1", "127.0.0.1", server.RANDOM_PORT, ""},
-		{"127.0.0.1:0", "127.0.0.1", server.RANDOM_PORT, ""},
-		{"0.0.0.0:4222", "", 0, "not a loopback address"},
-		{":4222", "", 0, "not a loopback address"},
-		{"[::]:4222", "", 0, "not a loopback address"},
-		{"10.1.2.3:4222", "", 0, "not a loopback address"},
-		{"nats.example.com:4222", "", 0, "not a loopback address"},
-		{"127.0.0.1", "", 0, "not host:port"},
-		{"", "", 0, "not host:port"},
-		{"127.0.0.1:nats", "", 0, "the port must be a number"},
-		{"127.0.0.1:65536", "", 0, "the port must be a number"},
+		{open, "127.0.0.1:4222", "127.0.0.1", 4222, ""},
+		{open, "127.8.9.10:4222", "127.8.9.10", 4222, ""},
+		{open, "[::1]:4222", "::1", 4222, ""},
+		{open, "localhost:4222", "127.0.0.1", 4222, ""},
+		{open, "LocalHost:-1", "127.0.0.1", server.RANDOM_PORT, ""},
+		{open, "127.0.0.1:0", "127.0.0.1", server.RANDOM_PORT, ""},
+		{open, "0.0.0.0:4222", "", 0, "not a loopback address"},
+		{open, ":4222", "", 0, "not a loopback address"},
+		{open, "[::]:4222", "", 0, "not a loopback address"},
+		{open, "10.1.2.3:4222", "", 0, "not a loopback address"},
+		{open, "nats.example.com:4222", "", 0, "not a loopback address"},
+		{open, "127.0.0.1", "", 0, "not host:port"},
+		{open, "127.0.0.1:nats", "", 0, "the port must be a number"},
+		{open, "127.0.0.1:65536", "", 0, "the port must be a number"},
+		{guarded, "0.0.0.0:4222", "0.0.0.0", 4222, ""},
+		{guarded, ":4222", "", 4222, ""},
+		{guarded, "10.1.2.3:4222", "10.1.2.3", 4222, ""},
+		{plain, "0.0.0.0:4222", "", 0, "set nats.embedded.tls"},
+		{nobody, "0.0.0.0:4222", "", 0, "set nats.embedded.users"},
+		{both, "0.0.0.0:4222", "", 0, "nats.embedded.anonymous"},
 	} {
-		host, port, err := loopback(test.listen)
+		test.settings.StoreDir, test.settings.Listen = "d", test.listen
+		opts, err := serverOptions(test.settings, zap.NewNop())
 		switch {
-		case test.refusal == "" && (err != nil || host != test.host || port != test.port):
-			t.Errorf("%q: got %q, %d, %v; want %q, %d", test.listen, host, port, err, test.host, test.port)
+		case test.refusal == "" && (err != nil || opts.Host != test.host || opts.Port != test.port):
+			t.Errorf("%q: got %+v, %v; want %q, %d", test.listen, opts, err, test.host, test.port)
 		case test.refusal != "" && (err == nil || !strings.Contains(err.Error(), test.refusal)):
 			t.Errorf("%q: error %v does not say %q", test.listen, err, test.refusal)
 		}
