@@ -2,104 +2,35 @@ package gateway
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/gateway/match"
+	"fanjet/internal/faultproxy"
 )
 
-// link is the only way of a gateway to NATS, and can be cut.
-type link struct {
-	t        *testing.T
-	listener net.Listener
-	target   string
-
-	mu    sync.Mutex
-	cut   bool
-	conns []net.Conn
-	ended sync.WaitGroup
-}
-
-func newLink(t *testing.T, target string) *link {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &link{t: t, listener: listener, target: strings.TrimPrefix(target, "nats://")}
-	l.ended.Go(l.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		l.set(true)
-		l.ended.Wait()
-	})
-	return l
-}
-
-func (l *link) url() string { return "nats://" + l.listener.Addr().String() }
-
-func (l *link) accept() {
-	for {
-		client, err := l.listener.Accept()
-		if err != nil {
-			return
-		}
-		l.mu.Lock()
-		server, err := net.Dial("tcp", l.target)
-		if l.cut || err != nil {
-			_ = client.Close()
-			if err == nil {
-				_ = server.Close()
-			}
-			l.mu.Unlock()
-			continue
-		}
-		l.conns = append(l.conns, client, server)
-		l.mu.Unlock()
-		pipe := func(to, from net.Conn) {
-			_, _ = io.Copy(to, from) // until one of them is closed
-			_ = to.Close()
-		}
-		l.ended.Go(func() { pipe(server, client) })
-		l.ended.Go(func() { pipe(client, server) })
-	}
-}
-
-// set cuts the link, in the middle of whatever goes over it, or mends it.
-func (l *link) set(cut bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.cut = cut
-	if !cut {
-		return
-	}
-	for _, c := range l.conns {
-		_ = c.Close()
-	}
-	l.conns = nil
-}
-
-// runBehind runs one more gateway, behind a link.
-func (w *world) runBehind() (*Gateway, *link) {
+// runBehind runs one more gateway, whose only way to NATS is a proxy.
+func (w *world) runBehind() (*Gateway, *faultproxy.Proxy) {
 	w.Helper()
-	l := newLink(w.T, w.nats.URL())
+	proxy, err := faultproxy.Start(strings.TrimPrefix(w.nats.URL(), "nats://"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(proxy.Close)
 	cfg, original := *w.cfg, w.cfg
-	cfg.NATS.URL = l.url()
+	cfg.NATS.URL = "nats://" + proxy.Addr()
 	w.cfg = &cfg
 	defer func() { w.cfg = original }()
 	gw, stop := w.run(5 * time.Second)
 	w.Cleanup(func() {
-		l.set(false)
+		proxy.Heal()
 		w.waitFor("the gateway is connected", func() bool { return gw.Ready() == nil })
 		stop()
 	})
-	return gw, l
+	return gw, proxy
 }
 
 // publishFrom publishes numbered events, and waits until they are stored.
@@ -125,7 +56,7 @@ func TestOrderSurvivesFailover(t *testing.T) {
 	w := newOrderedWorld(t)
 	w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, "b"))
 	w.cfg.Subscriptions = []match.Subscription{{Name: "all", Subjects: []string{"events.>"}, Endpoints: []string{"a", "b"}}}
-	var links [2]*link
+	var links [2]*faultproxy.Proxy
 	for i := range links {
 		w.gw, links[i] = w.runBehind()
 	}
@@ -135,13 +66,14 @@ func TestOrderSurvivesFailover(t *testing.T) {
 		w.publishFrom(round*perRound, perRound/2)
 		have := len(w.firsts("a"))
 		w.waitFor("the line moves", func() bool { return len(w.firsts("a")) > min(have+20, round*perRound) })
-		l.set(true)
+		l.Set(faultproxy.Fault{Refuse: true})
+		l.Cut()
 		w.publishFrom(round*perRound+perRound/2, perRound/2)
 		have = len(w.firsts("a"))
 		w.waitFor("the other one goes on", func() bool {
 			return len(w.firsts("a")) > min(have+50, (round+1)*perRound-1)
 		})
-		l.set(false)
+		l.Heal()
 	}
 	w.delivered("b", rounds*perRound)
 	w.waitFor("all have arrived", func() bool { return len(w.firsts("a")) == rounds*perRound && len(w.firsts("b")) == rounds*perRound })

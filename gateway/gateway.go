@@ -51,6 +51,8 @@ type Gateway struct {
 	admin   *admin.Server
 	clock   clock
 
+	permissions permissions // of the connection to NATS
+
 	reloading reloading // what may change of config
 
 	server  *broker.Server // nil: an external NATS
@@ -142,7 +144,9 @@ func (g *Gateway) run(ctx context.Context) error {
 		defer server.Shutdown()
 		g.server = server
 	}
-	nc, err := broker.Connect(ctx, g.config.NATS, broker.ConnectOptions{Name: "fanjet gateway", Server: g.server, Log: g.log})
+	nc, err := broker.Connect(ctx, g.config.NATS, broker.ConnectOptions{
+		Name: "fanjet gateway", Server: g.server, Log: g.log, OnError: g.permissions.observe,
+	})
 	if err != nil {
 		return ignoreStop(ctx, err)
 	}
@@ -277,12 +281,13 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
-	watch.Go(func() error {
-		g.monitor(background, nc, js, map[string]*publish.Publisher{
+	monitor := &monitor{
+		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, health: g.health, log: g.log,
+		publishers: map[string]*publish.Publisher{
 			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): routes.inOrder, g.names.DeadLettersStream(): dead,
-		})
-		return nil
-	})
+		},
+	}
+	watch.Go(func() error { monitor.run(background); return nil })
 
 	var parts errgroup.Group
 	parts.Go(func() error { return dispatcher.Run(ctx, g.opts.Grace) })
@@ -333,34 +338,6 @@ func (g *Gateway) listeners() []netip.AddrPort {
 		}
 	}
 	return out
-}
-
-// monitor watches the connection, the publishers and the streams.
-func (g *Gateway) monitor(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, publishers map[string]*publish.Publisher) {
-	const every, lookEvery = 500 * time.Millisecond, 10
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for round := 1; ; round++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		var disconnected error
-		if !nc.IsConnected() {
-			disconnected = errors.New("not connected")
-		}
-		g.health.set("nats", disconnected)
-		for stream, p := range publishers {
-			g.health.set("publishing to "+stream, p.Held())
-		}
-		if disconnected == nil && round%lookEvery == 0 {
-			err := checkTopology(ctx, js, g.names, g.config)
-			if ctx.Err() == nil {
-				g.health.set("streams", err)
-			}
-		}
-	}
 }
 
 // opener returns a function that finds or creates a consumer.

@@ -6,8 +6,11 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
+
+	"fanjet/internal/broker"
 )
 
 // health collects why the gateway cannot do its work at the moment. The zero
@@ -16,7 +19,8 @@ type health struct {
 	log *zap.Logger
 
 	mu     sync.Mutex
-	faults map[string]error // by part; nil: the part works
+	faults map[string]error     // by part; nil: the part works
+	since  map[string]time.Time // since when a part fails, in ways that pass; see setPatiently
 }
 
 // set says how a part does. A change is logged.
@@ -28,6 +32,34 @@ func (h *health) set(part string, err error) {
 	case err == nil && before != nil:
 		h.log.Info("ready again", zap.String("part", part))
 	}
+}
+
+// patience is how long a part may fail in ways that pass by themselves before it
+// counts.
+const patience = 10 * time.Second
+
+// setPatiently is [health.set] for a part that asks NATS how things are: that a
+// busy server leaves it without an answer once says nothing about the work.
+func (h *health) setPatiently(part string, err error) {
+	if broker.Transient(err) {
+		h.mu.Lock()
+		if h.since == nil {
+			h.since = make(map[string]time.Time)
+		}
+		since, lasting := h.since[part]
+		if !lasting {
+			h.since[part] = time.Now()
+		}
+		h.mu.Unlock()
+		if !lasting || time.Since(since) < patience {
+			return
+		}
+	} else {
+		h.mu.Lock()
+		delete(h.since, part)
+		h.mu.Unlock()
+	}
+	h.set(part, err)
 }
 
 // setQuietly says how a part does, without a word in the log.

@@ -17,6 +17,7 @@ import (
 	"fanjet/dlq"
 	"fanjet/gateway/match"
 	"fanjet/internal/intake"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 )
@@ -133,15 +134,20 @@ func (m *matcher) ahead(ctx context.Context, stream jetstream.Stream, consumer j
 }
 
 // others reports whether another matcher may hold events of the source, and up
-// to which sequence all are settled.
-func (m *matcher) others(ctx context.Context) (any bool, settled uint64) {
+// to which sequence all are settled. Once ctx has ended nobody does.
+func (m *matcher) others(ctx context.Context) (any bool, settled uint64, err error) {
+	ask, answered := jsapi.WhileConnected(ctx, m.nc)
+	defer answered()
 	held := m.in.Held()
-	consumer, err := m.js.Consumer(ctx, m.source.Stream, m.want.Durable)
+	consumer, err := m.js.Consumer(ask, m.source.Stream, m.want.Durable)
 	if err != nil {
-		return ctx.Err() == nil, 0
+		if ctx.Err() != nil {
+			return false, 0, nil
+		}
+		return false, 0, err
 	}
 	info := consumer.CachedInfo() // of just now
-	return info.NumAckPending > held, info.AckFloor.Stream
+	return info.NumAckPending > held, info.AckFloor.Stream, nil
 }
 
 // run matches until ctx ends, then waits for what is being published, at most
@@ -166,7 +172,7 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 			m.handle(work, msg)
 		},
 		seen:   func(msg *intake.Message) { m.gaps.look(work, *m.created.Load(), msg) },
-		others: func() (bool, uint64) { return m.others(ctx) },
+		others: func() (bool, uint64, error) { return m.others(ctx) },
 		late: func() {
 			m.log.Warn("another gateway holds older events for too long; this one goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))
 		},

@@ -33,8 +33,8 @@ type sequencer struct {
 	handle func(*intake.Message)
 	seen   func(*intake.Message) // hears of every event in order of receipt; nil: nobody does
 	// others reports whether another matcher may hold events, and up to which
-	// sequence all are settled.
-	others func() (any bool, settled uint64)
+	// sequence all are settled; an error if NATS does not tell.
+	others func() (any bool, settled uint64, err error)
 	late   func() // others held older events for all of takeoverWait
 
 	pin      string    // of the latest event: it is another one after a takeover
@@ -61,9 +61,15 @@ func (s *sequencer) run(queue <-chan *intake.Message) {
 				s.flush()
 				continue
 			}
-			others, settled := s.others()
+			others, settled, err := s.others()
 			for range len(queue) { // came while it was looked
 				s.take(<-queue)
+			}
+			if err != nil {
+				// Nobody can publish anything now either: the wait begins anew.
+				s.takeover = time.Now()
+				look.Reset(takeoverLook)
+				continue
 			}
 			if others && s.next(settled+1) {
 				look.Reset(takeoverLook)

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"fanjet/internal/intake"
 )
 
@@ -76,7 +78,7 @@ func TestTakeover(t *testing.T) {
 		var mu sync.Mutex
 		var got []uint64
 		var late int
-		var others atomic.Bool
+		var others, away atomic.Bool
 		var settled atomic.Uint64
 		done := make(chan struct{})
 		go func() {
@@ -87,8 +89,13 @@ func TestTakeover(t *testing.T) {
 					defer mu.Unlock()
 					got = append(got, m.Sequence)
 				},
-				others: func() (bool, uint64) { return others.Load(), settled.Load() },
-				late:   func() { late++ },
+				others: func() (bool, uint64, error) {
+					if away.Load() {
+						return false, 0, nats.ErrDisconnected
+					}
+					return others.Load(), settled.Load(), nil
+				},
+				late: func() { late++ },
 			}
 			s.run(queue)
 		}()
@@ -117,7 +124,11 @@ func TestTakeover(t *testing.T) {
 		send("b", 1, 9)
 		expect("and the takeover is over", "[1 2 3 4 6 7 8 9]")
 		others.Store(true)
+		away.Store(true)
 		send("c", 1, 12, 11)
+		pass(3 * takeoverWait)
+		expect("NATS does not tell who holds what", "[1 2 3 4 6 7 8 9]")
+		away.Store(false)
 		pass(takeoverWait - time.Millisecond)
 		expect("another takeover", "[1 2 3 4 6 7 8 9]")
 		pass(2 * takeoverLook)

@@ -42,7 +42,7 @@ func (t *truncator) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			t.health.set("delivery log", err)
+			t.health.setPatiently("delivery log", err)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/internal/intake"
+	"fanjet/internal/jsapi"
 )
 
 const (
@@ -209,6 +210,9 @@ func (l *lanes) counts(ctx context.Context) (map[string]uint64, error) {
 func (l *lanes) info(ctx context.Context, subject string) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	// All lanes wait for this: not for an answer that will never come.
+	ctx, answered := jsapi.WhileConnected(ctx, l.d.opts.Conn)
+	defer answered()
 	l.mu.Lock()
 	s := l.stream
 	l.mu.Unlock()

@@ -23,6 +23,10 @@ const (
 	pingInterval = 10 * time.Second
 	maxPingsOut  = 2
 
+	// A write that the peer does not take for so long has failed. The client holds
+	// its lock meanwhile, so that not even a ping can notice.
+	writeTimeout = 10 * time.Second
+
 	// While the connection is lost, what is published is kept up to this size
 	// and sent on reconnect. It is there for acks, a hundred bytes each, of
 	// deliveries that end meanwhile; publishers get an error beyond it and try
@@ -47,6 +51,10 @@ type ConnectOptions struct {
 	// OnState, if set, hears every change of the connection after it was made,
 	// one after the other, from a goroutine of the client: it must not block.
 	OnState func(connected bool)
+	// OnError, if set, hears every error that the server or the client reports
+	// beside all requests, such as [nats.ErrPermissionViolation]. As OnState, it
+	// must not block.
+	OnError func(error)
 }
 
 // Connect connects to the server in the process if there is one in opts, else
@@ -146,6 +154,8 @@ func connectionOptions(opts ConnectOptions) []nats.Option {
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectJitter, 2*reconnectJitter),
 		nats.ReconnectBufSize(reconnectBuffer),
+		nats.FlusherTimeout(writeTimeout),
+		nats.ReconnectOnFlusherError(), // else what could not be written is dropped, and nobody knows
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxPingsOut),
 		// Credentials may be renewed while the gateway waits; the file is read
@@ -172,6 +182,9 @@ func connectionOptions(opts ConnectOptions) []nats.Option {
 				err = fmt.Errorf("%w, on subject %s", err, sub.Subject)
 			}
 			reported.report("NATS reported an error", err)
+			if opts.OnError != nil {
+				opts.OnError(err)
+			}
 		}),
 	}
 	if opts.Server != nil {

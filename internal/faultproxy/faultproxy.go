@@ -89,6 +89,20 @@ func (p *Proxy) Cut() int {
 	return n
 }
 
+// Strand silences the connections that exist, for ever and in both directions, as
+// a firewall does that has forgotten them: nobody gets a word, not even of the
+// end. New ones are subject to the fault alone. It returns how many there were.
+func (p *Proxy) Strand() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.pairs {
+		c.stranded = true
+	}
+	close(p.changed)
+	p.changed = make(chan struct{})
+	return len(p.pairs)
+}
+
 // Connections is how many connections pass through the proxy now.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
@@ -137,9 +151,13 @@ func (p *Proxy) remove(c *pair) {
 	delete(p.pairs, c)
 }
 
-// now returns the fault in force, and what is closed when it is replaced.
-func (p *Proxy) now() (Fault, <-chan struct{}) {
+// now returns the fault that a connection is subject to, and what is closed when
+// that changes.
+func (p *Proxy) now(c *pair) (Fault, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if c.stranded {
+		return Fault{BlackHole: Both}, p.changed
+	}
 	return p.fault, p.changed
 }

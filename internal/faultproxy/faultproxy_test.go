@@ -189,6 +189,24 @@ func TestBlackHole(t *testing.T) {
 	}
 }
 
+// Stranded connections stay silent, whatever heals; new ones work.
+func TestStrand(t *testing.T) {
+	t.Parallel()
+	p := fixture(t)
+	old := connect(t, p)
+	say(t, old, "a")
+	hear(t, old, "a")
+	if n := p.Strand(); n != 1 {
+		t.Errorf("%d connections were stranded", n)
+	}
+	say(t, old, "b")
+	p.Heal()
+	fresh := connect(t, p)
+	say(t, fresh, "c")
+	hear(t, fresh, "c")
+	silent(t, old)
+}
+
 // One way works while the other does not.
 func TestBlackHoleHasADirection(t *testing.T) {
 	t.Parallel()

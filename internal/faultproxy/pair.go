@@ -23,6 +23,8 @@ type pair struct {
 	cancel context.CancelFunc
 	client *net.TCPConn
 
+	stranded bool // with the lock of the proxy
+
 	mu     sync.Mutex
 	server *net.TCPConn // nil: not connected yet
 }
@@ -126,7 +128,7 @@ func (c *pair) pump(to, from *net.TCPConn, d Direction) {
 // the pair has ended.
 func (c *pair) pass(d Direction, received time.Time) bool {
 	for {
-		fault, changed := c.proxy.now()
+		fault, changed := c.proxy.now(c)
 		var due <-chan time.Time // nil: never
 		if fault.BlackHole&d == 0 {
 			wait := time.Until(received.Add(fault.Delay))
@@ -147,7 +149,7 @@ func (c *pair) pass(d Direction, received time.Time) bool {
 // write sends at the rate of the fault, and reports whether it could.
 func (c *pair) write(to *net.TCPConn, data []byte) bool {
 	for len(data) > 0 {
-		fault, changed := c.proxy.now()
+		fault, changed := c.proxy.now(c)
 		n := len(data)
 		if fault.Rate > 0 {
 			n = min(n, max(fault.Rate/50, 1))

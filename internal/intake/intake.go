@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"fanjet/internal/jsapi"
 )
 
 // Options configure an [Intake].
@@ -33,7 +35,9 @@ type Options struct {
 	// is settled. Required.
 	Handle func(*Message)
 	// State, if set, hears why nothing can be received, and nil when it can
-	// again.
+	// again. A failure that the next try mends is not told: a consumer that
+	// changes its server, or was deleted and is made again, or a busy server that
+	// leaves one request without an answer.
 	State func(error)
 
 	Group       string        // priority group of the consumer, if it has one
@@ -87,19 +91,21 @@ func (in *Intake) Run(ctx context.Context) {
 
 	const minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
 	pause := minPause
-	for ctx.Err() == nil {
+	for again := false; ctx.Err() == nil; again = true {
 		err := in.open(ctx)
 		if err == nil {
 			var received bool
 			received, err = in.receive(ctx)
 			if received {
-				pause = minPause
+				pause, again = minPause, false
 			}
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		in.state(err)
+		if again {
+			in.state(err)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -111,15 +117,8 @@ func (in *Intake) Run(ctx context.Context) {
 // open calls Open. What it asks of a server whose connection breaks is never
 // answered: it is not waited for.
 func (in *Intake) open(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	lost := in.opts.Conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
-	defer in.opts.Conn.RemoveStatusListener(lost) // also ends the goroutine
-	go func() {
-		if _, ok := <-lost; ok {
-			cancel(nats.ErrDisconnected)
-		}
-	}()
+	ctx, cancel := jsapi.WhileConnected(ctx, in.opts.Conn)
+	defer cancel()
 	err := in.opts.Open(ctx)
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -5,6 +5,7 @@
 package jsapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,7 +48,8 @@ func (a API) Subject(request string) string { return a.prefix + "." + request }
 
 // Ask makes a request, such as "STREAM.INFO.EVENTS", with a question that is
 // encoded as JSON, and decodes the answer. The error is a *[jetstream.APIError]
-// if the server refused; see [IsCode].
+// if the server refused, see [IsCode], and [nats.ErrDisconnected] as soon as the
+// connection is lost.
 func (a API) Ask(ctx context.Context, request string, question, answer any) error {
 	body, err := json.Marshal(question)
 	if err != nil {
@@ -55,9 +57,11 @@ func (a API) Ask(ctx context.Context, request string, question, answer any) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	ctx, answered := WhileConnected(ctx, a.nc)
+	defer answered()
 	m, err := a.nc.RequestWithContext(ctx, a.Subject(request), body)
 	if err != nil {
-		return err
+		return cmp.Or(context.Cause(ctx), err)
 	}
 	var refusal struct {
 		Error *jetstream.APIError `json:"error"`

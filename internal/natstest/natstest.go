@@ -26,7 +26,8 @@ type Options struct {
 	SyncAlways bool   // sync every write before it is acknowledged
 	MaxPayload int32  // in bytes; 0: the server's default of 1 MiB
 
-	// Adjust, if set, changes the server's own options before every start.
+	// Adjust, if set, changes the server's own options before every start and
+	// at every [Server.Reload].
 	Adjust func(*server.Options)
 }
 
@@ -73,6 +74,22 @@ func (s *Server) Resume() {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	srv, err := server.NewServer(s.options())
+	if err != nil {
+		s.t.Fatalf("natstest: configure the server: %v", err)
+	}
+	s.srv = srv
+	srv.Start()
+	if !srv.ReadyForConnections(readyTimeout) {
+		s.t.Fatalf("natstest: the server is not ready after %v", readyTimeout)
+	}
+	if addr, ok := srv.Addr().(*net.TCPAddr); ok {
+		s.port = addr.Port
+	}
+}
+
+// options are those of the server. The caller holds mu.
+func (s *Server) options() *server.Options {
 	opts := &server.Options{
 		ServerName: "natstest",
 		Host:       "127.0.0.1",
@@ -88,17 +105,17 @@ func (s *Server) Resume() {
 	if s.opts.Adjust != nil {
 		s.opts.Adjust(opts)
 	}
-	srv, err := server.NewServer(opts)
-	if err != nil {
-		s.t.Fatalf("natstest: configure the server: %v", err)
-	}
-	s.srv = srv
-	srv.Start()
-	if !srv.ReadyForConnections(readyTimeout) {
-		s.t.Fatalf("natstest: the server is not ready after %v", readyTimeout)
-	}
-	if addr, ok := srv.Addr().(*net.TCPAddr); ok {
-		s.port = addr.Port
+	return opts
+}
+
+// Reload has the running server take over what Options.Adjust changes now, such
+// as users and their permissions.
+func (s *Server) Reload() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.srv.ReloadOptions(s.options()); err != nil {
+		s.t.Fatalf("natstest: reload: %v", err)
 	}
 }
 
