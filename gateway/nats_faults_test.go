@@ -222,7 +222,11 @@ func TestStorageFull(t *testing.T) {
 			accepted++
 		}
 	}
-	fill("ballast", 256<<10)
+	for range 24 {
+		if _, err := w.js.Publish(t.Context(), "ballast", make([]byte, 256<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// The endpoint hangs, so that the deliveries stay, and take as much as the
 	// events.
 	var events int
