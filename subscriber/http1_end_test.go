@@ -25,19 +25,6 @@ func TestAttemptEnds(t *testing.T) {
 			then(r, c)
 		}, arrived
 	}
-	drip := func(text string) func(*rawReceiver, net.Conn) {
-		return func(r *rawReceiver, c net.Conn) {
-			_, err := io.WriteString(c, text)
-			for err == nil {
-				select {
-				case <-time.After(time.Millisecond):
-					_, err = c.Write([]byte("x"))
-				case <-r.done:
-					return
-				}
-			}
-		}
-	}
 	for _, tt := range []struct {
 		name, scheme string
 		body         []byte
