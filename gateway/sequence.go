@@ -86,7 +86,8 @@ func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
 	if s.seen != nil {
 		s.seen(msg)
 	}
-	if msg.Pin != s.pin {
+	// Without a pin is an event whose headers nobody can read.
+	if msg.Pin != "" && msg.Pin != s.pin {
 		s.pin, s.takeover = msg.Pin, time.Now()
 		s.gathered = append(s.gathered, msg)
 		return 0

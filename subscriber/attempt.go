@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -94,10 +95,14 @@ func (x *exchange) reason(err error) error {
 	return err
 }
 
-// contentType is the producer's, else what the body looks like.
+// maxContentType bounds the Content-Type that a producer can send to endpoints,
+// in bytes: many receivers refuse requests with long headers.
+const maxContentType = 1 << 10
+
+// contentType is the producer's, if it is one, else what the body looks like.
 func contentType(header nats.Header, body []byte) string {
 	for _, name := range [...]string{"Content-Type", "content-type"} {
-		if v := header.Get(name); v != "" && v == fieldValue(v) {
+		if v := header.Get(name); isContentType(v) {
 			return v
 		}
 	}
@@ -105,6 +110,18 @@ func contentType(header nats.Header, body []byte) string {
 		return "application/json"
 	}
 	return "application/octet-stream"
+}
+
+// isContentType reports whether v is a media type with or without parameters
+// (RFC 9110, section 8.3.1), and short. What the parameters say is not looked at.
+func isContentType(v string) bool {
+	media, _, _ := strings.Cut(v, ";")
+	kind, subtype, ok := strings.Cut(strings.TrimRight(media, " \t"), "/")
+	if !ok || kind == "" || subtype == "" || len(v) > maxContentType || !validValue(v) {
+		return false
+	}
+	notToken := func(r rune) bool { return !isToken(r) }
+	return !strings.ContainsFunc(kind, notToken) && !strings.ContainsFunc(subtype, notToken)
 }
 
 // validTraceparent checks the shape of a W3C Trace Context header.

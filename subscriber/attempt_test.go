@@ -136,6 +136,11 @@ func TestContentType(t *testing.T) {
 		{nil, "\x00\x01", "application/octet-stream"},
 		{nats.Header{"content-type": {"a/b"}}, `{}`, "a/b"},
 		{nats.Header{"Content-Type": {"a/b\x01"}}, `{}`, "application/json"},
+		{nats.Header{"Content-Type": {"a/b X-Injected: 1"}}, `{}`, "application/json"},
+		{nats.Header{"Content-Type": {"a"}}, `{}`, "application/json"},
+		{nats.Header{"Content-Type": {"a/"}}, `{}`, "application/json"},
+		{nats.Header{"Content-Type": {"a/b;" + strings.Repeat("x", maxContentType)}}, `{}`, "application/json"},
+		{nats.Header{"Content-Type": {"a/b+c ; d=e"}}, `{}`, "a/b+c ; d=e"},
 	} {
 		if got := contentType(tt.header, []byte(tt.body)); got != tt.want {
 			t.Errorf("%v %q: %s, want %s", tt.header, tt.body, got, tt.want)

@@ -155,16 +155,27 @@ func Accepted(h nats.Header) (time.Time, error) {
 // (Nats-*) or Fanjet (Fanjet-*), however they are spelt. Every hop calls it: a
 // stored Nats-Expected-Stream or Nats-Schedule-Next would get the message, and
 // the whole batch that it is in, refused for ever; and a producer must not
-// steer a delivery.
+// steer a delivery. Nor does it take headers whose names NATS clients for Go do
+// not publish: other clients do.
 func EventHeaders(h nats.Header) nats.Header {
 	out := make(nats.Header, len(h)+12)
 	for k, v := range h {
-		if hasPrefixFold(k, "Nats-") || hasPrefixFold(k, "Fanjet-") {
+		if hasPrefixFold(k, "Nats-") || hasPrefixFold(k, "Fanjet-") || !isHeaderName(k) {
 			continue
 		}
 		out[k] = v
 	}
 	return out
+}
+
+// isHeaderName reports whether nats.go publishes a header of that name.
+func isHeaderName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' || strings.IndexByte(`"()/,:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return name != ""
 }
 
 // HopHeaders returns a copy of the headers of one of our own messages without

@@ -118,6 +118,7 @@ func TestEventHeadersDropsWhatSteers(t *testing.T) {
 	in := nats.Header{
 		"Nats-Expected-Stream": {"OTHER"}, "Nats-Batch-Id": {"x"}, "Nats-Msg-Id": {"1"}, "nats-schedule": {"@every 1s"},
 		"NATS-TTL": {"1s"}, "Nats-Schedule-Next": {"purge"}, "Fanjet-Attempt": {"99"}, "fanjet-endpoint": {"other"},
+		"": {"1"}, "a b": {"1"}, "a:b": {"1"}, "a\rb": {"1"}, "X[1]": {"1"}, "h\u00e9": {"1"}, // other clients publish those
 		"webhook-id": {"mine"}, "Content-Type": {"text/plain"}, "X-Nats-Like": {"1"}, "Nats": {"1"},
 	}
 	before := maps.Clone(in)
