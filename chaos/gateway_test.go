@@ -235,6 +235,16 @@ type tail struct {
 
 const tailLines = 60
 
+// read adds what a process writes, until it has ended.
+func (t *tail) read(log io.Reader) {
+	lines := bufio.NewScanner(log)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		t.add(lines.Bytes())
+	}
+	_, _ = io.Copy(io.Discard, log)
+}
+
 func (t *tail) add(line []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
