@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"bench":         {"..."},
 	"cmd/fanjet":    {"..."},
 	"examples/...":  {"..."},
-	"gateway":       {"admin", "config", "subscriber", "dlq", "gateway/match", "internal/..."},
+	"gateway":       {"admin", "config", "subscriber", "dlq", "gateway/match", "webhook", "internal/..."},
 	"gateway/match": {},
 	"config":        {"subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/wire"},
 	"subscriber":    {"webhook", "dlq", "internal/..."},

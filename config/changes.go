@@ -86,6 +86,7 @@ func fixed(before, after *Config) []string {
 		{"sources", reflect.DeepEqual(before.Sources, after.Sources) && (!embedded || slices.Equal(a.Embedded.Subjects, b.Embedded.Subjects))},
 		{"admin.listen", before.Admin.Listen == after.Admin.Listen},
 		{"dead_letters", before.DeadLetters == after.DeadLetters},
+		{"canary", before.Canary == after.Canary},
 	} {
 		if !setting.same {
 			keys = append(keys, setting.key)

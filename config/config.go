@@ -15,6 +15,7 @@ type Config struct {
 	Sources       []Source
 	Admin         Admin
 	DeadLetters   DeadLetters
+	Canary        Canary
 	Egress        subscriber.Egress
 	Endpoints     []subscriber.Endpoint // in order of names
 	Subscriptions []match.Subscription  // in order of declaration

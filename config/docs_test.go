@@ -20,6 +20,7 @@ nats: {`+unknown+`, embedded: {`+unknown+`, users: [{`+unknown+`}]}, tls: {`+unk
 sources: [{`+unknown+`}]
 admin: {`+unknown+`}
 dead_letters: {`+unknown+`}
+canary: {`+unknown+`}
 egress: {`+unknown+`}
 defaults: {`+unknown+`, retry: {`+unknown+`}, circuit: {`+unknown+`}}
 subscriptions: [{`+unknown+`}]
@@ -47,8 +48,8 @@ include: [{`+unknown+`}]
 			}
 		}
 	}
-	if lists != 14 {
-		t.Errorf("%d lists of keys, want 14:\n%v", lists, err)
+	if lists != 15 {
+		t.Errorf("%d lists of keys, want 15:\n%v", lists, err)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // keys of the main file, and those that an included file may have.
 var (
 	mainKeys = []string{
-		"version", "nats", "sources", "admin", "dead_letters", "egress", "defaults", "endpoints", "subscriptions", "include",
+		"version", "nats", "sources", "admin", "dead_letters", "canary", "egress", "defaults", "endpoints", "subscriptions", "include",
 	}
 	includedKeys = []string{"endpoints", "subscriptions"}
 )
@@ -26,6 +26,7 @@ func (l *loader) document(root *node) {
 	l.producers(section["sources"])
 	l.admin(root, section["admin"])
 	l.deadLetters(section["dead_letters"])
+	l.canary(section["canary"])
 	l.egressFailed = l.fails(func() { l.egress(section["egress"]) })
 	if l.defaultsNode = section["defaults"]; l.defaultsNode != nil {
 		l.defaultsFailed = l.fails(func() { l.settings(l.defaultsNode, &l.defaults) })

@@ -23,6 +23,8 @@ func (l *loader) endpoints(n *node) {
 		l.declared[name] = p.key
 		if err := subscriber.CheckName(name); err != nil {
 			l.errorf(p.key, "%v", err)
+		} else if name == CanaryEndpoint {
+			l.errorf(p.key, "is the name of the endpoint of the canaries: choose another one")
 		}
 		l.endpoint(p.key, p.value)
 	}

@@ -111,6 +111,7 @@ func TestFull(t *testing.T) {
 		},
 		Admin:       Admin{Listen: "localhost:9999"},
 		DeadLetters: DeadLetters{MaxAge: 36 * time.Hour, MaxBytes: 1 << 20},
+		Canary:      Canary{Subject: "eu.orders", Every: time.Minute, MaxAge: 10 * time.Minute},
 		Egress: subscriber.Egress{
 			AllowHTTP: true,
 			AllowCIDRs: []subscriber.AllowedNet{

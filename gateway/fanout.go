@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/gateway/match"
 	"fanjet/internal/failpoint"
@@ -37,6 +38,9 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 		m.sampled.Warn("a filter cannot be evaluated; the event does not match it",
 			zap.String("subscription", subscription), zap.String("source_event", pos.Source()), zap.Error(err))
 	})
+	if m.canary.is(subject) {
+		m.endpoints = append(m.endpoints[:0], config.CanaryEndpoint) // whatever subscriptions there are
+	}
 	m.moved.Store(true)
 	endpoints := m.endpoints
 	if len(endpoints) == 0 {

@@ -49,6 +49,7 @@ type Gateway struct {
 	metrics *metrics
 	match   atomic.Pointer[match.Matcher]
 	admin   *admin.Server
+	canary  *canary // nil: there are none
 	clock   clock
 
 	permissions permissions // of the connection to NATS
@@ -93,12 +94,18 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.clock.log, g.clock.gauge = o.Log, newClockGauge(o.Registry)
 	g.match.Store(matcher)
+	g.canary, err = newCanary(o.Config.Canary, g.names, g.health, o.Registry, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	o.Config = g.canary.join(o.Config)
 	g.reloading.live, g.reloading.metrics = o.Config, newReloadMetrics(o.Registry)
 	g.health.setQuietly("gateway", errors.New("starting"))
 	g.admin, err = admin.New(admin.Options{
 		Listen: o.Config.Admin.Listen, Log: o.Log, Gatherer: o.Registry, Ready: g.health.err,
 	})
 	if err != nil {
+		g.canary.close()
 		return nil, err
 	}
 	return g, nil
@@ -131,6 +138,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	adminDone := make(chan error, 1)
 	go func() { adminDone <- g.admin.Run(adminCtx) }()
 	err := g.run(ctx)
+	g.canary.close()
 	stopAdmin()
 	return errors.Join(err, <-adminDone)
 }
@@ -275,6 +283,11 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	truncator := &truncator{js: js, names: g.names, want: deliverConfig, clock: &g.clock, health: g.health, metrics: g.metrics}
 	watch.Go(func() error { truncator.run(background); return nil })
 	watch.Go(func() error { backlog.run(background); return nil })
+	if g.canary != nil {
+		watch.Go(func() error { g.canary.listen(background); return nil })
+		// No new ones once it is to stop; those under way may still come in.
+		watch.Go(func() error { g.canary.run(ctx, js); return nil })
+	}
 	if g.server == nil {
 		watch.Go(func() error { own.watch(background, nc); return nil })
 	}
@@ -294,7 +307,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	for _, source := range g.config.Sources {
 		want := matchConsumerConfig(g.names)
 		m := &matcher{
-			source: source, names: g.names, js: js, nc: nc, want: want, match: &g.match,
+			source: source, names: g.names, js: js, nc: nc, want: want, match: &g.match, canary: g.canary,
 			deliveries: deliveries, lanes: routes, letters: letters, health: g.health, metrics: g.metrics, counts: g.metrics.forSource(source.Stream), log: g.log,
 			cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
 		}

@@ -39,6 +39,7 @@ type matcher struct {
 	nc         *nats.Conn
 	want       jetstream.ConsumerConfig
 	match      *atomic.Pointer[match.Matcher] // replaced by a reload
+	canary     *canary                        // nil: there are none
 	deliveries *publish.Publisher
 	lanes      *laneRoutes
 	letters    *dlq.Writer

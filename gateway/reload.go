@@ -75,6 +75,7 @@ func (g *Gateway) Reload(cfg *config.Config) (config.Changes, error) {
 	if r.stopped {
 		return config.Changes{}, errStopping
 	}
+	cfg = g.canary.join(cfg)
 	changes := config.Compare(r.live, cfg)
 	if err := g.apply(cfg, changes); err != nil {
 		err = fmt.Errorf("the configuration cannot be put into force: %w", err)

@@ -180,7 +180,11 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 		if old := before[settings.Name]; old != nil && sameEgress && reflect.DeepEqual(old.settings().Endpoint, settings) {
 			continue
 		}
-		t, err := newTarget(settings, guard, d.opts.Version, d.conns)
+		own := guard
+		if settings.Policy != nil {
+			own = NewGuard(*settings.Policy, d.opts.Guard)
+		}
+		t, err := newTarget(settings, own, d.opts.Version, d.conns)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,10 @@ type Endpoint struct {
 	// has used up its attempts, until an operator acts; else that one is
 	// dead-lettered and the line goes on.
 	Block bool
+
+	// Policy is an egress policy of its own, for an endpoint that Fanjet itself
+	// makes; nil: that of the configuration.
+	Policy *Egress
 }
 
 // Rate limits how many attempts are made in a time. Bursts of up to a second's

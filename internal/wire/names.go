@@ -101,6 +101,10 @@ func (n Names) AllSubjects() string { return n.prefix + ".>" }
 // ControlEndpointsSubject is where every gateway answers how its endpoints do.
 func (n Names) ControlEndpointsSubject() string { return n.prefix + ".ctl.endpoints" }
 
+// ControlCanarySubject is where a gateway hears that a canary of its own came
+// through.
+func (n Names) ControlCanarySubject(replica string) string { return n.prefix + ".ctl.canary." + replica }
+
 // ControlPingSubject is where one of the gateways takes the order to send a test
 // event to an endpoint.
 func (n Names) ControlPingSubject(endpoint string) string { return n.prefix + ".ctl.ping." + endpoint }
