@@ -1,0 +1,153 @@
+package subscriber
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"fanjet/internal/wire"
+)
+
+// evil is what a receiver would like to have in logs, headers and terminals.
+const evil = "\r\nFanjet-Reason: x\n{\"level\":\"info\"}\x1b[2J\x1b]0;title\x07\x00\x7f\u009b31m\u202e\u200b\u2028\ufeff\xff\xfe\t"
+
+// checkPlain fails if text could do anything but be read.
+func checkPlain(t *testing.T, text string) {
+	t.Helper()
+	if len(text) > maxFailure || !utf8.ValidString(text) {
+		t.Errorf("%d bytes, valid: %v", len(text), utf8.ValidString(text))
+	}
+	for _, r := range text {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
+			t.Errorf("%q in %q", r, text)
+		}
+	}
+}
+
+// Whatever a receiver sends ends in one line that shows as it is.
+func TestReceiverInjectsNothing(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat(evil, 1000)
+	for name, text := range map[string]string{
+		"instead of HTTP":       evil,
+		"in the status line":    "HTTP/1.1 " + evil + "\r\n\r\n",
+		"in the status":         "HTTP/1.1 \x1b[2J OK\r\n\r\n",
+		"in a name":             "HTTP/1.1 200 OK\r\nX\x1b[2J\u202e: y\r\n\r\n",
+		"in a value":            "HTTP/1.1 200 OK\r\nX: \x1b[2J\u202e\r\n\r\n",
+		"in a line of no field": "HTTP/1.1 200 OK\r\n\x1b[2J\u202e\r\n\r\n",
+		"in a length":           "HTTP/1.1 200 OK\r\nContent-Length: \u202e\u009b\xff\r\n\r\n",
+		"in a long length":      "HTTP/1.1 200 OK\r\nContent-Length: " + strings.Repeat("\u202e", 9000) + "\r\n\r\n",
+		"at length":             "HTTP/1.1 " + long + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRawReceiver(t, answering(text, true))
+			r := try(t.Context(), testEndpoint(t, s.url(), loopback), nil, nil)
+			if r.Class != ClassConnect {
+				t.Errorf("%+v", r)
+			}
+			checkPlain(t, r.describe())
+		})
+	}
+	// net/http repeats some lines as they came, and why a receiver goes away.
+	for name, serve := range map[string]func(*frames){
+		"in HTTP/1.1 instead of HTTP/2": func(f *frames) { _, _ = io.WriteString(f, "HTTP/1.1 200 OK\r\n"+long) },
+		"when it goes away": func(f *frames) {
+			stream := f.request()
+			f.goAway(stream, codeInternal, long[:16000])
+			_ = f.Close()
+		},
+		"in a header": func(f *frames) { f.answer(f.request(), append(literal("x\x1b[2J", "y"), literal(":status", evil)...)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, ep := newFrameReceiver(t, nil, serve)
+			r := try(t.Context(), ep, nil, nil)
+			if r.Class != ClassConnect {
+				t.Errorf("%+v", r)
+			}
+			checkPlain(t, r.describe())
+		})
+	}
+}
+
+// An attempt through net/http to a receiver that turned from HTTP/2 to HTTP/1.1.
+func TestReceiverInjectsNothingThroughNetHTTP(t *testing.T) {
+	t.Parallel()
+	s := newRawReceiver(t, func(_ *rawReceiver, c net.Conn) {
+		_, _ = c.Read(make([]byte, 4096))
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+strings.Repeat("\x1b[2J\u202e\xff", 1000)+"\r\n\r\n")
+	})
+	ep := testEndpoint(t, s.url(), loopback)
+	ep.client.HTTPClient.Transport.(*transport).http2.Store(true)
+	r := try(t.Context(), ep, nil, []byte("{}"))
+	if r.Class != ClassConnect || len(r.Err.Error()) < maxFailure {
+		t.Fatalf("%s: %d bytes", r.Class, len(r.Err.Error()))
+	}
+	checkPlain(t, r.describe())
+}
+
+func FuzzPlain(f *testing.F) {
+	for _, text := range []string{"", "a b", evil, strings.Repeat("é", 300), strings.Repeat("\xff", 500)} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r := Result{Class: ClassInterrupted, Err: errors.New(text)}
+		checkPlain(t, r.describe())
+		if len(text) < 300 && strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == ':' }) < 0 && r.describe() != "interrupted: "+text {
+			t.Errorf("%q became %q", text, r.describe())
+		}
+	})
+}
+
+// The words reach the header of a letter, the log and the status as they are.
+func TestWordsOfAFailureStayInTheirPlace(t *testing.T) {
+	t.Parallel()
+	r := Result{Class: ClassConnect, Err: errors.New(strings.Repeat(evil, 100))}
+	var env wire.Envelope
+	note(&env, r)
+	header := map[string][]string{}
+	env.WriteTo(header)
+	last := header[wire.HeaderLastError][0]
+	if last != r.describe() {
+		t.Errorf("%q, want %q", last, r.describe())
+	}
+	checkPlain(t, last)
+	for _, encoder := range []zapcore.Encoder{
+		zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()),
+	} {
+		var out bytes.Buffer
+		log := zap.New(zapcore.NewCore(encoder, zapcore.AddSync(&out), zap.InfoLevel))
+		d := &Dispatcher{opts: Options{ServerTime: time.Now}, log: log, metrics: newMetrics(prometheus.NewRegistry())}
+		d.observe(&endpoint{name: "a", metrics: endpointMetrics{all: d.metrics, endpoint: "a"}}, &env, r)
+		line := strings.TrimSuffix(out.String(), "\n")
+		if !strings.Contains(line, `"class"`) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) && r != '\t' }) {
+			t.Errorf("%q", line)
+		}
+	}
+	if text := r.short(); text != "connect" {
+		t.Errorf("the status says %q", text)
+	}
+}
+
+// The label of the metrics is one of a fixed set, whatever a receiver answers.
+func TestClassesAreFew(t *testing.T) {
+	t.Parallel()
+	m := &endpointMetrics{all: newMetrics(prometheus.NewRegistry()), endpoint: "a"}
+	for status := 100; status <= 999; status++ {
+		m.attempt(statusClass(status)).Inc()
+	}
+	for _, err := range []error{io.EOF, errors.New(evil), errRefused, streamError{}, &handshakeError{io.EOF}} {
+		m.attempt(classOf(err)).Inc() // panics if it is none of them
+	}
+}
