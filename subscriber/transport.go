@@ -228,7 +228,9 @@ func (t *transport) roundTripStandard(x *exchange) (*http.Response, error) {
 	x.cancel = func(cause error) {
 		cancel(cause)
 		if t.retired.Load() {
-			t.standard.CloseIdleConnections() // it was in use when the transport retired
+			// Its connection was in use when the transport retired, and is until
+			// net/http has cleaned up behind the stream.
+			time.AfterFunc(time.Second, t.standard.CloseIdleConnections)
 		}
 	}
 	x.timer = time.AfterFunc(time.Until(x.deadline), func() { cancel(errTimeout) })
