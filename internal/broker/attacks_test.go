@@ -107,25 +107,26 @@ func TestProducersCanOnlyPublishEvents(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
+			w := startVictim(t)
+			before := w.snapshot()
 			for _, as := range []string{"anonymous", "user"} {
-				w := startVictim(t)
-				before := w.snapshot()
 				a := w.attacker(as)
 				test.attack(a)
 				a.settle()
 				w.settle()
-				if after := w.snapshot(); !maps.Equal(before, after) {
-					t.Errorf("%s: something has changed:\nbefore %v\nafter  %v", as, before, after)
-				}
 				if got := a.received(); len(got) > 0 {
 					t.Errorf("%s: it saw %q", as, got)
-				}
-				if got := w.leaked(); len(got) > 0 {
-					t.Errorf("%s: others got %q", as, got)
 				}
 				if got := a.refusals(); (len(got) > 0) != test.refused {
 					t.Errorf("%s: refusals %q, want some: %v", as, got, test.refused)
 				}
+				a.nc.Close()
+			}
+			if after := w.snapshot(); !maps.Equal(before, after) {
+				t.Errorf("something has changed:\nbefore %v\nafter  %v", before, after)
+			}
+			if got := w.leaked(); len(got) > 0 {
+				t.Errorf("others got %q", got)
 			}
 		})
 	}

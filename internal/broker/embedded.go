@@ -38,6 +38,7 @@ const (
 // called concurrently.
 type Server struct {
 	srv  *server.Server
+	dir  string
 	key  nkeys.KeyPair // the operator's, for connections of this process
 	lock *storeLock
 	log  *zap.Logger
@@ -78,7 +79,7 @@ func StartEmbedded(settings Embedded, log *zap.Logger) (*Server, error) {
 		lock.release()
 		return nil, err
 	}
-	s := &Server{srv: srv, key: key, lock: lock, log: log}
+	s := &Server{srv: srv, dir: settings.StoreDir, key: key, lock: lock, log: log}
 	log.Info("embedded NATS server is ready",
 		zap.String("listen", s.URL()),
 		zap.String("store_dir", settings.StoreDir),
@@ -258,7 +259,7 @@ func (s *Server) URL() string {
 
 // OperatorKey is the path of the file with the operator's key, which
 // [Settings.Credentials] can name.
-func (s *Server) OperatorKey() string { return filepath.Join(s.srv.StoreDir(), OperatorKeyName) }
+func (s *Server) OperatorKey() string { return filepath.Join(s.dir, OperatorKeyName) }
 
 // Shutdown stops the server, waits until everything is written, and releases
 // the store directory. Close connections before it. A second call does
