@@ -102,3 +102,35 @@ func TestCountingChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCost: whatever the filter and the event, an evaluation ends soon after it
+// has taken the steps that it may.
+func FuzzCost(f *testing.F) {
+	for _, expr := range []string{
+		`data.exists(i, data.exists(j, i == j))`, `data.map(i, data.map(j, data))[0] == []`, `[data].map(a, a + a).map(a, a + a) == []`,
+		`data.s.split("").exists(c, c.matches("^(a|aa)+$"))`, `tokens.all(t, headers.all(h, h.contains(t)))`, `data == data`, `string(data).reverse() > subject`,
+		`[1, 2, 3].exists(i, [1, 2].exists(j, data.n + i > j))`,
+	} {
+		f.Add(expr, []byte(`[1, 2, 3, "a", {"a": [[[]]]}]`))
+		f.Add(expr, []byte(`{"s": "aaaaaaaaaaaaaaaaaaaaaaaa", "n": 1e300}`))
+	}
+	f.Fuzz(func(t *testing.T, expr string, data []byte) {
+		const largest = 16 << 10
+		language, err := filters()
+		if err != nil {
+			t.Fatal(err)
+		}
+		compiled, err := language.filter(expr)
+		if err != nil || len(data) > largest {
+			return
+		}
+		vars := &variables{event: &Event{Subject: "events.a", Header: map[string][]string{"A": {"b"}}, Data: data}}
+		_, details, _ := compiled.program.Eval(vars)
+		if details == nil || details.ActualCost() == nil {
+			return // one that cannot cost too much
+		}
+		if cost := *details.ActualCost(); cost > 2*costLimit {
+			t.Errorf("%s took %d steps", expr, cost)
+		}
+	})
+}
