@@ -27,7 +27,7 @@ endpoints:
     url: http://HOOK/flaky
     retry: {schedule: [50ms, 50ms, 100ms, 100ms, 200ms, 200ms, 300ms, 300ms]}
     circuit: {failures: 0}
-  slow: {url: "http://HOOK/slow", max_in_flight: 4, rate_limit: 400/s}
+  slow: {url: "http://HOOK/slow", max_in_flight: 4, rate_limit: SLOWLY}
   line:
     url: http://HOOK/line
     ordered: true
@@ -60,13 +60,15 @@ func everythingKind(n int) kind {
 	return k
 }
 
-func (w *world) everything() *gateway {
+// everything makes a gateway with that configuration. slowly is the rate limit of
+// the slow endpoint: what is beyond it moves to the lane.
+func (w *world) everything(durability, slowly string) *gateway {
 	w.Helper()
 	w.ledger.Ordered("line")
 	w.hooks.set("flaky", failing(3, http.StatusServiceUnavailable))
 	w.hooks.set("line", failing(20, http.StatusInternalServerError))
 	w.hooks.set("dying", always(http.StatusUnprocessableEntity))
-	return w.newGateway("gateway", w.embedded("fsync"), everything)
+	return w.newGateway("gateway", w.embedded(durability), strings.ReplaceAll(everything, "SLOWLY", slowly))
 }
 
 // At every point of its work the gateway kills itself, once. It is started again,
@@ -100,7 +102,7 @@ func TestKillMatrix(t *testing.T) {
 	for _, c := range cases {
 		b.run(string(c.point), func(t *testing.T) {
 			w := newWorld(t)
-			g := w.everything()
+			g := w.everything("fsync", "30/s")
 			g.start(arm(c.point, c.hit))
 			p := w.newProducer(g.url, everythingKind)
 			var publishing sync.WaitGroup
@@ -126,7 +128,7 @@ const matrixEvents = 400
 // twice, although it is not known which letters had become deliveries.
 func testKillInReplay(t *testing.T) {
 	w := newWorld(t)
-	g := w.everything()
+	g := w.everything("fsync", "30/s")
 	g.start()
 	p := w.newProducer(g.url, everythingKind)
 	p.publish(matrixEvents)
@@ -159,8 +161,8 @@ func testKillInReplay(t *testing.T) {
 // force. After the start that one is in force.
 func testKillInReload(t *testing.T, point failpoint.Point) {
 	w := newWorld(t)
-	g := w.everything()
-	text := strings.Replace(everything, "subscriptions:", `  leaving: {url: "http://HOOK/leaving"}
+	g := w.everything("fsync", "30/s")
+	text := strings.Replace(strings.ReplaceAll(everything, "SLOWLY", "30/s"), "subscriptions:", `  leaving: {url: "http://HOOK/leaving"}
 subscriptions:
   - {name: leaving, subjects: [events.leaving], endpoints: [leaving]}`, 1)
 	g.configure(w.embedded("fsync"), text)

@@ -40,7 +40,7 @@ type producer struct {
 // newProducer connects to the NATS server that url returns at the time.
 func (w *world) newProducer(url func() string, kindOf func(n int) kind) *producer {
 	w.Helper()
-	nc, err := nats.Connect(nats.DefaultURL, nats.SetCustomDialer(follow(url)), nats.IgnoreDiscoveredServers(),
+	nc, err := nats.Connect(nats.DefaultURL, nats.SetCustomDialer(follow(url)), nats.IgnoreDiscoveredServers(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))
 	if err != nil {
 		w.Fatalf("the producer: %v", err)

@@ -58,7 +58,7 @@ func (w *world) look(js jetstream.JetStream) stillness {
 		}
 		s.last[name] = info.State.LastSeq
 		if strings.HasSuffix(name, "_RETRIES") && info.State.Msgs > 0 {
-			s.why = fmt.Sprintf("%s holds %d", name, info.State.Msgs)
+			s.why = fmt.Sprintf("%s holds %d: %s", name, info.State.Msgs, describe(ctx, js, info))
 			return s
 		}
 		if why := waiting(ctx, js, info); why != "" {
@@ -96,3 +96,23 @@ func waiting(ctx context.Context, js jetstream.JetStream, info *jetstream.Stream
 	}
 	return ""
 }
+
+// describe says what the first message of a stream is, and how its consumers are.
+func describe(ctx context.Context, js jetstream.JetStream, info *jetstream.StreamInfo) string {
+	stream, err := js.Stream(ctx, info.Config.Name)
+	if err != nil {
+		return err.Error()
+	}
+	var b strings.Builder
+	if msg, err := stream.GetMsg(ctx, info.State.FirstSeq); err != nil {
+		fmt.Fprintf(&b, "message %d: %v", info.State.FirstSeq, err)
+	} else {
+		fmt.Fprintf(&b, "message %d of %v on %s, %v", msg.Sequence, clockOf(msg.Time), msg.Subject, msg.Header)
+	}
+	for c := range stream.ListConsumers(ctx).Info() {
+		fmt.Fprintf(&b, "; %s: delivered %d, floor %d, %d wait, %d under way, %d again", c.Name, c.Delivered.Stream, c.AckFloor.Stream, c.NumPending, c.NumAckPending, c.NumRedelivered)
+	}
+	return b.String()
+}
+
+func clockOf(t time.Time) string { return t.UTC().Format("15:04:05.000") }

@@ -44,8 +44,7 @@ func TestSoak(t *testing.T) {
 	t.Logf("seed %d, %v minutes, %d events a second, durability %s", seed, minutes, rate, durability)
 
 	w := newWorld(t)
-	g := w.everything()
-	g.configure(w.embedded(durability), everything)
+	g := w.everything(durability, "100/s")
 	w.hooks.set("steady", wavering(seed))
 	g.start()
 	s := soak{world: w, g: g, rng: rand.New(rand.NewPCG(seed, 1)), did: map[string]int{}}

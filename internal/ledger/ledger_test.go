@@ -97,7 +97,25 @@ func TestCheck(t *testing.T) {
 		{"an attempt twice", func(a *account) { a.post("a", 10, 1, 503); a.post("a", 30, 1, 200) }, "repeated 1", ""},
 		{"a next attempt after it was accepted", func(a *account) { a.post("a", 10, 1, 200); a.post("a", 30, 2, 200) }, "repeated 1", ""},
 		{"twice around a fault", func(a *account) { a.post("a", 10, 1, 200); a.kill(25, 40); a.post("a", 60, 1, 200) }, "", "repeated 1"},
-		{"twice after a fault", func(a *account) { a.kill(1, 5); a.post("a", 10, 1, 200); a.post("a", 30, 1, 200) }, "repeated 1", ""},
+		{"twice after a fault", func(a *account) { a.kill(-20, -10); a.post("a", 10, 1, 200); a.post("a", 30, 1, 200) }, "repeated 1", ""},
+		{"twice, struck on its way", func(a *account) { // it was moved, and the dead process had not acknowledged what it moved
+			a.kill(1, 5)
+			a.post("a", 10, 1, 200)
+			a.post("a", 30, 1, 200)
+		}, "", "repeated 1"},
+		{"three times, struck on its way", func(a *account) {
+			a.kill(1, 5)
+			a.post("a", 10, 1, 200)
+			a.post("a", 30, 1, 200)
+			a.post("a", 50, 1, 200)
+		}, "repeated 1", "repeated 1"},
+		{"no answer, and tried again at once", func(a *account) { a.post("a", 10, 1, 0); a.post("a", 30, 1, 200) }, "", ""},
+		{"no answer of a dead process", func(a *account) { a.post("a", 10, 1, 0); a.kill(15, 17); a.post("a", 30, 1, 200) }, "", "repeated 1"},
+		{"no answer, and tried again twice", func(a *account) {
+			a.post("a", 10, 1, 0)
+			a.post("a", 30, 1, 0)
+			a.post("a", 50, 1, 200)
+		}, "repeated 1", ""},
 		{"twice before a fault", func(a *account) { a.post("a", 10, 1, 200); a.post("a", 30, 1, 200); a.kill(50, 60) }, "repeated 1", ""},
 		{"twice, long before a fault", func(a *account) { a.post("a", 10, 1, 200); a.kill(200, 210); a.post("a", 220, 1, 200) }, "repeated 1", ""},
 		{"three times with one fault", func(a *account) {
@@ -282,7 +300,7 @@ func TestReportShowsHistory(t *testing.T) {
 	a.kill(40, 50)
 	report := a.Check(a.standing)
 	for _, want := range []string{
-		"1 events accepted, 0 perhaps; 2 pairs, 2 requests, 1 faults", "lost 1\n",
+		"1 events accepted, 0 perhaps; 2 pairs, 2 requests, 1 faults", "lost 1;",
 		"lost: EVENTS/1 msg_1 -> a", "PubAck 12:00:00.000", "request 12:00:00.010, attempt 1, answered 503 at 12:00:00.020", "fault kill, 12:00:00.040",
 	} {
 		if !strings.Contains(report.String(), want) {

@@ -2,14 +2,19 @@ package ledger
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
 // A delivery that meets no fault is one life: attempts with rising numbers, one
-// after the other, each but the last answered with a failure or not at all. A
-// fault may give it a second life: what was done shortly before is done again,
-// or what it had become goes on beside it. Every life after the first needs a
-// reason of its own: a fault that struck an earlier request, or a replay.
+// after the other, each but the last answered with a failure or not at all. An
+// attempt that got no answer may have been tried once more, at once and with its
+// number: the connection was an old one.
+//
+// A fault may give the delivery a second life: what was done shortly before is
+// done again, or what it had become goes on beside it. Every life after the first
+// needs a reason of its own: a fault that struck an earlier request, or at least
+// the delivery while it was under way; or a replay.
 
 // lives divides the requests of a pair into lives, looks for the reason of each,
 // and returns how many there are. all is what offences show.
@@ -17,16 +22,23 @@ func (c *checker) lives(p pair, requests, all []*request) int {
 	if len(requests) < 2 {
 		return len(requests)
 	}
-	var latest []*request // of each life
+	var latest []life
 	var used []reason
 	replays := c.replays[p]
 	for i, r := range requests {
 		c.overlap(p, requests[:i], r, all)
-		if life := continued(latest, r); life >= 0 {
-			latest[life] = r
+		if l := continued(latest, r); l != nil {
+			again := l.attempt == r.attempt
+			switch {
+			case again && c.hit([]*request{l.request}):
+				c.report.Explained[Repeat]++
+			case again:
+				c.report.Again++
+			}
+			*l = life{request: r, again: again}
 			continue
 		}
-		latest = append(latest, r)
+		latest = append(latest, life{request: r})
 		if i == 0 {
 			continue
 		}
@@ -34,10 +46,12 @@ func (c *checker) lives(p pair, requests, all []*request) int {
 			replays = replays[1:]
 			continue
 		}
-		if why, ok := c.reason(requests[:i], r, used); ok {
+		if why, ok := c.reason(p, requests[:i], r, used); ok {
 			used = append(used, why)
 			c.report.Explained[Repeat]++
-			c.report.furthest(time.Duration(nanos(c.faults[why.fault].From) - requests[why.request].end()))
+			if why.request >= 0 {
+				c.report.furthest(time.Duration(nanos(c.faults[why.fault].From) - requests[why.request].end()))
+			}
 			continue
 		}
 		c.report.fail(c.offence(Repeat, p, all))
@@ -45,45 +59,68 @@ func (c *checker) lives(p pair, requests, all []*request) int {
 	return len(latest)
 }
 
-// continued returns which life a request goes on with, -1 for none.
-func continued(latest []*request, r *request) int {
-	for i, before := range latest {
-		if !before.ok() && before.attempt < r.attempt {
-			return i
-		}
-	}
-	return -1
+// life is the latest request of one.
+type life struct {
+	*request
+	again bool // it was the second try of its attempt
 }
 
-// reason is a request that a fault struck.
+// continued returns the life that a request goes on with, nil for none.
+func continued(lives []life, r *request) *life {
+	for i := range lives {
+		before := &lives[i]
+		again := before.attempt == r.attempt && before.status == 0 && before.end() <= r.began && !before.again
+		if !before.ok() && (before.attempt < r.attempt || again) {
+			return before
+		}
+	}
+	return nil
+}
+
+// reason is why something was sent again: a fault, and the request that it
+// struck. Without a request (-1) it struck the delivery before there was one.
 type reason struct{ request, fault int }
 
 // reason finds why r was sent although earlier requests were: the fault that
 // reached back the least, and that explains no other repeat.
-func (c *checker) reason(earlier []*request, r *request, used []reason) (reason, bool) {
+func (c *checker) reason(p pair, earlier []*request, r *request, used []reason) (reason, bool) {
 	best, distance := reason{-1, -1}, int64(math.MaxInt64)
 	for n := range c.faults {
 		f := &c.faults[n]
 		if nanos(f.From) > r.began {
 			continue
 		}
+		struck := false
 		for i, before := range earlier {
+			if !f.struck(before) {
+				continue
+			}
+			struck = true
 			why := reason{i, n}
-			if d := max(0, nanos(f.From)-before.end()); f.struck(before) && d < distance && !contains(used, why) {
+			if d := max(0, nanos(f.From)-before.end()); d < distance && !slices.Contains(used, why) {
 				best, distance = why, d
 			}
+		}
+		why := reason{-1, n}
+		if !struck && best.fault < 0 && c.underWay(p, f, earlier) && !slices.Contains(used, why) {
+			best = why
 		}
 	}
 	return best, best.fault >= 0
 }
 
-func contains(reasons []reason, r reason) bool {
-	for _, known := range reasons {
-		if known == r {
-			return true
+// underWay reports whether a fault came while the delivery was stored, and the
+// endpoint had not accepted it.
+func (c *checker) underWay(p pair, f *Fault, requests []*request) bool {
+	if c.events[p.event].accepted > f.until() {
+		return false
+	}
+	for _, r := range requests {
+		if r.ok() && r.end() < nanos(f.From)-int64(f.Reach) {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // overlap reports a request that began while an earlier one had not ended. The

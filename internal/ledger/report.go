@@ -48,6 +48,7 @@ type Report struct {
 	Pending   int // neither
 	Absent    int // of events without a PubAck, which need not arrive
 	DeadToo   int // among Delivered: also in the dead-letter queue
+	Again     int // attempts that got no answer, and were tried once more at once
 
 	Explained map[Kind]int // what a fault explains
 	Failed    map[Kind]int // what nothing explains
@@ -90,7 +91,7 @@ func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d events accepted, %d perhaps; %d pairs, %d requests, %d faults\n", r.Accepted, r.Maybe, r.Pairs, r.Requests, r.Faults)
 	fmt.Fprintf(&b, "delivered %d, dead %d, pending %d, absent without a PubAck %d, delivered and dead %d\n", r.Delivered, r.Dead, r.Pending, r.Absent, r.DeadToo)
-	fmt.Fprintf(&b, "lost %d\n", r.Failed[Lost])
+	fmt.Fprintf(&b, "lost %d; tried again at once without an answer %d\n", r.Failed[Lost], r.Again)
 	fmt.Fprintf(&b, "explained by faults: %s (reaching back %v)\n", list(r.Explained), r.Reach.Round(time.Millisecond))
 	fmt.Fprintf(&b, "explained by nothing: %s\n", list(r.Failed))
 	for i, o := range r.Offences {
