@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -30,7 +33,6 @@ func newServerLog(log *zap.Logger) *serverLog {
 
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debugf(format, v...) }
 func (l *serverLog) Warnf(format string, v ...any)   { l.limited(l.log.Warnf, format, v) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.limited(l.log.Errorf, format, v) }
 func (l *serverLog) Debugf(string, ...any)           {}
 func (l *serverLog) Tracef(string, ...any)           {}
 
@@ -49,6 +51,32 @@ func (l *serverLog) limited(log func(string, ...any), format string, v []any) {
 		format += fmt.Sprintf(" (and %d lines before were left out)", left)
 	}
 	log(format, v...)
+}
+
+// Errorf passes an error on, unless it is none.
+func (l *serverLog) Errorf(format string, v ...any) {
+	if settledBatch(format, v) {
+		l.log.Debugf(format, v...)
+		return
+	}
+	l.limited(l.log.Errorf, format, v)
+}
+
+// settledBatch recognizes what the server (2.15) takes, at its start, for the
+// remains of an atomic batch that was being written when it died: the last message
+// of a stream has the headers of a batch, and is not the one that ended it. A
+// schedule that was published in a batch keeps those headers when it fires, so this
+// is how a stream of retries often looks. The server then looks for the folder from
+// which it would write the rest of the batch. It is removed when the batch has been
+// written in full, and only then; that it is missing, which is what this error
+// says, means that there is nothing to restore. The same words with another error
+// are a failure.
+func settledBatch(format string, v []any) bool {
+	if !strings.Contains(format, "Failed restoring partial batch write") || len(v) == 0 {
+		return false
+	}
+	err, ok := v[len(v)-1].(error)
+	return ok && errors.Is(err, fs.ErrNotExist)
 }
 
 // Fatalf keeps the error for [serverLog.fatal] and returns: the caller decides
