@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"fanjet/internal/faultproxy"
 	"fanjet/internal/natstest"
 )
 
@@ -33,7 +35,12 @@ const ackWait = 400 * time.Millisecond
 
 func setup(t *testing.T, change ...func(*Options)) *bench {
 	t.Helper()
-	b := &bench{T: t, server: natstest.Start(t, natstest.Options{}), got: make(chan *Message, 10_000)}
+	return setupOn(t, natstest.Start(t, natstest.Options{}), change...)
+}
+
+func setupOn(t *testing.T, server *natstest.Server, change ...func(*Options)) *bench {
+	t.Helper()
+	b := &bench{T: t, server: server, got: make(chan *Message, 10_000)}
 	b.js = b.server.JetStream()
 	stream, err := b.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 	if err != nil {
@@ -280,6 +287,41 @@ func TestRecovers(t *testing.T) {
 	b.waitFor("the outage is reported", func() bool { return get() != nil })
 	b.server.Resume()
 	b.waitFor("it works again", func() bool { return get() == nil })
+	b.publish(1)
+	b.receive(1)[0].Ack()
+}
+
+// A request that a busy server leaves without an answer is made again, and nobody
+// is told.
+func TestOneUnansweredRequestIsNoFault(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t, natstest.Options{Listen: true})
+	proxy, err := faultproxy.Start(strings.TrimPrefix(server.URL(), "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	nc, err := nats.Connect("nats://"+proxy.Addr(), nats.MaxReconnects(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	opened := make(chan struct{}, 100)
+	b := setupOn(t, server, func(o *Options) {
+		o.Conn = nc
+		o.Open = func(context.Context) error { opened <- struct{}{}; return nil }
+		o.State = func(err error) {
+			if err != nil {
+				t.Errorf("it is told that %v", err)
+			}
+		}
+	})
+	<-opened
+	b.publish(1)
+	b.receive(1)[0].Ack()
+	proxy.Set(faultproxy.Fault{BlackHole: faultproxy.ToClient})
+	<-opened // it has failed once
+	proxy.Heal()
 	b.publish(1)
 	b.receive(1)[0].Ack()
 }
