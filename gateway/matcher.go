@@ -55,6 +55,7 @@ type matcher struct {
 	queue     chan *intake.Message
 	gaps      *gaps
 	created   atomic.Pointer[time.Time] // of the source stream
+	shorter   time.Time                 // since when the stream looks shorter than it was; only open uses it
 	moved     atomic.Bool               // events were acknowledged since the cursor was written
 	letting   sync.WaitGroup            // dead letters being written
 }
@@ -89,6 +90,9 @@ func (m *matcher) open(ctx context.Context) error {
 	if err := m.cursor.load(ctx); err != nil {
 		return err
 	}
+	if err := m.caughtUp(ctx, stream); err != nil {
+		return err
+	}
 	wrong, err := m.cursor.review(ctx, stream)
 	if err != nil {
 		return err
@@ -112,6 +116,44 @@ func (m *matcher) open(ctx context.Context) error {
 		m.gaps.sequencesWentBack()
 	}
 	m.created.Store(&created)
+	return nil
+}
+
+// catchUp is how long the leader of a replicated stream may take to show all that
+// its cluster holds.
+const catchUp = 20 * time.Second
+
+// caughtUp returns an error while the stream may look shorter than it is. A server
+// that has just become the leader of a replicated stream, after an election or its
+// own restart, counts only what it has applied yet; that must not be taken for a
+// stream that lost its end, whose events would all be fanned out again.
+func (m *matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
+	at := m.cursor.at.Load()
+	read := uint64(0)
+	if at != nil && at.Created.Equal(stream.CachedInfo().Created) {
+		read = at.Sequence
+	}
+	consumer, err := stream.Consumer(ctx, m.want.Durable)
+	switch {
+	case err == nil:
+		read = max(read, consumer.CachedInfo().Delivered.Stream)
+	case !errors.Is(err, jetstream.ErrConsumerNotFound):
+		return fmt.Errorf("cannot look at the consumer of the stream %s: %w", m.source.Stream, err)
+	}
+	info, err := stream.Info(ctx) // after that of the consumer, which goes on
+	if err != nil {
+		return fmt.Errorf("cannot look at the stream %s: %w", m.source.Stream, err)
+	}
+	if info.Config.Replicas <= 1 || info.State.LastSeq >= read {
+		m.shorter = time.Time{}
+		return nil
+	}
+	if m.shorter.IsZero() {
+		m.shorter = time.Now()
+	}
+	if time.Since(m.shorter) < catchUp {
+		return fmt.Errorf("the stream %s ends at %d, before the event %d that was read already: its server has not caught up", m.source.Stream, info.State.LastSeq, read)
+	}
 	return nil
 }
 

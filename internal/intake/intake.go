@@ -323,8 +323,23 @@ func (in *Intake) Flush(ctx context.Context) error {
 	if last == "" {
 		return in.opts.Conn.FlushWithContext(ctx)
 	}
-	if _, err := in.opts.Conn.RequestWithContext(ctx, last, ackAck); err != nil {
-		return fmt.Errorf("cannot make sure that the last acks arrived: %w", err)
+	for {
+		// One that meets a change of the consumer's leader is never answered.
+		try, cancel := context.WithTimeout(ctx, flushTry)
+		_, err := in.opts.Conn.RequestWithContext(try, last, ackAck)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("cannot make sure that the last acks arrived: %w", err)
+		}
+		select {
+		case <-try.Done():
+		case <-time.After(flushTry / 10): // not answered, but refused
+		}
 	}
-	return nil
 }
+
+// flushTry is how long one question of [Intake.Flush] waits for its answer.
+const flushTry = time.Second
