@@ -3,9 +3,11 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -92,7 +94,24 @@ func (x *exchange) reason(err error) error {
 	if x.expired() && (errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()) {
 		return errTimeout
 	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		if lack := lackOfDescriptors(); lack != nil {
+			return fmt.Errorf("%w (%w)", lack, err)
+		}
+	}
 	return err
+}
+
+// lackOfDescriptors is the error of the system when it gives the process no file
+// descriptor. A resolver that gets none says that there is no such name.
+func lackOfDescriptors() error {
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	_ = f.Close()
+	return nil
 }
 
 // maxContentType bounds the Content-Type that a producer can send to endpoints,

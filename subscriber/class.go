@@ -83,16 +83,9 @@ func classOf(err error) Class {
 // isLocal reports whether err says that this machine lacks what an attempt
 // needs, whoever the endpoint is.
 func isLocal(err error) bool {
-	var (
-		dns   *net.DNSError
-		roots x509.SystemRootsError
-	)
-	switch {
-	case errors.As(err, &dns):
-		// It keeps no more than the text of what is behind it.
-		return strings.HasSuffix(dns.Err, syscall.EMFILE.Error()) || strings.HasSuffix(dns.Err, syscall.ENFILE.Error())
-	case errors.As(err, &roots):
-		return true // without descriptors the certificates of the system cannot be read either
+	var roots x509.SystemRootsError
+	if errors.As(err, &roots) {
+		return true // the certificates of the system cannot be read
 	}
 	for _, lack := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		if errors.Is(err, lack) {
