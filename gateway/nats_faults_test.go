@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -65,113 +66,123 @@ func (w *world) serve(o natstest.Options) {
 // twice and burns no attempt; and it is ready exactly when the connection works.
 func TestConnectionFaults(t *testing.T) {
 	t.Parallel()
-	const n = 1500
-	for name, fault := range map[string]func(w *world, p *faultproxy.Proxy){
-		"cut, again and again": func(w *world, p *faultproxy.Proxy) {
-			for range 5 {
-				have := len(w.hook.got("a"))
-				w.waitFor("some more arrive", func() bool { return len(w.hook.got("a")) > min(have+50, n-1) })
+	type step func(w *world, p *faultproxy.Proxy)
+	goesOn := func(w *world) {
+		w.Helper()
+		have := len(w.hook.got("a"))
+		w.waitFor("deliveries go on", func() bool { return len(w.hook.got("a")) > have+50 })
+	}
+	silent := func(d faultproxy.Direction) step {
+		return func(w *world, p *faultproxy.Proxy) {
+			p.Set(faultproxy.Fault{BlackHole: d})
+			w.unready("source EVENTS: ")
+			p.Heal()
+		}
+	}
+	for name, steps := range map[string][]step{
+		"noticed at once": {
+			func(w *world, p *faultproxy.Proxy) { // cut, again and again
+				for range 5 {
+					goesOn(w)
+					p.Cut()
+				}
+			},
+			func(w *world, p *faultproxy.Proxy) {
+				p.Set(faultproxy.Fault{Refuse: true})
 				p.Cut()
-			}
+				w.unready("not connected")
+				p.Heal()
+			},
+			func(w *world, p *faultproxy.Proxy) {
+				p.Set(faultproxy.Fault{Delay: 150 * time.Millisecond})
+				goesOn(w)
+				w.ready()
+				p.Heal()
+			},
+			func(w *world, p *faultproxy.Proxy) {
+				p.Set(faultproxy.Fault{Rate: 100_000})
+				goesOn(w)
+				p.Heal()
+			},
+			silent(faultproxy.ToServer),
+			silent(faultproxy.ToClient),
 		},
-		"refused for a while": func(w *world, p *faultproxy.Proxy) {
-			p.Set(faultproxy.Fault{Refuse: true})
-			p.Cut()
-			w.unready("not connected")
-			p.Heal()
-		},
-		"delayed": func(w *world, p *faultproxy.Proxy) {
-			p.Set(faultproxy.Fault{Delay: 150 * time.Millisecond})
-			have := len(w.hook.got("a"))
-			w.waitFor("deliveries go on", func() bool { return len(w.hook.got("a")) > min(have+200, n-1) })
-			w.ready()
-			p.Heal()
-		},
-		"throttled": func(w *world, p *faultproxy.Proxy) {
-			p.Set(faultproxy.Fault{Rate: 100_000})
-			have := len(w.hook.got("a"))
-			w.waitFor("deliveries go on", func() bool { return len(w.hook.got("a")) > min(have+200, n-1) })
-			p.Heal()
-		},
-		"silent for a while": func(w *world, p *faultproxy.Proxy) {
-			p.Set(faultproxy.Fault{BlackHole: faultproxy.Both})
-			w.unready("source EVENTS: ")
-			p.Heal()
-		},
-		"silent towards NATS": func(w *world, p *faultproxy.Proxy) {
-			p.Set(faultproxy.Fault{BlackHole: faultproxy.ToServer})
-			w.unready("source EVENTS: ")
-			p.Heal()
-		},
-		"silent from NATS": func(w *world, p *faultproxy.Proxy) {
-			p.Set(faultproxy.Fault{BlackHole: faultproxy.ToClient})
-			w.unready("source EVENTS: ")
-			p.Heal()
-		},
-		// Nothing tells: only the pings notice.
-		"forgotten by a firewall": func(w *world, p *faultproxy.Proxy) {
+		// Only the pings notice.
+		"forgotten by a firewall": {func(w *world, p *faultproxy.Proxy) {
 			p.Strand()
 			w.unready("source EVENTS: ")
-			w.ready()
-		},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			var proxy *faultproxy.Proxy
 			w.gw, proxy = w.runBehind()
-			w.publishMany("events.x", n/2)
-			w.delivered("a", 50)
+			ctx, stop := context.WithCancel(t.Context())
+			var accepted int
 			var publishing sync.WaitGroup
 			publishing.Go(func() {
-				for i := range n - n/2 {
-					if _, err := w.js.Publish(t.Context(), "events.y", fmt.Appendf(nil, `{"n":%d}`, i)); err != nil {
+				tick := time.NewTicker(5 * time.Millisecond)
+				defer tick.Stop()
+				for ctx.Err() == nil {
+					if _, err := w.js.Publish(t.Context(), "events.x", fmt.Appendf(nil, `{"n":%d}`, accepted)); err != nil {
 						t.Error(err)
 						return
 					}
+					accepted++
+					<-tick.C
 				}
 			})
-			fault(w, proxy)
+			for _, step := range steps {
+				goesOn(w)
+				step(w, proxy)
+				w.ready()
+			}
+			goesOn(w)
+			stop()
 			publishing.Wait()
-			w.unharmed("a", n)
+			w.unharmed("a", accepted)
 		})
 	}
 }
 
-// A stream that somebody deletes makes the gateway unready, with its name. It is
-// never made again in silence: what was in it is gone, and somebody must know.
-// What docs/operations.md says to do then works.
-func TestStreamDeleted(t *testing.T) {
+// Streams that somebody deletes make the gateway unready, with their names. They
+// are never made again in silence: what was in them is gone, and somebody must
+// know. What docs/operations.md says to do then works.
+func TestStreamsDeleted(t *testing.T) {
 	t.Parallel()
-	for _, stream := range []string{"EVENTS", "FANJET_DELIVERIES", "FANJET_RETRIES", "FANJET_LANES", "FANJET_DLQ", "KV_fanjet-state"} {
-		t.Run(stream, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			w.start()
-			w.publishMany("events.x", 20)
-			w.delivered("a", 20)
-			w.quiet()
-			if err := w.js.DeleteStream(t.Context(), stream); err != nil {
-				t.Fatal(err)
-			}
-			w.unready("stream " + stream)
-			began := time.Now()
-			w.waitFor("it was looked again", func() bool { return time.Since(began) > lookEvery+time.Second })
-			if _, err := w.js.Stream(t.Context(), stream); err == nil {
-				t.Fatal("it was made again")
-			}
-			if w.gw.Ready() == nil {
-				t.Fatal("it is ready without the stream")
-			}
-			// Another replica starts, or this one is restarted: streams that are
-			// missing are made then. Those that run go on.
-			_, stop := w.run(5 * time.Second)
-			defer stop()
-			w.ready()
-			w.publishMany("events.y", 20)
-			w.exactly("a", 40)
-		})
+	w := newWorld(t)
+	w.start()
+	w.publishMany("events.x", 20)
+	w.delivered("a", 20)
+	w.quiet()
+	names := w.gw.names
+	streams := []string{"EVENTS", names.DeliveriesStream(), names.RetriesStream(), names.LanesStream(), names.DeadLettersStream(), "KV_" + names.StateBucket()}
+	for _, stream := range streams {
+		if err := w.js.DeleteStream(t.Context(), stream); err != nil {
+			t.Fatal(err)
+		}
 	}
+	for _, stream := range streams {
+		w.unready("stream " + stream)
+	}
+	began := time.Now()
+	w.waitFor("it was looked again", func() bool { return time.Since(began) > lookEvery })
+	for _, stream := range streams {
+		if _, err := w.js.Stream(t.Context(), stream); err == nil {
+			t.Errorf("%s was made again", stream)
+		}
+	}
+	if w.gw.Ready() == nil {
+		t.Fatal("it is ready without its streams")
+	}
+	// Another replica starts, or this one is restarted: streams that are missing
+	// are made then. Those that run go on.
+	_, stop := w.run(5 * time.Second)
+	defer stop()
+	w.ready()
+	w.publishMany("events.y", 20)
+	w.exactly("a", 40)
 }
 
 // Consumers that somebody deletes come back by themselves, and what they had
@@ -256,10 +267,8 @@ func TestStorageFull(t *testing.T) {
 func TestPermissionsRevoked(t *testing.T) {
 	t.Parallel()
 	for name, deny := range map[string]server.Permissions{
-		"publish deliveries": {Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"fanjet.deliver.>"}}},
-		"acknowledge":        {Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"$JS.ACK.>"}}},
-		"ask JetStream":      {Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"$JS.API.>"}}},
-		"hear answers":       {Subscribe: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"_INBOX.>"}}},
+		"publish and acknowledge": {Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"fanjet.deliver.>", "$JS.ACK.>"}}},
+		"hear answers":            {Subscribe: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"_INBOX.>"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
