@@ -94,6 +94,7 @@ func Connect(ctx context.Context, settings Settings, opts ConnectOptions) (*nats
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return err
+		case cutOff(err) && settings.usesTLS():
 		case Transient(err) && !opts.NoWait:
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/nats-io/nats.go"
@@ -24,7 +25,10 @@ func Transient(err error) bool {
 	}
 	if errors.Is(err, nats.ErrTLS) {
 		// A handshake that was cut off, not one that was refused.
-		return timedOut(err) || errors.Is(err, syscall.ECONNRESET)
+		return timedOut(err) || cutOff(err)
+	}
+	if refusedTLS(err) {
+		return false
 	}
 	for _, passing := range []error{
 		nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrStaleConnection,
@@ -46,6 +50,24 @@ func Transient(err error) bool {
 	return network
 }
 
+// refusedTLS reports whether the peer ended a TLS handshake with an alert, which
+// says why.
+func refusedTLS(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
+}
+
+// cutOff reports whether the peer took a connection and closed it. With TLS 1.3
+// that is how a server may refuse a client certificate, or that there is none:
+// its alert comes after the handshake, and can be lost.
+func cutOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func (s Settings) usesTLS() bool {
+	return s.TLS != (TLS{}) || strings.Contains(s.URL, "tls://") || strings.Contains(s.URL, "wss://")
+}
+
 func timedOut(err error) bool {
 	e, ok := errors.AsType[net.Error](err)
 	return ok && e.Timeout()
@@ -59,6 +81,7 @@ func explain(err error, where string, settings Settings) error {
 	_, unknownCA := errors.AsType[x509.UnknownAuthorityError](err)
 	_, wrongName := errors.AsType[x509.HostnameError](err)
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization) && settings.Credentials == "":
 		return say("asks for credentials: set nats.credentials to a .creds file, or write user:password@ into nats.url")
@@ -74,9 +97,17 @@ func explain(err error, where string, settings Settings) error {
 		return say("has a certificate that no known authority signed: set nats.tls.ca to the PEM file of its authority")
 	case wrongName:
 		return say("has a certificate for another name: use a name of the certificate in nats.url")
+	case isInvalid && invalid.Reason == x509.Expired:
+		return say("has a certificate that has expired or is not valid yet: renew it, or set the clock of this machine")
+	case isInvalid:
+		return say("has a certificate that is not valid for a server: replace it")
+	case refusedTLS(err) && settings.TLS.Cert != "":
+		return say("refused the client certificate in nats.tls.cert (" + settings.TLS.Cert + "): use one that its authority signed and that has not expired")
 	case notTLS:
 		return say("does not speak TLS: use nats:// in nats.url")
-	case errors.Is(err, nats.ErrTLS) && settings.TLS.Cert == "":
+	case cutOff(err) && settings.usesTLS():
+		return say("ended the TLS handshake; if it asks for a client certificate, set nats.tls.cert and nats.tls.key to one that it accepts")
+	case (errors.Is(err, nats.ErrTLS) || refusedTLS(err)) && settings.TLS.Cert == "":
 		return say("ended the TLS handshake; if it asks for a client certificate, set nats.tls.cert and nats.tls.key")
 	case errors.Is(err, nats.ErrTLS):
 		return say("cannot be reached over TLS")
