@@ -82,9 +82,9 @@ DURABILITY ?= fsync
 RATE       ?= 200
 
 .PHONY: chaos
-chaos: ## Kill the gateway by lot, under load, for MINUTES=5; check that nothing is lost
+chaos: ## Break the gateway, and a cluster of NATS, by lot for MINUTES=5; check that nothing is lost
 	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) \
-		$(GO) test -count=1 -timeout 0 -run '^TestSoak$$' -v ./chaos
+		$(GO) test -count=1 -timeout 0 -run '^(TestSoak|TestCluster)$$' -v ./chaos
 
 .PHONY: microbench
 microbench: ## Run the benchmarks of the packages (BENCH=regexp picks some)
