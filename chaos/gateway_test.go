@@ -87,9 +87,13 @@ func (g *gateway) start(env ...string) (ready bool) {
 // launch starts it, and returns a channel that is closed when it is ready.
 func (g *gateway) launch(env ...string) (started <-chan struct{}) {
 	g.w.Helper()
-	g.cmd = exec.Command(g.w.program, "serve", "--config", g.config, "--log-format", "json", "--log-level", "info")
+	level := "info"
+	if g.w.logs != "" {
+		level = "debug"
+	}
+	g.cmd = exec.Command(g.w.program, "serve", "--config", g.config, "--log-format", "json", "--log-level", level)
 	g.cmd.Env = append(os.Environ(), env...)
-	stderr, err := g.cmd.StderrPipe()
+	stderr, keep, err := g.output()
 	if err != nil {
 		g.w.Fatal(err)
 	}
@@ -100,10 +104,25 @@ func (g *gateway) launch(env ...string) (started <-chan struct{}) {
 	g.done = done
 	go func(cmd *exec.Cmd) {
 		defer close(done)
-		g.read(stderr, ready)
+		g.read(io.TeeReader(stderr, keep), ready)
+		_ = keep.Close()
 		_ = cmd.Wait() // ProcessState tells
 	}(g.cmd)
 	return ready
+}
+
+// output returns the log of the process to come, and where to keep all of it.
+func (g *gateway) output() (io.Reader, io.WriteCloser, error) {
+	path := os.DevNull
+	if g.w.logs != "" {
+		path = filepath.Join(g.w.logs, strings.ReplaceAll(g.w.Name(), "/", "-")+"-"+g.name+".log")
+	}
+	keep, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	stderr, err := g.cmd.StderrPipe()
+	return stderr, keep, err
 }
 
 // read reads the log until the process has ended.

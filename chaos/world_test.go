@@ -3,6 +3,7 @@ package chaos
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,11 +25,16 @@ const (
 	stopGrace = 500 * time.Millisecond
 )
 
+// keepLogs is an environment variable: a folder for the logs of the gateways, in
+// full and at the level debug.
+const keepLogs = "CHAOS_LOGS"
+
 // world is one run: a folder, receivers, gateways, and the account of all.
 type world struct {
 	*testing.T
 	dir      string
 	program  string // fanjet
+	logs     string // where to keep the whole logs of the gateways; empty: nowhere
 	ledger   *ledger.Ledger
 	hooks    *receivers
 	gateways []*gateway
@@ -41,7 +47,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	l := ledger.New()
-	return &world{T: t, dir: t.TempDir(), program: program, ledger: l, hooks: newReceivers(t, l)}
+	return &world{T: t, dir: t.TempDir(), program: program, logs: os.Getenv(keepLogs), ledger: l, hooks: newReceivers(t, l)}
 }
 
 // embedded is the section nats of a gateway with a server of its own, whose
@@ -72,12 +78,21 @@ func (g *gateway) run(env []string, args ...string) ([]byte, error) {
 	return out, err
 }
 
-// letters lists the dead letters, or those that a filter selects.
-func (g *gateway) letters(filter ...string) []ledger.Pair {
+// letters lists the dead letters.
+func (g *gateway) letters() []ledger.Pair {
 	g.w.Helper()
-	out, err := g.run(nil, append([]string{"dlq", "list", "-o", "json"}, filter...)...)
+	letters, err := g.list()
 	if err != nil {
 		g.w.Fatal(err)
+	}
+	return letters
+}
+
+// list lists the dead letters that a filter selects.
+func (g *gateway) list(filter ...string) ([]ledger.Pair, error) {
+	out, err := g.run(nil, append([]string{"dlq", "list", "-o", "json"}, filter...)...)
+	if err != nil {
+		return nil, err
 	}
 	var letters []struct {
 		EventID  string `json:"event_id"`
@@ -85,13 +100,13 @@ func (g *gateway) letters(filter ...string) []ledger.Pair {
 		Source   string `json:"source"`
 	}
 	if err := json.Unmarshal(out, &letters); err != nil {
-		g.w.Fatalf("fanjet dlq list: %v", err)
+		return nil, fmt.Errorf("fanjet dlq list: %w", err)
 	}
 	pairs := make([]ledger.Pair, 0, len(letters))
 	for _, l := range letters {
 		pairs = append(pairs, ledger.Pair{Endpoint: l.Endpoint, ID: l.EventID, Source: l.Source})
 	}
-	return pairs
+	return pairs, nil
 }
 
 // operator connects to the NATS server of a gateway with all permissions.

@@ -29,7 +29,10 @@ func (c *checker) checkOrder() {
 		for i := 1; i < len(firsts); i++ {
 			before, after := firsts[i-1], firsts[i]
 			if c.events[before.event].stream == c.events[after.event].stream && after.began < before.began {
-				c.report.fail(c.offence(OutOfOrder, after.pair, c.requestsOf(after.pair)))
+				o := c.offence(OutOfOrder, after.pair, c.requestsOf(after.pair))
+				earlier := c.offence(OutOfOrder, before.pair, c.requestsOf(before.pair))
+				o.History = append(o.History, "and before it "+earlier.Pair.Source+" "+earlier.Pair.ID)
+				c.report.fail(Offence{Kind: OutOfOrder, Pair: o.Pair, History: append(o.History, earlier.History...)})
 			}
 		}
 	}
