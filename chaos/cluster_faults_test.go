@@ -52,7 +52,7 @@ func newReplicated(t *testing.T, perSecond int) (r *replicated, stop func()) {
 			t.Cleanup(p.Close)
 			r.paths[i][j], urls[j] = p, "nats://"+p.Addr()
 		}
-		g := w.newGateway(fmt.Sprintf("gateway-%d", i), fmt.Sprintf("{url: %q, replicas: 3}", strings.Join(urls, ",")), everything)
+		g := w.newGateway(fmt.Sprintf("gateway-%d", i), fmt.Sprintf("{url: %q, replicas: 3}", strings.Join(urls, ",")), strings.ReplaceAll(everything, "SLOWLY", "400/s"))
 		if !g.start() {
 			t.Fatal("a gateway does not start")
 		}
