@@ -26,8 +26,8 @@ func forms(text string) map[string]string {
 		"hex":     hex.EncodeToString(raw),
 		"HEX":     strings.ToUpper(hex.EncodeToString(raw)),
 		"spaced":  fmt.Sprintf("% x", raw),
-		"numbers": strings.Trim(fmt.Sprint(raw), "[]"),
-		"JSON":    strings.Trim(strings.ReplaceAll(fmt.Sprint(raw), " ", ","), "[]"),
+		"numbers": strings.Trim(fmt.Sprintf("%d", raw), "[]"),
+		"JSON":    strings.Trim(strings.ReplaceAll(fmt.Sprintf("%d", raw), " ", ","), "[]"),
 		"query":   url.QueryEscape(text),
 		"path":    url.PathEscape(text),
 		"quoted":  strings.Trim(strconv.Quote(text), `"`),
@@ -64,7 +64,7 @@ func TestCanariesAreFound(t *testing.T) {
 	for _, before := range []string{"", "x", "xy", "xyz", `{"a":"`} {
 		whole := before + text + " and more"
 		for name, leak := range map[string]string{
-			"plain": whole, "hex": fmt.Sprintf("%x", whole), "HEX": fmt.Sprintf("%X", whole), "bytes": fmt.Sprint([]byte(whole)),
+			"plain": whole, "hex": fmt.Sprintf("%x", whole), "HEX": fmt.Sprintf("%X", whole), "bytes": fmt.Sprintf("%d", []byte(whole)),
 			"base64":     base64.StdEncoding.EncodeToString([]byte(whole)),
 			"raw base64": base64.RawURLEncoding.EncodeToString([]byte(whole)),
 			"query":      url.Values{"a": {whole}}.Encode(), "path": url.PathEscape(whole), "quoted": fmt.Sprintf("%q", whole),
