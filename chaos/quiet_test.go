@@ -51,26 +51,22 @@ func (w *world) look(js jetstream.JetStream) stillness {
 	defer cancel()
 	s := stillness{last: map[string]uint64{}}
 	streams := js.ListStreams(ctx)
-	for info := range streams.Info() {
+	for info := range streams.Info() { // to the end, as below
 		name := info.Config.Name
-		if strings.HasPrefix(name, "KV_") || strings.HasSuffix(name, "_DLQ") {
+		if s.why != "" || strings.HasPrefix(name, "KV_") || strings.HasSuffix(name, "_DLQ") {
 			continue
 		}
 		s.last[name] = info.State.LastSeq
 		if strings.HasSuffix(name, "_RETRIES") && info.State.Msgs > 0 {
 			s.why = fmt.Sprintf("%s holds %d: %s", name, info.State.Msgs, describe(ctx, js, info))
-			return s
+			continue
 		}
-		if why := waiting(ctx, js, info); why != "" {
-			s.why = why
-			return s
-		}
+		s.why = waiting(ctx, js, info)
 	}
 	if err := streams.Err(); err != nil {
 		s.why = err.Error()
-		return s
 	}
-	s.still = len(s.last) > 1
+	s.still = s.why == "" && len(s.last) > 1
 	return s
 }
 
@@ -81,15 +77,18 @@ func waiting(ctx context.Context, js jetstream.JetStream, info *jetstream.Stream
 		return err.Error()
 	}
 	consumers := stream.ListConsumers(ctx)
-	served := uint64(0)
-	for c := range consumers.Info() {
+	served, why := uint64(0), ""
+	for c := range consumers.Info() { // to the end, or the client leaves a goroutine behind
 		if c.NumPending > 0 || c.NumAckPending > 0 {
-			return fmt.Sprintf("%s %s: %d wait, %d are under way", c.Stream, c.Name, c.NumPending, c.NumAckPending)
+			why = fmt.Sprintf("%s %s: %d wait, %d are under way", c.Stream, c.Name, c.NumPending, c.NumAckPending)
 		}
 		served++
 	}
 	if err := consumers.Err(); err != nil {
 		return err.Error()
+	}
+	if why != "" {
+		return why
 	}
 	if lanes := info.State.NumSubjects; strings.HasSuffix(info.Config.Name, "_LANES") && lanes > served {
 		return fmt.Sprintf("%d lanes hold something, %d are served", lanes, served)
