@@ -94,8 +94,7 @@ func (x *exchange) reason(err error) error {
 	if x.expired() && (errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()) {
 		return errTimeout
 	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		if lack := lackOfDescriptors(); lack != nil {
 			return fmt.Errorf("%w (%w)", lack, err)
 		}

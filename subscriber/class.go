@@ -83,8 +83,7 @@ func classOf(err error) Class {
 // isLocal reports whether err says that this machine lacks what an attempt
 // needs, whoever the endpoint is.
 func isLocal(err error) bool {
-	var roots x509.SystemRootsError
-	if errors.As(err, &roots) {
+	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
 		return true // the certificates of the system cannot be read
 	}
 	for _, lack := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {

@@ -102,12 +102,15 @@ func (f *frames) write(kind, flags byte, stream uint32, payload []byte) error {
 }
 
 // request reads up to the end of a request, and returns its stream; 0 at the
-// end of the connection.
+// end of the connection. It answers pings.
 func (f *frames) request() uint32 {
 	for {
 		in, err := f.read()
 		if err != nil {
 			return 0
+		}
+		if in.kind == framePing && in.flags&flagAck == 0 {
+			_ = f.write(framePing, flagAck, 0, in.payload)
 		}
 		if (in.kind == frameData || in.kind == frameHeaders) && in.flags&flagEndStream != 0 {
 			f.of.requests.Add(1)

@@ -83,7 +83,7 @@ func standardOver(text []byte) (out outcome) {
 		out.body, err = io.ReadAll(io.LimitReader(resp.Body, maxResponseBody))
 		if err == nil {
 			n, end := resp.Body.Read(make([]byte, 1))
-			out.whole = n == 0 && end == io.EOF //nolint:errorlint // as io.Reader has it
+			out.whole = n == 0 && end == io.EOF
 		}
 		out.kept = out.whole && !resp.Close && resp.StatusCode >= 200
 		out.read = len(text) - source.Len() - r.Buffered()

@@ -41,8 +41,11 @@ func TestHostileHTTP2(t *testing.T) {
 		first    Class // of the first attempt
 		want           // of the second one, and in all
 	}{
-		{"goes away before the answer", nil, each(func(f *frames, _ uint32) { f.goAway(0, codeNone, ""); _ = f.Close() }),
-			ClassConnect, want{ClassConnect, 0, 2, 2}},
+		{
+			"goes away before the answer", nil, each(func(f *frames, _ uint32) { f.goAway(0, codeNone, ""); _ = f.Close() }),
+			ClassConnect,
+			want{ClassConnect, 0, 2, 2},
+		},
 		// The request went over a connection that was used before, and was not looked at: it is made again.
 		{"goes away when used again", nil, each(func(f *frames, stream uint32) {
 			if f.of.requests.Load() == 2 {
@@ -86,8 +89,11 @@ func TestHostileHTTP2(t *testing.T) {
 				_ = f.write(frameHeaders, flagEndHeaders, stream, append(literal(":status", "103"), literal("x", strings.Repeat("y", 1000))...))
 			}
 		}), ClassConnect, want{ClassConnect, 0, 2, 1}},
-		{"speaks HTTP/1.1 after all", nil, func(f *frames) { _, _ = io.WriteString(f, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") },
-			ClassConnect, want{ClassConnect, 0, 0, 2}},
+		{
+			"speaks HTTP/1.1 after all", nil, func(f *frames) { _, _ = io.WriteString(f, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") },
+			ClassConnect,
+			want{ClassConnect, 0, 0, 2},
+		},
 		{"sends settings and pings without end", nil, each(func(f *frames, stream uint32) {
 			for range 1000 {
 				_ = f.write(frameSettings, 0, 0, setting(4, 1<<20))

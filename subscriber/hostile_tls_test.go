@@ -100,8 +100,10 @@ func TestHostileTLS(t *testing.T) {
 	}{
 		{"expired", presents(ours.issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })), ClassTLS, "certificate has expired"},
 		{"not yet valid", presents(ours.issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })), ClassTLS, "not yet valid"},
-		{"for another host", presents(ours.issue(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 9)} })), ClassTLS,
-			"certificate is valid for 127.0.0.9, not 127.0.0.1"},
+		{
+			"for another host", presents(ours.issue(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 9)} })), ClassTLS,
+			"certificate is valid for 127.0.0.9, not 127.0.0.1",
+		},
 		{"for no host", presents(ours.issue(func(c *x509.Certificate) { c.IPAddresses = nil })), ClassTLS, "IP SANs"},
 		{"signed by itself", presents((&authority{t: t}).issue(nil)), ClassTLS, "unknown authority"},
 		{"of an unknown authority", presents(others.issue(nil)), ClassTLS, "unknown authority"},
