@@ -23,11 +23,11 @@ var allowed = map[string][]string{
 	"examples/...":  {"..."},
 	"gateway":       {"admin", "config", "subscriber", "dlq", "gateway/match", "webhook", "internal/..."},
 	"gateway/match": {},
-	"config":        {"subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/wire"},
+	"config":        {"admin", "subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/wire"},
 	"subscriber":    {"webhook", "dlq", "internal/..."},
 	"dlq":           {"internal/failpoint", "internal/jsapi", "internal/publish", "internal/wire"},
 	"webhook":       {},
-	"admin":         {"internal/..."},
+	"admin":         {"subscriber", "dlq", "internal/..."},
 	"internal/...":  {"internal/..."},
 	// It judges the others, so it learns nothing from them.
 	"internal/ledger": {},

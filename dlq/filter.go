@@ -19,6 +19,7 @@ type Filter struct {
 	Until    time.Time // dead-lettered before this time
 	ID       string    // webhook-id of the event
 	Limit    int       // the first so many in order of age; 0: no limit
+	After    uint64    // letters with a later sequence than this one: the next page
 
 	// Last, if not 0, leaves out letters with a later sequence, see
 	// [Queue.Freeze].
@@ -56,13 +57,13 @@ func (f *Filter) Validate() error {
 // bySubject, Last aside, reports whether the filter selects all letters of one endpoint, or
 // of all endpoints: then the stream's own index will do.
 func (f *Filter) bySubject() bool {
-	return f.Reason == "" && f.Subject == "" && f.Since.IsZero() && f.Until.IsZero() && f.ID == "" && f.Limit == 0
+	return f.Reason == "" && f.Subject == "" && f.Since.IsZero() && f.Until.IsZero() && f.ID == "" && f.Limit == 0 && f.After == 0
 }
 
 // match checks everything but Endpoint, which the subject that is read checks,
 // and Limit.
 func (f *Filter) match(l *Letter) bool {
-	return (f.Reason == "" || l.Reason == f.Reason) &&
+	return l.Seq > f.After && (f.Reason == "" || l.Reason == f.Reason) &&
 		(f.ID == "" || l.EventID == f.ID) &&
 		(f.Since.IsZero() || !l.DeadLettered.Before(f.Since)) &&
 		(f.Until.IsZero() || l.DeadLettered.Before(f.Until)) &&

@@ -114,11 +114,11 @@ func (q *Queue) scan(ctx context.Context, f *Filter, state snapshot, size int) i
 		if state.letters == 0 {
 			return
 		}
-		r := pageRequest{Seq: 1, Batch: size, MaxBytes: pageBytes}
+		r := pageRequest{Seq: f.After + 1, Batch: size, MaxBytes: pageBytes}
 		if f.Endpoint != "" {
 			r.Subject = q.subject(f) // the server's index skips the others
 		}
-		if !f.Since.IsZero() {
+		if !f.Since.IsZero() && f.After == 0 {
 			start := f.Since.Add(-clockSlack)
 			r.Seq, r.StartTime = 0, &start
 		}

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -91,22 +89,11 @@ func (f *dlqFilter) filter(now time.Time) (dlq.Filter, error) {
 // parseTime reads a point in time: RFC 3339, or a duration that ends now. Empty
 // is the zero time.
 func parseTime(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
+	t, err := control.ParseTime(text, now)
+	if err != nil {
+		return time.Time{}, usagef("--%s %w", flag, err)
 	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t, nil
-	}
-	ago, err := time.ParseDuration(text)
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
-		ago = time.Duration(n) * 24 * time.Hour
-	}
-	if err != nil || ago < 0 {
-		return time.Time{}, usagef("--%s %q: neither a time such as 2026-03-01T12:00:00Z nor a duration such as 90m, 2h or 3d", flag, text)
-	}
-	return now.Add(-ago), nil
+	return t, nil
 }
 
 // openDLQ connects and opens the dead-letter queue. Call done after use.

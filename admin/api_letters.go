@@ -1,0 +1,178 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"fanjet/dlq"
+	"fanjet/internal/control"
+)
+
+const (
+	pageSize    = 100
+	maxPageSize = 1000
+)
+
+// listLetters answers with a page of letters, without headers and bodies.
+func (s *Server) listLetters(w http.ResponseWriter, r *http.Request, in *Installation) (any, error) {
+	p := query(r, "endpoint", "reason", "subject", "since", "until", "id", "limit", "after")
+	filter := dlq.Filter{
+		Endpoint: p.text("endpoint"), Reason: dlq.Reason(p.text("reason")), Subject: p.text("subject"), ID: p.text("id"),
+		Since: p.time("since"), Until: p.time("until"),
+		Limit: int(p.number("limit", pageSize, maxPageSize)), After: p.number("after", 0, math.MaxUint64),
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	if filter.Limit == 0 {
+		filter.Limit = pageSize
+	}
+	if err := filter.Validate(); err != nil {
+		return nil, badRequest("%v", err)
+	}
+	letters := []dlq.Letter{}
+	for l, err := range in.Letters.List(r.Context(), filter) {
+		if err != nil {
+			return nil, err
+		}
+		l.Headers, l.Data = nil, nil
+		letters = append(letters, l)
+	}
+	if len(letters) == filter.Limit {
+		linkNext(w, r, "after", letters[len(letters)-1].Seq)
+	}
+	return letters, nil
+}
+
+// showLetter answers with a letter. The event itself, headers and body, is for
+// those who may send it: it is what others must not see.
+func (s *Server) showLetter(_ http.ResponseWriter, r *http.Request, in *Installation) (any, error) {
+	p := query(r, "body")
+	if p.err != nil {
+		return nil, p.err
+	}
+	seq, err := strconv.ParseUint(r.PathValue("seq"), 10, 64)
+	if err != nil || seq == 0 {
+		return nil, newProblem(http.StatusNotFound, "a letter is named by its sequence, a number")
+	}
+	body := false
+	if p.values.Has("body") {
+		if body, err = strconv.ParseBool(p.text("body")); err != nil {
+			return nil, badRequest("body: %q is neither 1 nor 0", p.text("body"))
+		}
+	}
+	if body && !whoIs(r).scope.Covers(ScopeOperate) {
+		s.metrics.refused.WithLabelValues(refusedScope).Inc()
+		return nil, newProblem(http.StatusForbidden, "the body of an event needs a token with the scope "+string(ScopeOperate))
+	}
+	letter, err := in.Letters.Get(r.Context(), seq)
+	if err != nil {
+		return nil, err
+	}
+	if !body {
+		letter.Headers, letter.Data = nil, nil
+		return &letter, nil
+	}
+	if err := in.Letters.Resolve(r.Context(), &letter); err != nil {
+		return nil, newProblem(http.StatusNotFound, "the letter has no body of its own, and "+err.Error())
+	}
+	return &letter, nil
+}
+
+// selection is the body of a replay or a purge.
+type selection struct {
+	Endpoint string  `json:"endpoint"`
+	Reason   string  `json:"reason"`
+	Subject  string  `json:"subject"`
+	Since    string  `json:"since"`
+	Until    string  `json:"until"`
+	ID       string  `json:"id"`
+	Limit    int     `json:"limit"`
+	All      bool    `json:"all"` // every letter is meant
+	DryRun   bool    `json:"dry_run"`
+	Rate     float64 `json:"rate"` // letters a second; 0: as fast as NATS can
+	Note     string  `json:"note"` // why, for the audit
+}
+
+// filter is what is selected. Nobody selects everything by leaving out something.
+func (b *selection) filter(now time.Time) (dlq.Filter, error) {
+	since, err := control.ParseTime(b.Since, now)
+	if err != nil {
+		return dlq.Filter{}, badRequest("since: %v", err)
+	}
+	until, err := control.ParseTime(b.Until, now)
+	if err != nil {
+		return dlq.Filter{}, badRequest("until: %v", err)
+	}
+	f := dlq.Filter{
+		Endpoint: b.Endpoint, Reason: dlq.Reason(b.Reason), Subject: b.Subject, Since: since, Until: until, ID: b.ID, Limit: b.Limit,
+	}
+	if err := f.Validate(); err != nil {
+		return f, badRequest("%v", err)
+	}
+	which := f
+	which.Limit = 0
+	switch everything := which == (dlq.Filter{}); {
+	case everything && !b.All:
+		return f, newProblem(http.StatusUnprocessableEntity, `nothing says which letters: give endpoint, reason, subject, since, until or id, or "all": true`)
+	case !everything && b.All:
+		return f, newProblem(http.StatusUnprocessableEntity, `"all": true and a filter contradict each other`)
+	case b.Rate < 0:
+		return f, badRequest("rate: must not be negative")
+	}
+	return f, checkReason(b.Note)
+}
+
+func (s *Server) replayLetters(w http.ResponseWriter, r *http.Request, in *Installation) (any, error) {
+	return s.onLetters(w, r, in, func(ctx context.Context, act control.Act, f dlq.Filter, b *selection) (control.LettersReport, error) {
+		return in.Letters.Replay(ctx, act, f, dlq.ReplayOptions{DryRun: b.DryRun, Rate: b.Rate})
+	})
+}
+
+func (s *Server) purgeLetters(w http.ResponseWriter, r *http.Request, in *Installation) (any, error) {
+	return s.onLetters(w, r, in, func(ctx context.Context, act control.Act, f dlq.Filter, b *selection) (control.LettersReport, error) {
+		return in.Letters.Purge(ctx, act, f, dlq.PurgeOptions{DryRun: b.DryRun, Rate: b.Rate})
+	})
+}
+
+// onLetters acts on the letters that a request selects, for a bounded time. What
+// is not done then, the same request goes on with.
+func (s *Server) onLetters(w http.ResponseWriter, r *http.Request, in *Installation,
+	do func(context.Context, control.Act, dlq.Filter, *selection) (control.LettersReport, error),
+) (any, error) {
+	var body selection
+	if err := errors.Join(query(r).err, decode(r, &body)); err != nil {
+		return nil, err
+	}
+	filter, err := body.filter(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case s.bulk <- struct{}{}:
+		defer func() { <-s.bulk }()
+	default:
+		w.Header().Set("Retry-After", "5")
+		return nil, newProblem(http.StatusTooManyRequests, "others replay or purge at the moment; try again when they have ended")
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bulkTime + bulkGrace)) // longer than others; not every writer can
+	selected, err := in.Letters.Freeze(r.Context(), &filter)                                 // what arrives from now on stays
+	if err != nil {
+		return nil, err
+	}
+	report, err := do(r.Context(), control.Act{By: whoIs(r).actor, Reason: body.Note, Selected: selected}, filter, &body)
+	switch {
+	case err == nil:
+	case errors.Is(err, context.DeadlineExceeded):
+		report.Error = "the time was up; ask again to go on"
+	default:
+		p := *problemOf(err)
+		p.Report = &report
+		return nil, &p
+	}
+	return report, nil
+}
