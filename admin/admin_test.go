@@ -12,9 +12,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"fanjet/internal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // run serves until the end of the test and returns the base URL.
 func run(t *testing.T, ready func() error) string {
@@ -25,7 +27,7 @@ func run(t *testing.T, ready func() error) string {
 	if ready == nil {
 		ready = func() error { return nil }
 	}
-	s, err := New(Options{Listen: "127.0.0.1:0", Gatherer: registry, Ready: ready})
+	s, err := New(Options{Settings: Settings{Listen: "127.0.0.1:0"}, Gatherer: registry, Ready: ready})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,9 +79,12 @@ func TestEndpoints(t *testing.T) {
 		{"GET", "/", 200, "/readyz"},
 		{"GET", "/nowhere", 404, ""},
 		{"GET", "/livez/more", 404, ""},
-		{"POST", "/livez", 405, "only GET and HEAD"},
-		{"DELETE", "/nowhere", 405, "only GET and HEAD"},
-		{"OPTIONS", "/metrics", 405, "only GET and HEAD"},
+		{"POST", "/livez", 405, `"detail":"this path takes only GET, HEAD"`},
+		{"DELETE", "/nowhere", 404, ""},
+		{"OPTIONS", "/metrics", 405, "only GET, HEAD"},
+		{"GET", "/api/v1/endpoints/a/pause", 405, "only POST"},
+		{"PUT", "/api/v1/endpoints/a", 405, "only GET, HEAD"},
+		{"GET", "/api/v1/endpoints", 503, "starting or stopping"},
 	} {
 		resp, body := do(t, test.method, url+test.path, nil)
 		if resp.StatusCode != test.status || !strings.Contains(body, test.body) {
@@ -184,22 +189,22 @@ func TestNewRefuses(t *testing.T) {
 	}
 	defer taken.Close()
 	for listen, want := range map[string]string{
-		"":                      "not host:port",
-		"127.0.0.1":             "not host:port",
-		":8422":                 "not a loopback address",
-		"0.0.0.0:8422":          "not a loopback address",
-		"[::]:8422":             "not a loopback address",
-		"10.0.0.1:8422":         "not a loopback address",
-		"example.com:8422":      "not a loopback address",
+		"":                      "must be host:port",
+		"127.0.0.1":             "must be host:port",
+		":8422":                 "so it needs admin.tokens",
+		"0.0.0.0:8422":          "so it needs TLS",
+		"[::]:8422":             "admin.hosts must name",
+		"10.0.0.1:8422":         "so it needs admin.tokens",
+		"example.com:8422":      "must be an IP address",
 		taken.Addr().String():   taken.Addr().String() + " is taken by another process",
 		"127.0.0.1:no-such-one": "admin.listen",
 	} {
-		_, err := New(Options{Listen: listen, Gatherer: prometheus.NewRegistry(), Ready: func() error { return nil }})
+		_, err := New(Options{Settings: Settings{Listen: listen}, Gatherer: prometheus.NewRegistry(), Ready: func() error { return nil }})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "admin.listen") {
 			t.Errorf("%q: error %v does not say %q", listen, err, want)
 		}
 	}
-	if _, err := New(Options{Listen: "127.0.0.1:0"}); err == nil {
+	if _, err := New(Options{Settings: Settings{Listen: "127.0.0.1:0"}}); err == nil {
 		t.Error("a server without a gatherer")
 	}
 }
@@ -207,7 +212,7 @@ func TestNewRefuses(t *testing.T) {
 func TestRunFinishesRequests(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}), make(chan struct{})
-	s, err := New(Options{Listen: "localhost:0", Gatherer: prometheus.NewRegistry(), Ready: func() error {
+	s, err := New(Options{Settings: Settings{Listen: "localhost:0"}, Gatherer: prometheus.NewRegistry(), Ready: func() error {
 		close(asked)
 		<-answer
 		return nil

@@ -56,11 +56,11 @@ func (s *Server) routes(errorLog *log.Logger) []route {
 // than that it exists.
 func (s *Server) router(errorLog *log.Logger) http.Handler {
 	byPath := make(map[string]map[string]route)
-	for _, route := range s.routes(errorLog) {
-		if byPath[route.path] == nil {
-			byPath[route.path] = make(map[string]route)
+	for _, one := range s.routes(errorLog) {
+		if byPath[one.path] == nil {
+			byPath[one.path] = make(map[string]route)
 		}
-		byPath[route.path][route.method] = route
+		byPath[one.path][one.method] = one
 	}
 	mux := http.NewServeMux()
 	for path, methods := range byPath {
@@ -80,7 +80,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, path string, m
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	route, ok := methods[method]
+	chosen, ok := methods[method]
 	if !ok {
 		allowed := slices.Sorted(maps.Keys(methods))
 		if methods[http.MethodGet].serve != nil {
@@ -91,7 +91,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, path string, m
 		newProblem(http.StatusMethodNotAllowed, "this path takes only "+list).write(w)
 		return
 	}
-	if s.authorize(w, r, route.scope) {
-		route.serve(w, r)
+	if s.authorize(w, r, chosen.scope) {
+		chosen.serve(w, r)
 	}
 }

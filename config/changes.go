@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 
+	"fanjet/admin"
 	"fanjet/gateway/match"
 	"fanjet/subscriber"
 )
@@ -13,6 +14,7 @@ type Changes struct {
 	Endpoints     Names
 	Subscriptions Names
 	Egress        bool
+	Admin         bool // tokens, hosts, or where the certificate is
 	// Restart are the keys of what a running gateway cannot change.
 	Restart []string
 }
@@ -24,7 +26,9 @@ type Names struct{ Added, Removed, Changed []string }
 func (n Names) None() bool { return len(n.Added)+len(n.Removed)+len(n.Changed) == 0 }
 
 // None reports whether a running gateway has nothing to change.
-func (c Changes) None() bool { return c.Endpoints.None() && c.Subscriptions.None() && !c.Egress }
+func (c Changes) None() bool {
+	return c.Endpoints.None() && c.Subscriptions.None() && !c.Egress && !c.Admin
+}
 
 // Compare tells what has changed from one configuration to another. The order
 // of subscriptions means nothing.
@@ -33,8 +37,17 @@ func Compare(before, after *Config) Changes {
 		Endpoints:     compare(before.Endpoints, after.Endpoints, func(e *subscriber.Endpoint) string { return e.Name }),
 		Subscriptions: compare(before.Subscriptions, after.Subscriptions, func(s *match.Subscription) string { return s.Name }),
 		Egress:        !reflect.DeepEqual(before.Egress, after.Egress),
+		Admin:         adminChanges(before.Admin, after.Admin),
 		Restart:       fixed(before, after),
 	}
+}
+
+// adminChanges reports whether something changes that the listener can change
+// while it runs.
+func adminChanges(before, after Admin) bool {
+	none := admin.TLS{}
+	return !reflect.DeepEqual(before.Hosts, after.Hosts) || !reflect.DeepEqual(before.Tokens, after.Tokens) ||
+		before.TLS != none && after.TLS != none && before.TLS != after.TLS
 }
 
 // compare compares two lists of things that have a unique name.
@@ -85,6 +98,8 @@ func fixed(before, after *Config) []string {
 		{"nats.replicas", a.Replicas == b.Replicas},
 		{"sources", reflect.DeepEqual(before.Sources, after.Sources) && (!embedded || slices.Equal(a.Embedded.Subjects, b.Embedded.Subjects))},
 		{"admin.listen", before.Admin.Listen == after.Admin.Listen},
+		{"admin.tls", (before.Admin.TLS == admin.TLS{}) == (after.Admin.TLS == admin.TLS{})},
+		{"admin.behind_tls_proxy", before.Admin.BehindTLSProxy == after.Admin.BehindTLSProxy},
 		{"dead_letters", before.DeadLetters == after.DeadLetters},
 		{"canary", before.Canary == after.Canary},
 	} {

@@ -104,8 +104,9 @@ func TestCompareCoversEverySetting(t *testing.T) {
 		}
 		change(v.Field(i), name, func(path string) {
 			count++
-			if got := Compare(before, &after).Restart; len(got) != 1 {
-				t.Errorf("%s changed: Compare names %v, want one key", path, got)
+			got := Compare(before, &after)
+			if isLive := path == "Admin.Hosts" || path == "Admin.Tokens"; isLive != got.Admin || isLive == (len(got.Restart) == 1) {
+				t.Errorf("%s changed: Compare names %v, want one key, and says that admin changes: %v", path, got.Restart, got.Admin)
 			}
 			after = *before
 		})

@@ -4,6 +4,7 @@ package config
 import (
 	"time"
 
+	"fanjet/admin"
 	"fanjet/gateway/match"
 	"fanjet/internal/broker"
 	"fanjet/subscriber"
@@ -36,9 +37,7 @@ type Source struct {
 }
 
 // Admin are the settings of the HTTP listener for operators.
-type Admin struct {
-	Listen string // host:port, loopback only; empty is refused
-}
+type Admin = admin.Settings
 
 // DeadLetters limits the dead-letter stream; 0 means no limit.
 type DeadLetters struct {

@@ -23,6 +23,7 @@ const sharedSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 func environment(name string) (string, bool) {
 	value, ok := map[string]string{
 		"GOOD":          sharedSecret,
+		"SHORT_TOKEN":   "too-short",
 		"OLD":           "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
 		"KEY":           "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
 		"SHORT":         "whsec_c2hvcnQ=",

@@ -18,7 +18,7 @@ func TestDocsExplainEveryKey(t *testing.T) {
 	path := write(t, "version: 1\n"+unknown+`
 nats: {`+unknown+`, embedded: {`+unknown+`, users: [{`+unknown+`}]}, tls: {`+unknown+`}}
 sources: [{`+unknown+`}]
-admin: {`+unknown+`}
+admin: {`+unknown+`, tls: {`+unknown+`}, tokens: [{`+unknown+`}]}
 dead_letters: {`+unknown+`}
 canary: {`+unknown+`}
 egress: {`+unknown+`}
@@ -48,8 +48,8 @@ include: [{`+unknown+`}]
 			}
 		}
 	}
-	if lists != 15 {
-		t.Errorf("%d lists of keys, want 15:\n%v", lists, err)
+	if lists != 17 {
+		t.Errorf("%d lists of keys, want 17:\n%v", lists, err)
 	}
 }
 

@@ -18,6 +18,7 @@ type Watcher struct {
 	files  files
 	seen   *footprint // of the latest load
 	forced chan struct{}
+	asked  bool
 }
 
 const (
@@ -60,6 +61,11 @@ func (w *Watcher) Reload() {
 	}
 }
 
+// Asked reports whether the load that is told of was asked for with
+// [Watcher.Reload]; else a file has changed. It is for the function that
+// [Watcher.Run] calls.
+func (w *Watcher) Asked() bool { return w.asked }
+
 // Run watches until ctx ends. It calls loaded with what every further load
 // returns, one after the other. It needs a [Watcher.Load] before, which may
 // have failed.
@@ -71,7 +77,9 @@ func (w *Watcher) Run(ctx context.Context, loaded func(*Config, error)) {
 		case <-ctx.Done():
 			return
 		case <-w.forced:
+			w.asked = true
 		case <-tick.C:
+			w.asked = false
 			if !w.seen.changed() || !w.settle(ctx) {
 				continue
 			}

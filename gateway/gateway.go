@@ -22,6 +22,7 @@ import (
 	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/gateway/match"
+	"fanjet/internal/audit"
 	"fanjet/internal/broker"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
@@ -49,7 +50,8 @@ type Gateway struct {
 	metrics *metrics
 	match   atomic.Pointer[match.Matcher]
 	admin   *admin.Server
-	canary  *canary // nil: there are none
+	canary  *canary                   // nil: there are none
+	audit   atomic.Pointer[audit.Log] // nil before the start
 	clock   clock
 
 	permissions permissions // of the connection to NATS
@@ -102,7 +104,7 @@ func New(o Options) (*Gateway, error) {
 	g.reloading.live, g.reloading.metrics = o.Config, newReloadMetrics(o.Registry)
 	g.health.setQuietly("gateway", errors.New("starting"))
 	g.admin, err = admin.New(admin.Options{
-		Listen: o.Config.Admin.Listen, Log: o.Log, Gatherer: o.Registry, Ready: g.health.err,
+		Settings: o.Config.Admin, Log: o.Log, Gatherer: o.Registry, Registerer: o.Registry, Ready: g.health.err,
 	})
 	if err != nil {
 		g.canary.close()
@@ -261,8 +263,8 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		},
 		CheckLane: func(info *jetstream.ConsumerInfo, endpoint string) error { return checkLane(g.names, info, endpoint) },
 		Retries:   retries, Lanes: moves, Letters: letters, ServerTime: g.clock.now,
-		OnState: g.health.set,
-		Log:     g.log, Registerer: g.opts.Registry,
+		OnState: g.health.set, OnPause: g.recordPause,
+		Log: g.log, Registerer: g.opts.Registry,
 	}
 	if g.adjust != nil {
 		g.adjust(&delivery)
@@ -291,6 +293,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	if g.server == nil {
 		watch.Go(func() error { own.watch(background, nc); return nil })
 	}
+	watch.Go(func() error { g.operate(background, js, state); return nil })
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
@@ -320,7 +323,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	if g.server != nil {
 		natsURL = g.server.URL()
 	}
-	g.log.Info("ready", zap.String("nats", natsURL), zap.String("durability", g.durability()), zap.String("admin", "http://"+g.AdminAddr()),
+	g.log.Info("ready", zap.String("nats", natsURL), zap.String("durability", g.durability()), zap.String("admin", g.admin.URL()),
 		zap.Int("endpoints", len(live.Endpoints)), zap.Int("subscriptions", len(live.Subscriptions)))
 
 	<-ctx.Done()

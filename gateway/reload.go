@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"fanjet/admin"
 	"fanjet/config"
 	"fanjet/internal/failpoint"
 	"fanjet/subscriber"
@@ -77,7 +78,13 @@ func (g *Gateway) Reload(cfg *config.Config) (config.Changes, error) {
 	}
 	cfg = g.canary.join(cfg)
 	changes := config.Compare(r.live, cfg)
-	if err := g.apply(cfg, changes); err != nil {
+	err := g.admin.Apply(cfg.Admin)
+	if err == nil {
+		if err = g.apply(cfg, changes); err != nil {
+			err = errors.Join(err, g.admin.Apply(r.live.Admin))
+		}
+	}
+	if err != nil {
 		err = fmt.Errorf("the configuration cannot be put into force: %w", err)
 		g.rejected(err)
 		return config.Changes{}, err
@@ -85,6 +92,11 @@ func (g *Gateway) Reload(cfg *config.Config) (config.Changes, error) {
 	g.reportReload(r.live, cfg, changes)
 	next := *r.live
 	next.Endpoints, next.Subscriptions, next.Egress = cfg.Endpoints, cfg.Subscriptions, cfg.Egress
+	// Where the listener is waits for a restart, and so shows again next time.
+	next.Admin.Tokens, next.Admin.Hosts = cfg.Admin.Tokens, cfg.Admin.Hosts
+	if (next.Admin.TLS == admin.TLS{}) == (cfg.Admin.TLS == admin.TLS{}) {
+		next.Admin.TLS = cfg.Admin.TLS
+	}
 	next.Filters, next.Warnings = cfg.Filters, cfg.Warnings
 	r.live, r.failed = &next, nil
 	r.metrics.succeeded()

@@ -50,6 +50,9 @@ func (g *Gateway) reportReload(before, after *config.Config, changes config.Chan
 	if changes.Egress {
 		fields = append(fields, zap.Bool("egress_changed", true))
 	}
+	if changes.Admin {
+		fields = append(fields, zap.Bool("admin_changed", true))
+	}
 	g.log.Info("configuration reloaded", fields...)
 }
 
@@ -65,6 +68,24 @@ func changed(what string, names config.Names) []zap.Field {
 		}
 	}
 	return fields
+}
+
+// summary is a change in a few words, such as "endpoints +1 -0 ~2".
+func summary(c config.Changes) string {
+	count := func(what string, n config.Names) string {
+		return fmt.Sprintf("%s +%d -%d ~%d", what, len(n.Added), len(n.Removed), len(n.Changed))
+	}
+	text := count("endpoints", c.Endpoints) + ", " + count("subscriptions", c.Subscriptions)
+	if c.Egress {
+		text += ", egress changed"
+	}
+	if c.Admin {
+		text += ", admin changed"
+	}
+	if len(c.Restart) > 0 {
+		text += ", after a restart: " + strings.Join(c.Restart, ", ")
+	}
+	return text
 }
 
 // someOf lists names, but not thousands of them.

@@ -72,6 +72,9 @@ type Options struct {
 	// OnState hears about parts that cannot work for the moment, and with nil
 	// that they can again; see [intake.Options.State]; optional.
 	OnState func(part string, err error)
+	// OnPause hears of an endpoint that this process paused without an operator,
+	// once that is stored; optional.
+	OnPause func(ctx context.Context, endpoint string, p Pause)
 
 	RemovalGrace time.Duration // how long an unknown endpoint's deliveries wait; default 10 min
 	LaneRest     time.Duration // how long the consumer of an empty lane stays; default 2 min

@@ -146,8 +146,11 @@ func (d *Dispatcher) hear(dl *delivery, t *target, r Result) {
 func (d *Dispatcher) storePause(ctx context.Context, endpoint string, p Pause) {
 	for {
 		timed, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, err := SetPause(timed, d.opts.State, endpoint, p)
+		was, err := SetPause(timed, d.opts.State, endpoint, p)
 		cancel()
+		if err == nil && was == nil && d.opts.OnPause != nil {
+			d.settling.Go(func() { d.opts.OnPause(ctx, endpoint, p) })
+		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}

@@ -3,9 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,18 +43,27 @@ check of a container, where there is no other HTTP client.`,
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 		defer cancel()
-		return g.askReady(ctx, "http://"+cfg.Admin.Listen+"/readyz")
+		return g.askReady(ctx, cfg.Admin)
 	}
 	return cmd
 }
 
-func (g *globals) askReady(ctx context.Context, url string) error {
+func (g *globals) askReady(ctx context.Context, settings config.Admin) error {
+	// Not the default client: a proxy in the environment is not for this.
+	transport := &http.Transport{}
+	url := "http://" + onThisMachine(settings.Listen) + "/readyz"
+	if settings.TLS.Cert != "" {
+		url = "https" + strings.TrimPrefix(url, "http")
+		certificate, err := readCertificate(settings.TLS.Cert)
+		if err != nil {
+			return fmt.Errorf("admin.tls: %w", err)
+		}
+		transport.TLSClientConfig = onlyCertificate(certificate)
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("admin.listen: %w", err)
 	}
-	// Not the default client: a proxy in the environment is not for this.
-	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
@@ -63,4 +79,46 @@ func (g *globals) askReady(ctx context.Context, url string) error {
 	}
 	fmt.Fprintln(g.out, "ready")
 	return nil
+}
+
+// onThisMachine is a listener's address as this machine reaches it.
+func onThisMachine(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if ip != nil && ip.To4() == nil {
+			host = "::1"
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// readCertificate reads the first certificate of a PEM file.
+func readCertificate(file string) (*x509.Certificate, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, fmt.Errorf("%s has no certificate", file)
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+// onlyCertificate trusts a server that has this very certificate, and no other:
+// it is asked for by an address that the certificate need not name.
+func onlyCertificate(want *x509.Certificate) *tls.Config {
+	return &tls.Config{
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection is stricter
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) == 0 || !state.PeerCertificates[0].Equal(want) {
+				return errors.New("it has another certificate than admin.tls.cert")
+			}
+			return nil
+		},
+	}
 }

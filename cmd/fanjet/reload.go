@@ -27,12 +27,18 @@ func follow(ctx context.Context, watcher *config.Watcher, signals <-chan os.Sign
 	defer watching.Wait()
 	watching.Go(func() {
 		watcher.Run(ctx, func(cfg *config.Config, err error) {
+			var changes config.Changes
 			if err != nil {
 				gw.ReloadFailed(err)
 			} else {
-				_, _ = gw.Reload(cfg) // the gateway itself says what came of it
+				changes, err = gw.Reload(cfg) // the gateway itself logs what came of it
 			}
 			releaseMemory()
+			cause := "file"
+			if watcher.Asked() {
+				cause = "SIGHUP"
+			}
+			gw.RecordReload(ctx, cause, changes, err)
 		})
 	})
 	started := gw.Started()
