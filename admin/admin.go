@@ -73,6 +73,7 @@ type Server struct {
 	opts         Options
 	log          *zap.Logger
 	listener     net.Listener
+	secure       bool // with TLS
 	http         *http.Server
 	metrics      *metrics
 	access       atomic.Pointer[access]
@@ -126,7 +127,7 @@ func New(opts Options) (*Server, error) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          errorLog,
 	}
-	if access.certificate != nil {
+	if s.secure = access.certificate != nil; s.secure {
 		s.http.TLSConfig = &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.access.Load().certificate, nil },
@@ -196,7 +197,7 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // URL is where clients on this machine reach it.
 func (s *Server) URL() string {
-	if s.http.TLSConfig != nil {
+	if s.secure {
 		return "https://" + s.Addr()
 	}
 	return "http://" + s.Addr()
@@ -215,7 +216,7 @@ func (s *Server) Recorded(err error) {
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() {
-		if s.http.TLSConfig != nil {
+		if s.secure {
 			served <- s.http.ServeTLS(s.listener, "", "")
 			return
 		}
