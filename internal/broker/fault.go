@@ -15,6 +15,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// codeNoPeers: a replicated stream finds no servers for its replicas.
+const codeNoPeers jetstream.ErrorCode = 10005
+
 // Transient reports whether an error of a connection or of the JetStream API
 // is one that passes by itself: a server that is away, starting, full of
 // connections, or electing a leader. Errors of credentials, certificates and
@@ -43,6 +46,9 @@ func Transient(err error) bool {
 		switch api.ErrorCode {
 		case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
 			return false
+		}
+		if api.ErrorCode == codeNoPeers && strings.Contains(api.Description, "offline") {
+			return true // a server of the cluster is away: enough of them are there in principle
 		}
 		return api.Code == 503 // no leader, or not ready yet
 	}
