@@ -64,10 +64,19 @@ func (w *world) fault(what string, reach time.Duration) int {
 // healed enters that its effects have ended.
 func (w *world) healed(fault int) { w.ledger.Healed(fault, time.Now()) }
 
-// run runs fanjet with the configuration of a gateway against its NATS server,
-// and returns what it printed and whether it succeeded.
+// run runs fanjet as an operator of the NATS server of a gateway, and returns
+// what it printed and whether it succeeded.
 func (g *gateway) run(env []string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(g.w.Context(), g.w.program, append(args, "--config", g.config, "--nats", g.url())...)
+	settings := "url: " + g.url()
+	if seed := g.w.operatorKey(); seed != "" {
+		settings += ", credentials: " + seed
+	}
+	// A server on a free port is not the one that the gateway's configuration names.
+	file := filepath.Join(g.w.dir, "operator.yaml")
+	if err := os.WriteFile(file, []byte("version: 1\nnats: {"+settings+"}\n"), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(g.w.Context(), g.w.program, append(args, "--config", file)...)
 	cmd.Env = append(os.Environ(), env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -113,7 +122,7 @@ func (g *gateway) list(filter ...string) ([]ledger.Pair, error) {
 func (w *world) operator(url string) *nats.Conn {
 	w.Helper()
 	opts := []nats.Option{nats.Name("chaos"), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond)}
-	if seed := filepath.Join(w.dir, "data", "operator.nk"); exists(seed) {
+	if seed := w.operatorKey(); seed != "" {
 		opt, err := nats.NkeyOptionFromSeed(seed)
 		if err != nil {
 			w.Fatal(err)
@@ -127,9 +136,14 @@ func (w *world) operator(url string) *nats.Conn {
 	return nc
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+// operatorKey is the file with the key of an embedded server; empty: there is
+// none.
+func (w *world) operatorKey() string {
+	file := filepath.Join(w.dir, "data", "operator.nk")
+	if _, err := os.Stat(file); err != nil {
+		return ""
+	}
+	return file
 }
 
 // settle waits until nothing moves any more, ends the gateways in order, checks
