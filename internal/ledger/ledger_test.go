@@ -118,12 +118,13 @@ func TestCheck(t *testing.T) {
 		}, "repeated 1", ""},
 		{"twice before a fault", func(a *account) { a.post("a", 10, 1, 200); a.post("a", 30, 1, 200); a.kill(50, 60) }, "repeated 1", ""},
 		{"twice, long before a fault", func(a *account) { a.post("a", 10, 1, 200); a.kill(200, 210); a.post("a", 220, 1, 200) }, "repeated 1", ""},
-		{"three times with one fault", func(a *account) {
+		{"four times with one fault", func(a *account) { // two have a reason: the request, and where the delivery was
 			a.post("a", 10, 1, 200)
 			a.kill(25, 40)
 			a.post("a", 60, 1, 200)
 			a.post("a", 80, 1, 200)
-		}, "repeated 1", "repeated 1"},
+			a.post("a", 100, 1, 200)
+		}, "repeated 1", "repeated 2"},
 		{"three times with two faults", func(a *account) {
 			a.post("a", 10, 1, 200)
 			a.kill(25, 40)

@@ -13,8 +13,9 @@ import (
 //
 // A fault may give the delivery a second life: what was done shortly before is
 // done again, or what it had become goes on beside it. Every life after the first
-// needs a reason of its own: a fault that struck an earlier request, or at least
-// the delivery while it was under way; or a replay.
+// needs a reason of its own: a request that a fault struck; once for every fault,
+// that it struck the delivery while it was under way, for that may have been moved
+// (to a lane, to a schedule) or be fanned out again on another way; or a replay.
 
 // lives divides the requests of a pair into lives, looks for the reason of each,
 // and returns how many there are. all is what offences show.
@@ -78,7 +79,7 @@ func continued(lives []life, r *request) *life {
 }
 
 // reason is why something was sent again: a fault, and the request that it
-// struck. Without a request (-1) it struck the delivery before there was one.
+// struck. Without a request (-1) it struck the delivery between two.
 type reason struct{ request, fault int }
 
 // reason finds why r was sent although earlier requests were: the fault that
@@ -90,19 +91,17 @@ func (c *checker) reason(p pair, earlier []*request, r *request, used []reason) 
 		if nanos(f.From) > r.began {
 			continue
 		}
-		struck := false
 		for i, before := range earlier {
 			if !f.struck(before) {
 				continue
 			}
-			struck = true
 			why := reason{i, n}
 			if d := max(0, nanos(f.From)-before.end()); d < distance && !slices.Contains(used, why) {
 				best, distance = why, d
 			}
 		}
 		why := reason{-1, n}
-		if !struck && best.fault < 0 && c.underWay(p, f, earlier) && !slices.Contains(used, why) {
+		if best.fault < 0 && c.underWay(p, f, earlier) && !slices.Contains(used, why) {
 			best = why
 		}
 	}
