@@ -284,6 +284,8 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	defer func() { stopBackground(); _ = watch.Wait() }()
 	truncator := &truncator{js: js, names: g.names, want: deliverConfig, clock: &g.clock, health: g.health, metrics: g.metrics}
 	watch.Go(func() error { truncator.run(background); return nil })
+	leftovers := &leftovers{js: js, names: g.names, want: dueConfig, log: g.log}
+	watch.Go(func() error { leftovers.run(background); return nil })
 	watch.Go(func() error { backlog.run(background); return nil })
 	if g.canary != nil {
 		watch.Go(func() error { g.canary.listen(background); return nil })

@@ -19,8 +19,9 @@ import (
 //
 // It is used by one goroutine, but for forget.
 type gaps struct {
-	at    place
-	known bool
+	at     place
+	known  bool
+	unseen uint64 // deliveries to others since the latest event that was new
 	// cursor reads the cursor anew and returns where it stands.
 	cursor func(ctx context.Context) (*position, error)
 	// first returns the first sequence that the stream has.
@@ -52,11 +53,22 @@ func (g *gaps) look(ctx context.Context, created time.Time, msg *intake.Message)
 			g.catchUp(ctx, created, msg) // others had what is between
 		}
 	}
-	if g.known && msg.Deliveries == 1 && msg.Sequence > g.at.sequence+1 {
-		g.measure(ctx, msg)
-	}
+	fresh := msg.Deliveries == 1
 	if !g.known {
-		g.at, g.known = place{created: created}, true
+		// One that is sent again says nothing about what others had since.
+		g.at, g.known, g.unseen = place{created: created}, fresh, 0
+	} else {
+		before := g.at.delivery
+		if msg.Delivery <= before {
+			before = 0 // the consumer was made anew, and counts from the beginning
+		}
+		g.unseen += msg.Delivery - before - 1
+		if fresh && msg.Sequence > g.at.sequence+1 {
+			g.measure(ctx, msg)
+		}
+	}
+	if fresh {
+		g.unseen = 0
 	}
 	g.at.delivery, g.at.sequence = msg.Delivery, max(g.at.sequence, msg.Sequence)
 }
@@ -69,19 +81,15 @@ func (g *gaps) catchUp(ctx context.Context, created time.Time, msg *intake.Messa
 	}
 	if !g.known || at.Delivery > g.at.delivery && at.Delivery < msg.Delivery {
 		g.at = place{created: created, delivery: at.Delivery, sequence: at.Sequence}
-		g.known = true
+		g.known, g.unseen = true, 0
 	}
 }
 
 // measure reports what is missing before an event that was not sent before.
 func (g *gaps) measure(ctx context.Context, msg *intake.Message) {
-	before := g.at.delivery
-	if msg.Delivery <= before {
-		before = 0 // the consumer was made anew, and counts from the beginning
-	}
-	between, unseen := msg.Sequence-g.at.sequence-1, msg.Delivery-before-1
-	missed := between - min(between, unseen)
-	if unseen > 0 {
+	between := msg.Sequence - g.at.sequence - 1
+	missed := between - min(between, g.unseen)
+	if g.unseen > 0 {
 		// A matcher that died may have taken events with it that have left the
 		// stream since.
 		if first, err := g.first(ctx); err == nil && first > g.at.sequence+1 {
@@ -89,7 +97,7 @@ func (g *gaps) measure(ctx context.Context, msg *intake.Message) {
 		}
 	}
 	if missed > 0 {
-		g.report(g.at.sequence, msg.Sequence, missed, unseen == 0)
+		g.report(g.at.sequence, msg.Sequence, missed, g.unseen == 0)
 	}
 }
 

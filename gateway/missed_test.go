@@ -35,6 +35,8 @@ func TestGaps(t *testing.T) {
 		"while it runs":                  {events: events{event(1, 1, 1), event(2, 5, 1)}, want: "[1 5 3 true]"},
 		"sent again":                     {events: events{event(1, 1, 1), event(2, 2, 1), event(3, 1, 2), event(4, 2, 2), event(5, 3, 1)}},
 		"sent again to us only":          {events: events{event(8, 4, 2), event(9, 3, 2), event(10, 5, 1), event(11, 7, 1)}, want: "[5 7 1 true]"},
+		"sent again after a crash":       {events: events{event(300, 44, 2), event(301, 253, 1), event(302, 255, 1)}, want: "[253 255 1 true]"},
+		"sent again after a cursor":      {cursor: cursor, first: 1, events: events{event(300, 11, 2), event(301, 253, 1), event(302, 255, 1)}, want: "[253 255 1 true]"},
 		"after a restart":                {cursor: cursor, events: events{event(11, 11, 1)}},
 		"before a restart":               {cursor: cursor, events: events{event(11, 15, 1)}, want: "[10 15 4 true]"},
 		"handed back at the stop":        {cursor: cursor, events: events{event(13, 11, 2), event(14, 12, 2), event(15, 13, 1)}},
