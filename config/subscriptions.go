@@ -105,6 +105,11 @@ func (l *loader) filter(n *node, v *string) {
 		l.errorf(n, "%v", err)
 		return
 	}
+	if costly := l.cfg.Filters.Warning(text); costly != nil {
+		place := *n
+		place.line, place.column = n.locate(costly.Line, costly.Column)
+		l.warnf(&place, "%s", costly.Message)
+	}
 	*v = text
 }
 

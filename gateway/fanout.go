@@ -34,7 +34,11 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 	id := wire.EventID(header, data, pos, m.source.ByPosition)
 	event := match.Event{ID: id, Subject: subject, Header: header, Data: data, Time: msg.Stored}
 	m.endpoints = m.match.Load().Match(&event, m.endpoints[:0], func(subscription string, err error) {
-		m.metrics.filterErrors.Inc()
+		reason := filterValue
+		if match.IsTooCostly(err) {
+			reason = filterCost
+		}
+		m.metrics.filterErrors.WithLabelValues(reason).Inc()
 		m.sampled.Warn("a filter cannot be evaluated; the event does not match it",
 			zap.String("subscription", subscription), zap.String("source_event", pos.Source()), zap.Error(err))
 	})

@@ -91,8 +91,10 @@ func hostileEvents() []hostileEvent {
 		{name: "a long message id", header: "Nats-Msg-Id: " + strings.Repeat("i", 10_000) + "\r\n", body: "long id"},
 		{name: "controls in a message id", header: "Nats-Msg-Id: a\x00" + esc + "\rX-Evil: 1\r\n", body: "id with controls"},
 		{name: "a long CloudEvents id", header: "ce-id: " + strings.Repeat("i", 10_000) + "\r\nce-source: " + esc + "\r\n", body: "ce"},
-		{name: "a CloudEvent of 10,000 levels", header: "Content-Type: application/cloudevents+json\r\n", body: `{"source": "a", "id": ` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "}",
-			contentType: "application/cloudevents+json"},
+		{
+			name: "a CloudEvent of 10,000 levels", header: "Content-Type: application/cloudevents+json\r\n", body: `{"source": "a", "id": ` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "}",
+			contentType: "application/cloudevents+json",
+		},
 
 		{name: "a subject in UTF-8", subject: "events.h\u00e9llo.\u65e5\u672c.\U0001f600", body: "UTF-8"},
 		{name: "a subject that is not UTF-8", subject: "events.\xff\xfe", body: "bytes in the subject"},

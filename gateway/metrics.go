@@ -15,7 +15,7 @@ type metrics struct {
 	skipped      *prometheus.CounterVec // source
 	missed       *prometheus.CounterVec // source
 	matches      prometheus.Counter
-	filterErrors prometheus.Counter
+	filterErrors *prometheus.CounterVec // reason
 	unpublished  *prometheus.CounterVec // reason
 	truncated    prometheus.Counter
 }
@@ -38,15 +38,18 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 		matches: f.NewCounter(prometheus.CounterOpts{
 			Name: "fanjet_matches_total", Help: "Pairs of an event and an endpoint that gets it.",
 		}),
-		filterErrors: f.NewCounter(prometheus.CounterOpts{
-			Name: "fanjet_filter_errors_total", Help: "Filters that could not be evaluated for an event; it did not match.",
-		}),
+		filterErrors: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_filter_errors_total", Help: "Filters that could not be evaluated for an event, by reason; it did not match.",
+		}, []string{"reason"}),
 		unpublished: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanjet_fanout_dead_letters_total", Help: "Deliveries that NATS refused at fan-out and that were dead-lettered, by reason.",
 		}, []string{"reason"}),
 		truncated: f.NewCounter(prometheus.CounterOpts{
 			Name: "fanjet_deliveries_truncated_total", Help: "Settled deliveries that were removed from the delivery log.",
 		}),
+	}
+	for _, reason := range [...]string{filterCost, filterValue} {
+		m.filterErrors.WithLabelValues(reason)
 	}
 	for _, s := range sources {
 		m.forSource(s)
@@ -56,6 +59,12 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 	}
 	return m
 }
+
+// Why a filter could not be evaluated.
+const (
+	filterCost  = "cost"  // it took more steps than it may
+	filterValue = "value" // it does not fit the values of the event
+)
 
 // sourceCounts are the counters of one source, looked up once.
 type sourceCounts struct{ received, unmatched, skipped, missed prometheus.Counter }

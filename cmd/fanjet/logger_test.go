@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"go.uber.org/zap"
 )
@@ -43,6 +44,26 @@ func TestLoggerForPeople(t *testing.T) {
 	fields := strings.Split(strings.TrimSpace(out.String()), "  ")
 	if len(fields) != 4 || fields[1] != "DEBUG" || fields[2] != "told" || fields[3] != `{"endpoint": "billing"}` {
 		t.Errorf("the line is %q", out.String())
+	}
+}
+
+// Text of an event, such as its subject, does not steer the terminal of somebody
+// who reads the log, and stays what it is for a program.
+func TestLogSteersNoTerminal(t *testing.T) {
+	t.Parallel()
+	const hostile = "events.\x1b[31m\x07\u009b31m\x7f\u202egnp\u2028\U000e0001é日😀\xff\n"
+	for _, format := range []string{"json", "console"} {
+		var out strings.Builder
+		g := &globals{streams: streams{err: &out}, logLevel: "info", logFormat: format}
+		g.logger().Info("attempt", zap.String("subject", hostile))
+		if line, ok := strings.CutSuffix(out.String(), "\n"); !ok || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) && r != ' ' }) {
+			t.Errorf("%s: %q", format, out.String())
+		}
+		_, fields, _ := strings.Cut(out.String(), "attempt")
+		var read struct{ Subject string }
+		if err := json.Unmarshal([]byte(fields[strings.Index(fields, "\"subject")-1+0:]), &read); format == "console" && (err != nil || read.Subject != strings.ToValidUTF8(hostile, "\ufffd")) {
+			t.Errorf("%v: %q", err, read.Subject)
+		}
 	}
 }
 

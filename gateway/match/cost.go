@@ -1,9 +1,11 @@
 package match
 
 import (
+	"fmt"
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -24,21 +26,92 @@ func limited() []cel.ProgramOption {
 	return []cel.ProgramOption{cel.CostTracking(callCosts{}), cel.CostLimit(costLimit)}
 }
 
-// mayExceedLimit reports whether there are events for which a filter costs
-// more than it may. For the others the cost need not be counted, which makes
-// an evaluation three to five times slower.
-func (l *language) mayExceedLimit(checked *cel.Ast) bool {
-	estimate, err := l.env.EstimateCost(checked, noEstimates{})
-	return err != nil || estimate.Max > costLimit
+// estimates is what is known about the cost of a filter before there is an
+// event.
+type estimates struct {
+	// counted says that there are events for which the filter costs more than it
+	// may. For other filters the cost need not be counted, which makes an
+	// evaluation three to five times slower.
+	counted bool
+	// costly says that an event of quite usual size is such a one; nil: it is not.
+	costly *FilterError
 }
 
-// noEstimates knows nothing about the sizes of an event's values.
-type noEstimates struct{}
+// estimate estimates the cost of a filter. It refuses one that costs too much
+// whatever the event.
+func (l *language) estimate(checked *cel.Ast) (estimates, error) {
+	least, err := l.env.EstimateCost(checked, sizes(0))
+	switch {
+	case err != nil:
+		return estimates{counted: true}, nil
+	case least.Min > costLimit:
+		return estimates{}, costError(checked, "it takes at least %d steps, and %d are allowed; loop over less", least.Min, costLimit)
+	case least.Max <= costLimit:
+		return estimates{}, nil
+	}
+	out := estimates{counted: true}
+	if usual, err := l.env.EstimateCost(checked, sizes(usualSize)); err == nil && usual.Max > costLimit {
+		out.costly = costError(checked,
+			"with lists of %d elements it may take %d steps, and %d are allowed; an event for which it takes more does not match: loop over less",
+			usualSize, usual.Max, costLimit)
+	}
+	return out, nil
+}
 
-func (noEstimates) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
+// costError points at the loops of a filter: at the first one within another, or
+// else at the first one.
+func costError(checked *cel.Ast, format string, args ...any) *FilterError {
+	e := &FilterError{Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
+	loops := celast.MatchDescendants(celast.NavigateAST(checked.NativeRep()), celast.KindMatcher(celast.ComprehensionKind))
+	if len(loops) == 0 {
+		return e
+	}
+	at := loops[0]
+	for _, loop := range loops {
+		if within(loop) {
+			at = loop
+			break
+		}
+	}
+	info := checked.NativeRep().SourceInfo()
+	place := info.GetStartLocation(at.ID())
+	e.Line, e.Column = max(place.Line(), 1), max(place.Column()+1, 1)
+	return e
+}
+
+// within reports whether a part of a filter is inside a loop.
+func within(e celast.NavigableExpr) bool {
+	for parent, ok := e.Parent(); ok; parent, ok = parent.Parent() {
+		if parent.Kind() == celast.ComprehensionKind {
+			return true
+		}
+	}
+	return false
+}
+
+// usualSize is how many elements a list, and characters a string, of an event
+// may well have.
+const usualSize = 250
+
+// sizes estimates that the values of an event are no larger than so; 0: nothing
+// is known about them.
+type sizes uint64
+
+// EstimateCallCost implements [cost.Estimator]; nil leaves it to the
+// interpreter.
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
 }
-func (noEstimates) EstimateSize(cost.AstNode) *cost.SizeEstimate { return nil }
+
+// EstimateSize implements [cost.Estimator]; nil means unknown. It says nothing of
+// what is not in the filter: the estimator asks for parts of parts of a value,
+// down to a depth at which that takes minutes.
+func (s sizes) EstimateSize(node cost.AstNode) *cost.SizeEstimate {
+	if s == 0 || node.Expr() == nil {
+		return nil
+	}
+	return &cost.SizeEstimate{Max: uint64(s)}
+}
 
 // callCosts is the cost of those calls for which the interpreter counts too
 // little: those whose types are not known before the evaluation, as is common

@@ -103,6 +103,40 @@ func TestCountingChangesNothing(t *testing.T) {
 	}
 }
 
+// A filter that is too costly is found when it is compiled, as far as that can
+// be known: refused if it always is, warned about if it may be.
+func TestCostEstimates(t *testing.T) {
+	t.Parallel()
+	digits := "[" + strings.TrimSuffix(strings.Repeat("1, ", 20), ", ") + "]"
+	for text, want := range map[string]string{
+		`data.amount > 1`:                                                                  "",
+		`data.items.exists(i, i.qty == 1)`:                                                 "",
+		`data.items.exists(i, i.tags.exists(t, t == "x"))`:                                 "",
+		`data == data`:                                                                     "",
+		`data.items.exists(i, data.items.exists(j, i == j))`:                               "warning 1:39",
+		"data.a > 1 &&\n  data.l.all(i, data.l.all(j, i + j > data.l[i]))":                 "warning 2:27",
+		strings.Repeat(digits+".map(a, ", 5) + "a" + strings.Repeat(")", 5) + " == [data]": "error 1:1",
+	} {
+		var f Filters
+		err := f.Check(text, nil)
+		got := ""
+		if refused, ok := errors.AsType[*FilterError](err); ok {
+			got = "error 1:1"
+			if !strings.Contains(refused.Message, "at least") || refused.Column < 1 {
+				t.Errorf("%s: %v", text, refused)
+			}
+		} else if w := f.Warning(text); w != nil {
+			got = fmt.Sprintf("warning %d:%d", w.Line, w.Column)
+			if !strings.Contains(w.Message, "250 elements") {
+				t.Errorf("%s: %v", text, w)
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
 // FuzzCost: whatever the filter and the event, an evaluation ends soon after it
 // has taken the steps that it may.
 func FuzzCost(f *testing.F) {

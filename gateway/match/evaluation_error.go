@@ -22,7 +22,7 @@ type evaluationError struct {
 // Error implements error. It quotes the filter, but never a value of the
 // event, so that it can be logged.
 func (e *evaluationError) Error() string {
-	if cancelled, ok := errors.AsType[interpreter.EvalCancelledError](e.cause); ok && cancelled.Cause == interpreter.CostLimitExceeded {
+	if IsTooCostly(e) {
 		return fmt.Sprintf("it takes more than %d steps for this event; loop over less", costLimit)
 	}
 	where, text := oneLine(e.filter.text), withoutValues(e.cause.Error())
@@ -38,6 +38,13 @@ func (e *evaluationError) Error() string {
 		text = function + " does not take values of these types"
 	}
 	return fmt.Sprintf("%s: %s", text, where)
+}
+
+// IsTooCostly reports whether a filter failed because it took more steps for an
+// event than it may.
+func IsTooCostly(err error) bool {
+	cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err)
+	return ok && cancelled.Cause == interpreter.CostLimitExceeded
 }
 
 // Unwrap returns the interpreter's error.

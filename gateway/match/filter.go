@@ -72,6 +72,7 @@ type filter struct {
 	language *language
 	checked  *cel.Ast
 	program  cel.Program
+	costly   *FilterError // see [estimates]
 }
 
 // filter makes a filter from an expression. Its error is a [*FilterError].
@@ -80,15 +81,19 @@ func (l *language) filter(expr string) (*filter, error) {
 	if err != nil {
 		return nil, err
 	}
+	cost, err := l.estimate(checked)
+	if err != nil {
+		return nil, err
+	}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	if l.mayExceedLimit(checked) {
+	if cost.counted {
 		options = append(options, limited()...)
 	}
 	program, err := l.env.Program(checked, options...)
 	if err != nil {
 		return nil, &FilterError{Line: 1, Column: 1, Message: oneLine(err.Error())}
 	}
-	return &filter{text: expr, language: l, checked: checked, program: program}, nil
+	return &filter{text: expr, language: l, checked: checked, program: program, costly: cost.costly}, nil
 }
 
 // outcome is what a filter makes of an event.

@@ -27,6 +27,15 @@ func (f *Filters) Check(expr string, before *Filters) error {
 	return err
 }
 
+// Warning says why a filter that [Filters.Check] accepted may cost too much for
+// an event of usual size, and where; nil if it will not.
+func (f *Filters) Warning(expr string) *FilterError {
+	if known := f.known(expr); known != nil {
+		return known.costly
+	}
+	return nil
+}
+
 // Matcher is [New] with the filters that f has; those that it lacks are
 // compiled. f may be nil: it has none.
 func (f *Filters) Matcher(subscriptions []Subscription) (*Matcher, error) {
