@@ -156,6 +156,7 @@ func (g *Gateway) run(ctx context.Context) error {
 	}
 	nc, err := broker.Connect(ctx, g.config.NATS, broker.ConnectOptions{
 		Name: "fanjet gateway", Server: g.server, Log: g.log, OnError: g.permissions.observe,
+		Inbox: g.names.GatewayInbox(),
 	})
 	if err != nil {
 		return ignoreStop(ctx, err)

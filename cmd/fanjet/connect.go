@@ -54,7 +54,9 @@ func (g *globals) loadClient() (cfg *config.Config, file string, err error) {
 // connect connects a command that ends soon, as an operator: it does not wait
 // for a server that cannot be reached. Close the connection after use.
 func (g *globals) connect(ctx context.Context, settings broker.Settings, name string) (*nats.Conn, error) {
-	return broker.Connect(ctx, settings, broker.ConnectOptions{Name: name, NoWait: true})
+	return broker.Connect(ctx, settings, broker.ConnectOptions{
+		Name: name, NoWait: true, Inbox: wire.NewNames(settings.Prefix).OperatorInbox(),
+	})
 }
 
 // connectProducer is connect for a command that only publishes: it does without

@@ -44,6 +44,11 @@ type ConnectOptions struct {
 	// NATS is waited for.
 	NoWait bool
 
+	// Inbox is the subject, without the last dot, below which the connection
+	// waits for answers; empty: _INBOX. With inboxes of their own, clients of one
+	// account need not be able to listen to each other's answers.
+	Inbox string
+
 	// KeyOptional connects to the embedded server of another process also
 	// without the operator's key, when that cannot be read: as a producer.
 	KeyOptional bool
@@ -187,6 +192,9 @@ func connectionOptions(opts ConnectOptions) []nats.Option {
 				opts.OnError(err)
 			}
 		}),
+	}
+	if opts.Inbox != "" {
+		natsOpts = append(natsOpts, nats.CustomInboxPrefix(opts.Inbox))
 	}
 	if opts.Server != nil {
 		natsOpts = append(natsOpts, nats.InProcessServer(opts.Server))

@@ -26,6 +26,9 @@ type Options struct {
 	SyncAlways bool   // sync every write before it is acknowledged
 	MaxPayload int32  // in bytes; 0: the server's default of 1 MiB
 
+	// Log, if set, gets what the server reports, from every start on.
+	Log server.Logger
+
 	// Adjust, if set, changes the server's own options before every start and
 	// at every [Server.Reload].
 	Adjust func(*server.Options)
@@ -77,6 +80,9 @@ func (s *Server) Resume() {
 	srv, err := server.NewServer(s.options())
 	if err != nil {
 		s.t.Fatalf("natstest: configure the server: %v", err)
+	}
+	if s.opts.Log != nil {
+		srv.SetLoggerV2(s.opts.Log, false, false, false)
 	}
 	s.srv = srv
 	srv.Start()

@@ -96,6 +96,13 @@ func (n Names) AuditSubject(via, action string) string {
 // overlap it.
 func (n Names) AllSubjects() string { return n.prefix + ".>" }
 
+// GatewayInbox is the subject below which gateways wait for answers of NATS, and
+// for the messages that they pull: others should not listen there.
+func (n Names) GatewayInbox() string { return "_INBOX." + n.prefix + "-gateway" }
+
+// OperatorInbox is the subject below which commands wait for answers.
+func (n Names) OperatorInbox() string { return "_INBOX." + n.prefix + "-operator" }
+
 // Control subjects. What is sent on them is stored nowhere.
 
 // ControlEndpointsSubject is where every gateway answers how its endpoints do.

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/natstest"
+)
+
+// deployment is a NATS server with exactly the files of deploy/nats, and what
+// its README tells to fill in.
+type deployment struct {
+	*testing.T
+	dir  string // of the files, keys and certificates
+	nats *natstest.Server
+	log  *serverLines
+}
+
+// serverLines keeps what a NATS server reports.
+type serverLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *serverLines) add(format string, v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, fmt.Sprintf(format, v...))
+}
+
+func (l *serverLines) Noticef(string, ...any)         {}
+func (l *serverLines) Debugf(string, ...any)          {}
+func (l *serverLines) Tracef(string, ...any)          {}
+func (l *serverLines) Warnf(format string, v ...any)  { l.add(format, v...) }
+func (l *serverLines) Errorf(format string, v ...any) { l.add(format, v...) }
+func (l *serverLines) Fatalf(format string, v ...any) { l.add(format, v...) }
+
+// violations are the lines about what somebody may not do; they are forgotten.
+func (l *serverLines) violations() (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if strings.Contains(line, "Violation") || strings.Contains(line, "uthorization") || strings.Contains(line, "uthentication") {
+			found = append(found, line)
+		}
+	}
+	l.lines = nil
+	return found
+}
+
+func newDeployment(t *testing.T) *deployment {
+	t.Helper()
+	d := &deployment{T: t, dir: t.TempDir(), log: &serverLines{}}
+	files := filepath.Join(repository, "deploy", "nats")
+	if err := os.CopyFS(d.dir, os.DirFS(files)); err != nil {
+		t.Fatal(err)
+	}
+	site, err := os.ReadFile(filepath.Join(d.dir, "site.conf.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.certificate("server")
+	text := strings.NewReplacer(
+		"/etc/nats/", d.dir+"/", "/var/lib/nats", filepath.Join(d.dir, "store"), "0.0.0.0:4222", "127.0.0.1:-1", "127.0.0.1:8222", "127.0.0.1:-1",
+	).Replace(string(site))
+	text = regexp.MustCompile(`(?m)^[A-Z]+_NKEY: +"U.*"$`).ReplaceAllStringFunc(text, func(line string) string {
+		name, _, _ := strings.Cut(line, ":")
+		return fmt.Sprintf("%s: %q", name, d.key(strings.ToLower(strings.TrimSuffix(name, "_NKEY"))))
+	})
+	if err := os.WriteFile(filepath.Join(d.dir, "site.conf"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.nats = natstest.Start(t, natstest.Options{Listen: true, Log: d.log, Adjust: func(o *server.Options) {
+		parsed, err := server.ProcessConfigFile(filepath.Join(d.dir, "nats-server.conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := o.Port
+		*o = *parsed
+		o.NoSigs, o.Port = true, port
+	}})
+	return d
+}
+
+// key makes a pair of keys as a user would, keeps the seed, and returns the
+// public key.
+func (d *deployment) key(name string) (public string) {
+	d.Helper()
+	var pair struct{ Seed, Public string }
+	if err := json.Unmarshal([]byte(d.fanjet(0, "secret", "nkey", "-o", "json")), &pair); err != nil {
+		d.Fatal(err)
+	}
+	if err := os.WriteFile(d.seed(name), []byte(pair.Seed+"\n"), 0o600); err != nil {
+		d.Fatal(err)
+	}
+	return pair.Public
+}
+
+func (d *deployment) seed(name string) string { return filepath.Join(d.dir, name+".nk") }
+
+// certificate makes a certificate that signed itself, for this machine.
+func (d *deployment) certificate(name string) {
+	d.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		d.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		d.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		d.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		name + ".crt": {Type: "CERTIFICATE", Bytes: cert}, name + ".key": {Type: "PRIVATE KEY", Bytes: secret},
+	} {
+		if err := os.WriteFile(filepath.Join(d.dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			d.Fatal(err)
+		}
+	}
+}
+
+// fanjet runs a command, which must end with a code, and returns its output.
+func (d *deployment) fanjet(code int, args ...string) string {
+	d.Helper()
+	var out, log bytes.Buffer
+	if got := run(d.Context(), args, streams{in: strings.NewReader(""), out: &out, err: &log}); got != code {
+		d.Fatalf("fanjet %q: exit code %d, want %d\n%s\n%s", args, got, code, &out, &log)
+	}
+	return out.String()
+}
+
+// config writes a configuration for one role.
+func (d *deployment) config(role, rest string) string {
+	d.Helper()
+	path := filepath.Join(d.dir, role+".yaml")
+	text := fmt.Sprintf("version: 1\nnats: {url: %q, credentials: %q, tls: {ca: %q}}\nadmin: {listen: \"127.0.0.1:0\"}\n%s",
+		strings.Replace(d.nats.URL(), "nats:", "tls:", 1), d.seed(role), filepath.Join(d.dir, "server.crt"), rest)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		d.Fatal(err)
+	}
+	return path
+}
+
+// connect connects as a role, the way that a program of its own would.
+func (d *deployment) connect(role string, opts ...nats.Option) *nats.Conn {
+	d.Helper()
+	key, err := nats.NkeyOptionFromSeed(d.seed(role))
+	if err != nil {
+		d.Fatal(err)
+	}
+	nc, err := nats.Connect(d.nats.URL(), append(opts, key, nats.RootCAs(filepath.Join(d.dir, "server.crt")))...)
+	if err != nil {
+		d.Fatalf("%s: %v", role, err)
+	}
+	d.Cleanup(nc.Close)
+	return nc
+}
+
+// The files of deploy/nats, exactly as they are, give gateway, operator and
+// producer what they need: the server reports no violation in a whole life of
+// events and of what operators do.
+func TestDeployNATS(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t)
+	var down atomic.Bool
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "flaky") && down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(hook.Close)
+	settings := func(extra string) string {
+		return strings.ReplaceAll(`
+egress: {allow_http: true, allow_cidrs: ["127.0.0.0/8"]}
+canary: {subject: events.fanjet.canary, every: 1s}
+defaults: {secrets: ["`+crashSecret+`"], retry: {schedule: [50ms, 100ms]}, circuit: {failures: 0}}
+endpoints:
+  steady: {url: "HOOK/steady"}
+  flaky: {url: "HOOK/flaky"}
+  line: {url: "HOOK/line", ordered: true}
+  limited: {url: "HOOK/limited", rate_limit: 50/s}
+`+extra+`
+subscriptions:
+  - {name: all, subjects: ["events.>"], endpoints: [steady, flaky, line, limited]}
+`, "HOOK", hook.URL)
+	}
+	gateway := d.config("gateway", settings(""))
+	d.fanjet(0, "check", "--config", gateway)
+	p := newGatewayProcess(t, "", "")
+	p.config = gateway
+	p.start()
+	operator, viewer := d.config("operator", settings("")), d.config("viewer", settings(""))
+	check := func(after string) {
+		t.Helper()
+		if found := d.log.violations(); len(found) > 0 {
+			t.Errorf("%s:\n%s", after, strings.Join(found, "\n"))
+		}
+	}
+	check("start")
+
+	// The producer publishes, in every way.
+	down.Store(true)
+	js, err := jetstream.New(d.connect("producer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		if _, err := js.PublishAsync("events.x", fmt.Appendf(nil, `{"n": %d}`, i), jetstream.WithMsgID(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	publisher := d.config("producer", "")
+	d.fanjet(0, "publish", "events.y", "--count", "3", "--config", publisher)
+	waitUntil(t, "flaky has dead letters", func() bool {
+		return strings.Contains(d.fanjet(0, "dlq", "stats", "--config", operator), "flaky")
+	})
+	check("deliveries, retries, dead letters")
+
+	// What an operator sees and does.
+	for _, who := range []string{operator, viewer} {
+		for _, args := range [][]string{
+			{"endpoints", "list"}, {"endpoints", "show", "flaky"}, {"dlq", "stats"}, {"dlq", "list"}, {"dlq", "export"}, {"audit", "list"},
+		} {
+			d.fanjet(0, append(args, "--config", who)...)
+		}
+		check(filepath.Base(who) + " looks")
+	}
+	var letters []struct{ Seq int }
+	if err := json.Unmarshal([]byte(d.fanjet(0, "dlq", "list", "-o", "json", "--config", operator)), &letters); err != nil || len(letters) == 0 {
+		t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	d.fanjet(0, "dlq", "show", fmt.Sprint(letters[0].Seq), "--config", operator)
+	d.fanjet(0, "endpoints", "ping", "steady", "--config", operator)
+	d.fanjet(0, "endpoints", "pause", "steady", "--config", operator)
+	d.fanjet(0, "publish", "events.z", "--count", "20", "--config", publisher)
+	waitUntil(t, "what a paused endpoint gets waits in its lane", func() bool {
+		return strings.Contains(d.fanjet(0, "endpoints", "list", "--config", operator), " 20 ")
+	})
+	d.fanjet(0, "endpoints", "resume", "steady", "--config", operator)
+	check("a pause")
+	d.fanjet(0, "dlq", "purge", "--limit", "1", "--yes", "--config", operator)
+	down.Store(false)
+	d.fanjet(0, "endpoints", "resume", "flaky", "--config", operator)
+	d.fanjet(0, "dlq", "replay", "--yes", "--config", operator)
+	waitUntil(t, "the replay is done", func() bool {
+		out := d.fanjet(0, "dlq", "stats", "-o", "json", "--config", operator)
+		return strings.TrimSpace(out) == "[]"
+	})
+	d.fanjet(0, "dlq", "purge", "--yes", "--config", operator)
+	check("a replay and a purge")
+
+	// A reload with one endpoint more and one less; a restart of either side.
+	if err := os.WriteFile(gateway, []byte(strings.ReplaceAll(readText(t, gateway), "limited", "other")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "the reload is in force", func() bool { return p.metric("fanjet_config_reload_success") == "1" })
+	p.terminate()
+	p.start()
+	d.nats.Restart()
+	waitUntil(t, "the gateway is ready again", func() bool {
+		resp, err := http.Get(p.admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		return errors.Join(err, resp.Body.Close()) == nil && resp.StatusCode == http.StatusOK
+	})
+	d.fanjet(0, "publish", "events.last", "--config", publisher)
+	p.terminate()
+	check("a reload and restarts")
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
