@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -72,7 +73,9 @@ func (l *serverLines) violations() (found []string) {
 	return found
 }
 
-func newDeployment(t *testing.T) *deployment {
+// newDeployment starts the server. Each edit is a text of the server's
+// configuration and what takes its place.
+func newDeployment(t *testing.T, edits ...string) *deployment {
 	t.Helper()
 	d := &deployment{T: t, dir: t.TempDir(), log: &serverLines{}}
 	files := filepath.Join(repository, "deploy", "nats")
@@ -81,6 +84,10 @@ func newDeployment(t *testing.T) *deployment {
 	}
 	site, err := os.ReadFile(filepath.Join(d.dir, "site.conf.example"))
 	if err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(d.dir, "nats-server.conf")
+	if err := os.WriteFile(conf, []byte(strings.NewReplacer(edits...).Replace(readText(t, conf))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.certificate("server")
@@ -95,7 +102,7 @@ func newDeployment(t *testing.T) *deployment {
 		t.Fatal(err)
 	}
 	d.nats = natstest.Start(t, natstest.Options{Listen: true, Log: d.log, Adjust: func(o *server.Options) {
-		parsed, err := server.ProcessConfigFile(filepath.Join(d.dir, "nats-server.conf"))
+		parsed, err := server.ProcessConfigFile(conf)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,6 +307,130 @@ subscriptions:
 	d.fanjet(0, "publish", "events.last", "--config", publisher)
 	p.terminate()
 	check("a reload and restarts")
+}
+
+// What the rights of deploy/nats do not let through.
+func TestDeployNATSRefuses(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t)
+	p := newGatewayProcess(t, "", "")
+	p.config = d.config("gateway", "")
+	p.start()
+	for _, test := range []struct {
+		role    string
+		publish []string
+		listen  []string
+	}{
+		{"producer", []string{
+			"fanjet.deliver.billing", "$KV.fanjet-state.paused.billing", "$JS.API.INFO", "$JS.API.STREAM.PURGE.FANJET_DLQ", "$SYS.REQ.SERVER.PING",
+		}, []string{">", "events.>", "fanjet.>", "$KV.>", "$JS.>"}},
+		{"viewer", []string{
+			"events.x", "fanjet.deliver.billing", "fanjet.dlq.billing", "fanjet.ctl.ping.billing", "fanjet.audit.cli.purge", "$KV.fanjet-state.paused.billing",
+			"$JS.API.STREAM.PURGE.FANJET_DLQ", "$JS.API.STREAM.MSG.DELETE.FANJET_DLQ", "$JS.API.CONSUMER.CREATE.EVENTS.spy",
+			"$JS.API.CONSUMER.MSG.NEXT.FANJET_DELIVERIES.fanjet-deliver",
+		}, []string{">", "events.>", "fanjet.>", "_INBOX.>", "_INBOX.fanjet-gateway.>", "$KV.>"}},
+		{"operator", []string{
+			"events.x", "fanjet.dlq.billing", "fanjet.lane.billing", "fanjet.audit.api.purge", "fanjet.audit.gateway.pause",
+			"$JS.API.STREAM.DELETE.FANJET_DLQ", "$JS.API.STREAM.PURGE.FANJET_DELIVERIES", "$JS.API.STREAM.UPDATE.FANJET_AUDIT",
+			"$JS.API.CONSUMER.CREATE.EVENTS.spy", "$JS.API.CONSUMER.DELETE.FANJET_DELIVERIES.fanjet-deliver",
+			"$JS.ACK.FANJET_DELIVERIES.fanjet-deliver.1.1.1.1.0",
+		}, []string{">", "events.>", "fanjet.>", "_INBOX.>", "_INBOX.fanjet-gateway.>"}},
+		{"gateway", []string{
+			"events.x", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.DELETE.FANJET_DLQ", "$JS.API.STREAM.PURGE.FANJET_AUDIT",
+			"$JS.API.STREAM.CREATE.OTHER", "$JS.API.CONSUMER.CREATE.EVENTS.spy", "$JS.API.CONSUMER.DELETE.EVENTS.other",
+		}, []string{">", "events.>", "_INBOX.>", "_INBOX.fanjet-operator.>"}},
+	} {
+		nc := d.connect(test.role, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		for _, subject := range append(test.publish, test.listen...) {
+			what := "Publish"
+			if strings.HasSuffix(subject, ">") {
+				what = "Subscription"
+			}
+			d.log.violations()
+			var err error
+			if what == "Publish" {
+				err = nc.Publish(subject, []byte("x"))
+			} else {
+				_, err = nc.SubscribeSync(subject)
+			}
+			if err := errors.Join(err, nc.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			if found := d.log.violations(); len(found) != 1 || !strings.Contains(found[0], what) || !strings.Contains(found[0], subject) {
+				t.Errorf("%s: %s: the server reports %q", test.role, subject, found)
+			}
+		}
+	}
+	// The way around permissions: the acknowledgement of an event that is to become
+	// a delivery, and a request to purge.
+	js := d.connect("producer")
+	for _, reply := range []string{"fanjet.deliver.billing", "$JS.API.STREAM.PURGE.FANJET_DLQ", "fanjet.audit.api.purge"} {
+		if err := js.PublishRequest("events.x", reply, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := js.Request("events.x", nil, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	p.terminate()
+	gateway, err := jetstream.New(d.connect("gateway", nats.CustomInboxPrefix("_INBOX.fanjet-gateway")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]uint64{"EVENTS": 4, "FANJET_DELIVERIES": 0, "FANJET_DLQ": 0, "FANJET_AUDIT": 0} {
+		stream, err := gateway.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stream.CachedInfo().State.LastSeq; got != want {
+			t.Errorf("%s has taken %d messages, want %d", name, got, want)
+		}
+	}
+}
+
+// A gateway that may not do all it must says which subject is missing.
+func TestDeployNATSMissingRight(t *testing.T) {
+	t.Parallel()
+	for right, want := range map[string]string{
+		`"$JS.API.STREAM.*.FANJET_DLQ", `: "$JS.API.STREAM.INFO.FANJET_DLQ",
+		`"_INBOX.fanjet-gateway.>", `:     "_INBOX.fanjet-gateway.",
+		`"$JS.API.INFO"`:                  "$JS.API.INFO",
+	} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			d := newDeployment(t, right, "")
+			ctx, cancel := context.WithCancel(t.Context())
+			var log lockedBuffer
+			done := make(chan int, 1)
+			config := d.config("gateway", "")
+			go func() {
+				done <- run(ctx, []string{"serve", "--config", config, "--log-format", "json"}, streams{in: strings.NewReader(""), out: io.Discard, err: &log})
+			}()
+			waitUntil(t, "the log names what is missing", func() bool {
+				return regexp.MustCompile(`(?i)permissions violation.*` + regexp.QuoteMeta(want)).MatchString(log.String())
+			})
+			cancel()
+			<-done
+		})
+	}
+}
+
+// lockedBuffer is a buffer that one goroutine writes while another reads.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func readText(t *testing.T, path string) string {

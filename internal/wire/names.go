@@ -110,7 +110,9 @@ func (n Names) ControlEndpointsSubject() string { return n.prefix + ".ctl.endpoi
 
 // ControlCanarySubject is where a gateway hears that a canary of its own came
 // through.
-func (n Names) ControlCanarySubject(replica string) string { return n.prefix + ".ctl.canary." + replica }
+func (n Names) ControlCanarySubject(replica string) string {
+	return n.prefix + ".ctl.canary." + replica
+}
 
 // ControlPingSubject is where one of the gateways takes the order to send a test
 // event to an endpoint.
