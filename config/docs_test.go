@@ -21,7 +21,7 @@ sources: [{`+unknown+`}]
 admin: {`+unknown+`, tls: {`+unknown+`}, tokens: [{`+unknown+`}]}
 dead_letters: {`+unknown+`}
 canary: {`+unknown+`}
-egress: {`+unknown+`}
+egress: {`+unknown+`, proxy: {`+unknown+`}}
 defaults: {`+unknown+`, retry: {`+unknown+`}, circuit: {`+unknown+`}}
 subscriptions: [{`+unknown+`}]
 include: [{`+unknown+`}]
@@ -48,8 +48,8 @@ include: [{`+unknown+`}]
 			}
 		}
 	}
-	if lists != 17 {
-		t.Errorf("%d lists of keys, want 17:\n%v", lists, err)
+	if lists != 18 {
+		t.Errorf("%d lists of keys, want 18:\n%v", lists, err)
 	}
 }
 

@@ -42,7 +42,7 @@ func (l *loader) egress(n *node) {
 			})
 		},
 		"allow_metadata": func(n *node) { metadata = l.allowMetadata(n, e) },
-		"proxy":          func(n *node) { l.proxy(n, e) },
+		"proxy":          func(n *node) { l.proxy(n, &e.Proxy) },
 	})
 	for item, addr := range metadata {
 		if !slices.ContainsFunc(e.AllowCIDRs, func(allowed subscriber.AllowedNet) bool { return allowed.Prefix.Contains(addr) }) {
@@ -66,17 +66,53 @@ func (l *loader) allowMetadata(n *node, e *subscriber.Egress) map[*node]netip.Ad
 	return places
 }
 
-func (l *loader) proxy(n *node, e *subscriber.Egress) {
+// proxy reads the URL of a proxy, or a map with its URL and what it asks for.
+func (l *loader) proxy(n *node, p *subscriber.Proxy) {
+	if n.kind != kindMap {
+		l.proxyURL(n, p)
+		return
+	}
+	l.fields(n, fields{
+		"url": func(n *node) { l.proxyURL(n, p) },
+		"username": func(n *node) {
+			text, ok := l.text(n)
+			err := subscriber.CheckProxyUser(text)
+			switch {
+			case !ok:
+			case err != nil:
+				l.errorf(n, "%v", err)
+			case strings.Contains(text, ":"):
+				l.errorf(n, "must not contain a colon: it ends where the password begins")
+			default:
+				p.Username = text
+			}
+		},
+		"password": func(n *node) {
+			if text, ok := l.text(n); ok {
+				p.Password, _ = l.reference(n, text, secretKind{example: "PROXY_PASSWORD", check: subscriber.CheckProxyUser})
+			}
+		},
+	})
+	set := func(key string) bool { v := n.get(key); return v != nil && v.text != "" }
+	switch {
+	case !set("url"):
+		l.errorf(n, "url is missing: add the address of the proxy")
+	case set("username") != set("password"):
+		l.errorf(n, "username and password belong together: set both or neither")
+	}
+}
+
+func (l *loader) proxyURL(n *node, p *subscriber.Proxy) {
 	text, ok := l.text(n)
 	if !ok || text == "" {
 		return
 	}
-	proxy, err := subscriber.ParseProxy(text)
+	u, err := subscriber.ParseProxy(text)
 	if err != nil {
 		l.errorf(n, "%v", err)
 		return
 	}
-	e.Proxy = proxy
+	p.URL = u
 }
 
 // Listeners are the addresses that the configuration gives to Fanjet's own

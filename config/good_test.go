@@ -122,7 +122,9 @@ func TestFull(t *testing.T) {
 			},
 			AllowMetadata: []netip.Addr{netip.MustParseAddr("fd00:ec2::254")},
 			Ports:         []uint16{443, 8443},
-			Proxy:         &url.URL{Scheme: "https", Host: "proxy.internal:3129"},
+			Proxy: subscriber.Proxy{
+				URL: &url.URL{Scheme: "https", Host: "proxy.internal:3129"}, Username: "fanjet", Password: secret.New(sharedSecret),
+			},
 		},
 		Endpoints: []subscriber.Endpoint{number, inherits, overrides, team},
 		Subscriptions: []match.Subscription{

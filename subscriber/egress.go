@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"code.dny.dev/ssrf"
+
+	"fanjet/internal/secret"
 )
 
 // ErrBlocked means that the egress policy forbids the destination.
@@ -21,7 +23,14 @@ type Egress struct {
 	// without it, a range there opens everything in it but those.
 	AllowMetadata []netip.Addr
 	Ports         []uint16 // ports that are allowed outside AllowCIDRs
-	Proxy         *url.URL // connects in our place, see [ParseProxy]; nil: none
+	Proxy         Proxy    // connects in our place; the zero value: there is none
+}
+
+// Proxy is an HTTP proxy that makes the connections to endpoints.
+type Proxy struct {
+	URL      *url.URL // see [ParseProxy]; nil: there is no proxy
+	Username string   // for the proxy (RFC 7617); empty: it asks for none
+	Password secret.Value
 }
 
 // AllowedNet is a range that attempts may reach although it is not public.

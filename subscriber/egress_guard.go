@@ -44,7 +44,7 @@ func NewGuard(policy Egress, o GuardOptions) *Guard {
 		g.resolve = Lookup
 	}
 	g.dialer = net.Dialer{KeepAlive: 30 * time.Second, Control: g.control}
-	if policy.Proxy != nil {
+	if policy.Proxy.URL != nil {
 		g.proxy = newProxy(policy.Proxy, g.lookup)
 	}
 	return g

@@ -78,7 +78,7 @@ func ParseProxy(text string) (*url.URL, error) {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		return nil, errors.New("is not the URL of an HTTP proxy: " + want)
 	case u.User != nil:
-		return nil, errors.New("must not contain a user or password: a proxy that asks for them is not supported, let it know this machine by its address")
+		return nil, errors.New("must not contain a user or password: set egress.proxy.username and egress.proxy.password")
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
 		return nil, errors.New("has something behind the host and port: " + want)
 	}
@@ -90,4 +90,17 @@ func ParseProxy(text string) (*url.URL, error) {
 	}
 	u.Path = ""
 	return u, nil
+}
+
+// CheckProxyUser says what is wrong with a username or a password for a proxy,
+// without any of its text.
+func CheckProxyUser(text string) error {
+	const most = 255
+	switch {
+	case len(text) > most:
+		return fmt.Errorf("is longer than %d bytes", most)
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return errors.New("contains a control character, such as a line break")
+	}
+	return nil
 }

@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"syscall"
 	"time"
 )
@@ -21,27 +21,27 @@ const maxProxyAnswer = 16 << 10
 // proxy connects in our place: it is asked by CONNECT (RFC 9110, section 9.3.6)
 // for addresses, never for names, so that it reaches what was checked here.
 type proxy struct {
-	url    *url.URL
+	Proxy
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	dialer net.Dialer // no policy: the operator named the proxy
 	tls    *tls.Config
 }
 
-func newProxy(u *url.URL, lookup func(context.Context, string) ([]netip.Addr, error)) *proxy {
+func newProxy(settings Proxy, lookup func(context.Context, string) ([]netip.Addr, error)) *proxy {
 	return &proxy{
-		url: u, lookup: lookup,
+		Proxy: settings, lookup: lookup,
 		dialer: net.Dialer{KeepAlive: 30 * time.Second},
-		tls:    &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname(), NextProtos: []string{"http/1.1"}},
+		tls:    &tls.Config{MinVersion: tls.VersionTLS12, ServerName: settings.URL.Hostname(), NextProtos: []string{"http/1.1"}},
 	}
 }
 
 // addrs returns where the proxy is.
 func (p *proxy) addrs(ctx context.Context) ([]netip.AddrPort, error) {
-	port, err := portOf(p.url)
+	port, err := portOf(p.URL)
 	if err != nil {
 		return nil, err
 	}
-	ips, err := p.lookup(ctx, p.url.Hostname())
+	ips, err := p.lookup(ctx, p.URL.Hostname())
 	if err != nil {
 		return nil, &proxyError{"cannot be found", err}
 	}
@@ -97,14 +97,14 @@ func (p *proxy) connect(ctx context.Context, to netip.AddrPort) (net.Conn, error
 
 // ask speaks with the proxy over a connection to it.
 func (p *proxy) ask(ctx context.Context, conn net.Conn, to netip.AddrPort) (net.Conn, error) {
-	if p.url.Scheme == "https" {
+	if p.URL.Scheme == "https" {
 		secure := tls.Client(conn, p.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, &proxyError{"and the TLS handshake with it failed", err}
 		}
 		conn = secure
 	}
-	if _, err := fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", to); err != nil {
+	if _, err := io.WriteString(conn, p.request(to)); err != nil {
 		return nil, &proxyError{"takes no request", err}
 	}
 	limited := &io.LimitedReader{R: conn, N: maxProxyAnswer}
@@ -118,21 +118,35 @@ func (p *proxy) ask(ctx context.Context, conn net.Conn, to netip.AddrPort) (net.
 	case err != nil:
 		return nil, &proxyError{"does not answer CONNECT as it should", err}
 	case resp.StatusCode/100 != 2:
-		return nil, &proxyError{"does not connect to " + to.String(), &refusal{resp.StatusCode}}
+		return nil, &proxyError{"does not connect to " + to.String(), &refusal{resp.StatusCode, p.Username != ""}}
 	case reader.Buffered() > 0:
 		return nil, &proxyError{"does not answer CONNECT as it should", errors.New("something follows the answer")}
 	}
 	return conn, nil
 }
 
+// request is the head of a CONNECT.
+func (p *proxy) request(to netip.AddrPort) string {
+	credentials := ""
+	if p.Username != "" {
+		credentials = "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(p.Username+":"+p.Password.Reveal())) + "\r\n"
+	}
+	return fmt.Sprintf("CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n%s\r\n", to, credentials)
+}
+
 // refusal is an answer of the proxy other than 2xx.
-type refusal struct{ status int }
+type refusal struct {
+	status int
+	named  bool // it got a user and password
+}
 
 func (r *refusal) Error() string {
-	switch r.status {
-	case http.StatusProxyAuthRequired:
-		return "it asks for a user and password (407), which is not supported"
-	case http.StatusForbidden:
+	switch {
+	case r.status == http.StatusProxyAuthRequired && r.named:
+		return "it does not accept the username and password (407)"
+	case r.status == http.StatusProxyAuthRequired:
+		return "it asks for a user (407): set egress.proxy.username and password"
+	case r.status == http.StatusForbidden:
 		return "its rules forbid it (403)"
 	default:
 		return fmt.Sprintf("it answered %d %s", r.status, http.StatusText(r.status))

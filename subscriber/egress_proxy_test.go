@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/internal/secret"
 )
 
 // connectProxy is a proxy that answers CONNECT and nothing else.
@@ -91,7 +93,7 @@ func (p *connectProxy) asked() []string {
 func through(t *testing.T, proxy string, policy Egress) Egress {
 	t.Helper()
 	var err error
-	if policy.Proxy, err = ParseProxy(proxy); err != nil {
+	if policy.Proxy.URL, err = ParseProxy(proxy); err != nil {
 		t.Fatal(err)
 	}
 	return policy
@@ -211,7 +213,7 @@ func TestProxyFails(t *testing.T) {
 		asked  int // of two addresses
 		want   string
 	}{
-		{"asks for a password", say("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"), 2, "asks for a user and password (407)"},
+		{"asks for a password", say("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"), 2, "asks for a user (407): set egress.proxy.username and password"},
 		{"forbids", say("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"), 2, "its rules forbid it (403)"},
 		{"cannot reach it", say("HTTP/1.1 502 No\r\nContent-Length: 4\r\n\r\nnope"), 2, "it answered 502 Bad Gateway"},
 		{"redirects", say("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n"), 2, "it answered 302 Found"},
@@ -253,6 +255,25 @@ func TestProxyFails(t *testing.T) {
 		if r.Class != ClassConnect || !strings.Contains(r.describe(), "the proxy of egress.proxy "+want) && !strings.Contains(r.describe(), want) {
 			t.Errorf("%s: %s %q, want the class connect and %q", proxy, r.Class, r.describe(), want)
 		}
+	}
+}
+
+func TestProxyGetsItsPassword(t *testing.T) {
+	t.Parallel()
+	const want = "Basic ZmFuamV0OmEgc2VjcmV0OndpdGggYSBjb2xvbg=="
+	sent := make(chan string, 1)
+	proxy := newConnectProxy(t, nil, func(c net.Conn, r *http.Request) {
+		sent <- r.Header.Get("Proxy-Authorization")
+		_, _ = io.WriteString(c, "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+	})
+	policy := through(t, proxy.url, loopback)
+	policy.Proxy.Username, policy.Proxy.Password = "fanjet", secret.New("a secret:with a colon")
+	r := try(t.Context(), testEndpoint(t, "http://127.0.0.1", policy), nil, []byte("{}"))
+	if got := <-sent; got != want {
+		t.Errorf("the proxy got %q, want %q", got, want)
+	}
+	if text := r.describe(); !strings.Contains(text, "does not accept the username and password (407)") || strings.Contains(text, "secret") {
+		t.Errorf("%q", text)
 	}
 }
 
