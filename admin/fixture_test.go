@@ -73,8 +73,13 @@ func newWorld(t *testing.T, settings Settings) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.answer(names.ControlEndpointsSubject(), `{"replica": {"id": "one"}, "parts": 1, "endpoints": [{"endpoint": "billing", "state": "healthy"}]}`)
-	w.answer(names.ControlPingSubject("*"), `{"class": "2xx", "status": 200}`)
+	w.answer(names.ControlEndpointsSubject(), func(question string) string {
+		if strings.Contains(question, "endpoints") && !strings.Contains(question, "billing") {
+			return `{"replica": {"id": "one"}, "parts": 1, "endpoints": []}`
+		}
+		return `{"replica": {"id": "one"}, "parts": 1, "endpoints": [{"endpoint": "billing", "state": "healthy"}]}`
+	})
+	w.answer(names.ControlPingSubject("*"), func(string) string { return `{"class": "2xx", "status": 200}` })
 
 	core, logs := observer.New(zapcore.DebugLevel)
 	w.registry, w.logs = prometheus.NewRegistry(), logs
@@ -117,10 +122,11 @@ func serve(t *testing.T, s *Server) string {
 	return s.URL()
 }
 
-func (w *world) answer(subject, text string) {
+// answer answers the requests on a subject.
+func (w *world) answer(subject string, answer func(question string) string) {
 	w.t.Helper()
 	nc := w.js.Conn()
-	if _, err := nc.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond([]byte(text)) }); err != nil {
+	if _, err := nc.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond([]byte(answer(string(m.Data)))) }); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {
