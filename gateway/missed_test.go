@@ -137,14 +137,26 @@ func TestPurgedEventsAreCounted(t *testing.T) {
 func TestMaxAgeOvertakesTheMatcher(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cfg.Sources[0].MaxAge = time.Second
 	w.start()
 	w.publish("events.x", "before", nil)
 	w.delivered("a", 1)
 	w.quiet()
 	w.stop()
 	w.publishMany("events.x", 7)
+	maxAge := func(age time.Duration) {
+		stream, err := w.js.Stream(t.Context(), "EVENTS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := stream.CachedInfo().Config
+		config.MaxAge, config.Duplicates = age, min(age, config.Duplicates)
+		if _, err := w.js.UpdateStream(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	maxAge(200 * time.Millisecond)
 	w.waitFor("the stream is empty", func() bool { return w.messages("EVENTS") == 0 })
+	maxAge(w.cfg.Sources[0].MaxAge) // or the next one might go before it is matched
 	logs := w.watched()
 	w.publish("events.x", "after", nil)
 	w.delivered("a", 2)
