@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	leftoversEvery = time.Minute
+	leftoversEvery = 15 * time.Second
 	leftoversStep  = 1000 // removed in one round
 )
 

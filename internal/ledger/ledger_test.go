@@ -48,9 +48,9 @@ func (a *account) kill(from, until int) {
 }
 
 var (
-	pairA  = ledger.Pair{Endpoint: "a", ID: "msg_1", Source: "EVENTS/1"}
-	pairB  = ledger.Pair{Endpoint: "b", ID: "msg_1", Source: "EVENTS/1"}
-	forged = errors.New("no")
+	pairA     = ledger.Pair{Endpoint: "a", ID: "msg_1", Source: "EVENTS/1"}
+	pairB     = ledger.Pair{Endpoint: "b", ID: "msg_1", Source: "EVENTS/1"}
+	errForged = errors.New("no")
 )
 
 // Every verdict, and every way to cheat.
@@ -159,7 +159,7 @@ func TestCheck(t *testing.T) {
 		{"two at once, the first of a dead process", func(a *account) { a.post("a", 10, 1, 0); a.kill(12, 14); a.post("a", 15, 1, 200) }, "", "overlapping 1, repeated 1"},
 
 		{"forged", func(a *account) {
-			a.request(ledger.Request{Endpoint: "a", ID: "msg_1", Body: body, Forged: forged, Attempt: 1, Began: at(10)}, 200)
+			a.request(ledger.Request{Endpoint: "a", ID: "msg_1", Body: body, Forged: errForged, Attempt: 1, Began: at(10)}, 200)
 		}, "lost 1, signature not valid 1", ""},
 		{"other bytes", func(a *account) {
 			a.post("a", 10, 1, 200)
