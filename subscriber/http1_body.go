@@ -8,6 +8,9 @@ import (
 	"net/http/httputil"
 )
 
+// maxTrailer bounds what may follow the last chunk, in bytes.
+const maxTrailer = 4 << 10
+
 // answer is the body of a response. Its end gives the connection back.
 type answer struct {
 	x      *exchange
@@ -63,7 +66,7 @@ func (a *answer) Read(p []byte) (n int, err error) {
 // trailer reads what follows the last chunk, and returns io.EOF.
 func (a *answer) trailer(r *bufio.Reader) error {
 	var err error
-	if a.x.in, err = readHead(r, a.x.in[:0], maxResponseHeader); err != nil {
+	if a.x.in, err = readHead(r, a.x.in[:0], maxTrailer); err != nil {
 		return err
 	}
 	if err := checkTrailer(a.x.in); err != nil {

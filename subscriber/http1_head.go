@@ -68,6 +68,9 @@ func parseHead(text []byte) (responseHead, error) {
 // changes text. Who leaves out the empty line at the end must not have the next
 // response taken for a trailer.
 func checkTrailer(text []byte) error {
+	if bytes.Count(text, []byte("\n")) != bytes.Count(text, []byte("\r\n")) {
+		return errors.New("the response has a trailer with lines that do not end with CR and LF")
+	}
 	p := headParser{length: -1}
 	err := p.fields(text)
 	if err == nil && (p.odd || p.lengths > 0 || p.codings > 0) {

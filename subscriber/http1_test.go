@@ -39,6 +39,7 @@ func TestResponses(t *testing.T) {
 		{"folded coding", ok + "Transfer-Encoding: chunked\r\n \r\n\r\n0\r\n\r\n", false, 0, false},
 		{"chunked", ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", false, 200, true},
 		{"chunked with extension and trailer", ok + "Transfer-Encoding: Chunked\r\n\r\n2;a=b\r\nok\r\n0\r\nX: y\r\nZ: z\r\n\r\n", false, 200, true},
+		{"trailer whose lines end with LF", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n\n", false, 200, false},
 		{"chunked and length", ok + "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n", false, 200, false},
 		{"chunk of no size", ok + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", false, 200, false},
 		{"endless trailer", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("X: y\r\n", 20_000), true, 200, false},
