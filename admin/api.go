@@ -35,7 +35,7 @@ type handler func(w http.ResponseWriter, r *http.Request, in *Installation) (any
 
 // look serves what changes nothing.
 func (s *Server) look(do handler) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, do) }
+	return func(w http.ResponseWriter, r *http.Request) { _ = s.serve(w, r, do) }
 }
 
 // act serves what changes something, and logs it.

@@ -252,7 +252,8 @@ func TestLimits(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	l := newClientLimits(1, 2)
 	allowed := func(name string) bool { ok, _ := l.allow(name, now); return ok }
-	if !allowed("a") || !allowed("a") || allowed("a") || !allowed("b") {
+	first, second, third := allowed("a"), allowed("a"), allowed("a")
+	if !first || !second || third || !allowed("b") {
 		t.Error("a client does not have two")
 	}
 	if ok, wait := l.allow("a", now); ok || wait != time.Second {

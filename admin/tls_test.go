@@ -106,7 +106,7 @@ func TestTLS(t *testing.T) {
 	old := ca.trust().TLSClientConfig
 	old.MaxVersion = tls.VersionTLS11
 	if conn, err := tls.Dial("tcp", s.Addr(), old); err == nil {
-		conn.Close()
+		_ = conn.Close()
 		t.Error("it speaks TLS 1.1")
 	}
 	// A new certificate is used from the next reload on, and a broken one never.
