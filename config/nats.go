@@ -170,29 +170,6 @@ func (l *loader) file(n *node, path *string) {
 	}
 }
 
-// listen reads an address that only this machine can reach.
-func (d *decoder) listen(n *node, v *string) {
-	text, ok := d.text(n)
-	if !ok {
-		return
-	}
-	host, portText, err := net.SplitHostPort(text)
-	if err != nil {
-		d.errorf(n, "must be host:port, such as 127.0.0.1:4222, not %s", quote(text))
-		return
-	}
-	// -1 is how NATS asks for a free port, 0 how everybody else does.
-	if port, err := strconv.Atoi(portText); err != nil || port < -1 || port > 65535 {
-		d.errorf(n, "has a port that is not from 1 to 65535 (0: any free one)")
-		return
-	}
-	if ip, err := netip.ParseAddr(host); !strings.EqualFold(host, "localhost") && (err != nil || !ip.IsLoopback() || ip.Zone() != "") {
-		d.errorf(n, "must be on loopback for now, such as 127.0.0.1:%s: there are no users, tokens or TLS yet", portText)
-		return
-	}
-	*v = text
-}
-
 // listeners are the addresses that a listener is at: two for localhost, none
 // if its port is not known yet.
 func listeners(listen string) []netip.AddrPort {
