@@ -71,7 +71,7 @@ func TestCompareOrder(t *testing.T) {
 // one that Compare forgets would be dropped in silence.
 func TestCompareCoversEverySetting(t *testing.T) {
 	t.Parallel()
-	live := []string{"Egress", "Endpoints", "Subscriptions", "Filters", "Warnings"}
+	live := []string{"Egress", "Endpoints", "Subscriptions", "Filters", "Warnings", "SecretFiles"}
 	before := mustLoad(t, "testdata/good/minimal.yaml", Options{})
 	count := 0
 	var change func(v reflect.Value, path string, check func(path string))

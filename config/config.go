@@ -22,8 +22,10 @@ type Config struct {
 	Subscriptions []match.Subscription  // in order of declaration
 	// Filters has the filters of the subscriptions compiled. It can be nil in a
 	// configuration that was not loaded.
-	Filters  *match.Filters
-	Warnings []Problem
+	Filters *match.Filters
+	// SecretFiles are those that file: references name, each once, sorted.
+	SecretFiles []string
+	Warnings    []Problem
 }
 
 // Source is a stream of events.

@@ -135,8 +135,9 @@ func TestFull(t *testing.T) {
 			{Name: "rest", Subjects: []string{"anything.>"}, Endpoints: []string{"inherits"}},
 			{Name: "one", Subjects: []string{"orders.>"}, Endpoints: []string{"team-one", "inherits"}},
 		},
-		Filters:  got.Filters,
-		Warnings: got.Warnings,
+		Filters:     got.Filters,
+		SecretFiles: []string{"testdata/good/teams/one.secret", "testdata/secrets/good"},
+		Warnings:    got.Warnings,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Load of full.yaml differs\n got %#v\nwant %#v", got, want)

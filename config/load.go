@@ -130,6 +130,8 @@ func load(path string, opts Options, files files) (*Config, error) {
 	if len(l.problems) > 0 {
 		return nil, &Errors{Problems: l.problems, Warnings: l.warnings}
 	}
+	slices.Sort(l.cfg.SecretFiles)
+	l.cfg.SecretFiles = slices.Compact(l.cfg.SecretFiles)
 	l.cfg.Warnings = l.warnings
 	return l.cfg, nil
 }

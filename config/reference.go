@@ -101,6 +101,7 @@ func (l *loader) fromEnv(name string) (string, error) {
 
 // fromFile reads a secret from a file. The end of its line is not part of it.
 func (l *loader) fromFile(path string) (string, error) {
+	l.cfg.SecretFiles = append(l.cfg.SecretFiles, path)
 	data, err := l.files.read(path)
 	if err != nil {
 		return "", fmt.Errorf("the file %s cannot be read: %w", path, reason(err))

@@ -47,7 +47,7 @@ func TestReference(t *testing.T) {
 		{text: "file:missing", kind: token, noSecrets: true},
 		{text: hidden, kind: token, noSecrets: true, want: "must be env:NAME or file:PATH"},
 	} {
-		l := &loader{opts: Options{LookupEnv: env, NoSecrets: tt.noSecrets}, files: files{read: readFile}}
+		l := &loader{cfg: &Config{}, opts: Options{LookupEnv: env, NoSecrets: tt.noSecrets}, files: files{read: readFile}}
 		n := &node{source: &source{name: "fanjet.yaml", dir: dir}, kind: kindScalar, text: tt.text}
 		got, ok := l.reference(n, tt.text, tt.kind)
 		var messages strings.Builder

@@ -103,6 +103,7 @@ func (w *witness) commands() {
 			w.beside(nil, append([]string{"endpoints", "ping", name, "--timeout", "3s"}, o...)...)
 		}
 		w.fanjet(nil, append([]string{"check"}, o...)...)
+		w.doctor(w.beside(nil, append([]string{"doctor"}, o...)...))
 		w.fanjet(ofEvents(), append([]string{"match", "--subject", "events.ok", "--data", event, "--header", "X-Producer=" + canaryHeader}, o...)...)
 	}
 	for _, name := range []string{"redirect", "panic", "hang", "garbage", "refused", "blocked", "unverified"} {
@@ -117,6 +118,22 @@ func (w *witness) commands() {
 	w.fanjet(nil, "publish", "events.ok", "--data", canaryPayload, "--nats", "nats://user:"+canaryLogin+"@127.0.0.1:1")
 	w.fanjet(nil, "endpoints", "list", "--nats", "http://user:"+canaryLogin+"@127.0.0.1:1")
 	w.fanjet(nil, "listen", "--secret", canaryBroken)
+}
+
+// doctor checks that the doctor has looked at everything.
+func (w *witness) doctor(said string) {
+	w.Helper()
+	for _, part := range []string{
+		"secrets", "disk", "version", "synced|power cut", "account", "permissions", "stream FANJET_DLQ", "consumer fanjet-due of",
+		"NATS server", "gateway on", "refused", "unknown authority", "can be reached at",
+	} {
+		if !regexp.MustCompile(part).MatchString(said) {
+			w.Errorf("doctor says nothing of %q:\n%s", part, said)
+		}
+	}
+	if strings.Contains(said, "cannot be reached, so") {
+		w.Error("doctor does not reach NATS")
+	}
 }
 
 // mistakes puts configurations with mistakes in place, one after the other.

@@ -36,6 +36,9 @@ type StatusRequest struct {
 type Report struct {
 	Replica
 	Statuses []subscriber.Status
+	// Ahead is by how much the clock of its machine is ahead of this one's, less
+	// the time that its answer was on the way; zero if it does not say.
+	Ahead time.Duration
 }
 
 // PingRequest asks one gateway to send a test event to an endpoint, which the

@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"fanjet/subscriber"
 )
@@ -20,6 +21,7 @@ type part struct {
 	Replica  Replica           `json:"replica"`
 	Part     int               `json:"part"` // from 0
 	Parts    int               `json:"parts"`
+	Clock    time.Time         `json:"clock,omitzero"` // when it answered
 	Statuses []json.RawMessage `json:"endpoints"`
 }
 
@@ -44,7 +46,7 @@ func Parts(replica Replica, statuses []subscriber.Status, maxPayload int64) ([][
 	}
 	messages := make([][]byte, len(groups))
 	for i, group := range groups {
-		text, err := json.Marshal(part{Replica: replica, Part: i, Parts: len(groups), Statuses: group})
+		text, err := json.Marshal(part{Replica: replica, Part: i, Parts: len(groups), Clock: time.Now(), Statuses: group})
 		if err != nil {
 			return nil, fmt.Errorf("status of endpoints: %w", err)
 		}
@@ -77,6 +79,9 @@ func (a *assembly) add(data []byte) error {
 	from := a.answers[p.Replica.ID]
 	if from == nil {
 		from = &answer{report: Report{Replica: p.Replica}, have: make(map[int]bool), parts: p.Parts}
+		if !p.Clock.IsZero() {
+			from.report.Ahead = time.Until(p.Clock)
+		}
 		a.answers[p.Replica.ID] = from
 		a.order = append(a.order, p.Replica.ID)
 	}

@@ -2,6 +2,8 @@
 package secret
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
@@ -46,6 +48,15 @@ func (v Value) IsZero() bool { return v.text == nil }
 // their lengths only.
 func (v Value) Equal(other Value) bool {
 	return subtle.ConstantTimeCompare([]byte(v.Reveal()), []byte(other.Reveal())) == 1
+}
+
+// Digest returns what tells secrets apart without showing them: the same for the
+// same secret and key. With a key that is random and forgotten, it cannot be
+// used to try secrets.
+func (v Value) Digest(key []byte) [sha256.Size]byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(v.Reveal()))
+	return [sha256.Size]byte(mac.Sum(nil))
 }
 
 // String implements fmt.Stringer.

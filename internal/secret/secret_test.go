@@ -121,3 +121,12 @@ func TestValue(t *testing.T) {
 		}
 	}
 }
+
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	a, again, b := New("a"), New("a"), New("b")
+	one, other := []byte("one"), []byte("other")
+	if a.Digest(one) != again.Digest(one) || a.Digest(one) == b.Digest(one) || a.Digest(one) == a.Digest(other) {
+		t.Error("digests do not tell secrets apart, or do not depend on the key")
+	}
+}

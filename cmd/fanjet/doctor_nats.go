@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/config"
+	"fanjet/gateway"
+	"fanjet/internal/broker"
+	"fanjet/internal/control"
+	"fanjet/internal/wire"
+)
+
+// examineNATS looks at NATS and what is in it, and at the gateways.
+func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Config, timeout time.Duration) {
+	connectCtx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	nc, err := g.connect(connectCtx, cfg.NATS, "fanjet doctor")
+	if err != nil {
+		fix := "start it, or correct nats.url"
+		if cfg.NATS.URL == "" {
+			fix = "start `fanjet serve`, which has the embedded server"
+		}
+		d.problem("nats", "", fix, "cannot be reached, so streams, gateways and clocks were not looked at: %v", err)
+		return
+	}
+	defer nc.Close()
+	if err := broker.CheckServer(ctx, nc); err != nil {
+		d.problem("nats", "", "", "%v", err)
+		return
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(timeout))
+	if err != nil {
+		d.problem("nats", "", "", "%v", err)
+		return
+	}
+	d.ok("nats", nc.ConnectedServerName(), "version %s, messages of up to %s", nc.ConnectedServerVersion(), bytesText(uint64(nc.MaxPayload())))
+	if least := int64(128 << 10); nc.MaxPayload() < least {
+		d.warn("nats", nc.ConnectedServerName(), "raise max_payload of the server",
+			"events of more than some %s cannot be delivered: each needs up to 32 KiB for its headers", bytesText(uint64(max(0, nc.MaxPayload()-32<<10))))
+	}
+	examineDurability(d, cfg)
+	examineAccount(ctx, d, js)
+	examinePermissions(d, nc, cfg, timeout)
+	for _, f := range gateway.Examine(ctx, js, cfg) {
+		d.add("streams", f.Object, f.Level, f.Fix, "%s", f.What)
+	}
+	examineClock(ctx, d, js, cfg)
+	examineGateways(ctx, d, nc, cfg)
+}
+
+// examineDurability says what a power cut may cost.
+func examineDurability(d *diagnosis, cfg *config.Config) {
+	const subject = "durability"
+	switch s := cfg.NATS; {
+	case s.URL == "" && s.Embedded.SyncInterval == 0:
+		d.ok("nats", subject, "every write is synced to the disk before it is acknowledged")
+	case s.URL == "":
+		d.ok("nats", subject, "a power cut may lose the last %v of what was acknowledged; a crash of the process loses nothing", s.Embedded.SyncInterval)
+	case s.Replicas <= 1:
+		d.warn("nats", subject, "use a cluster with nats.replicas: 3; or set sync_interval: always in the server's jetstream block",
+			"Fanjet's streams have one copy, and clients are not told when the server syncs its disk: by default every two minutes, so that a power cut may lose as much")
+	default:
+		d.ok("nats", subject, "%d copies of each stream; clients are not told when the servers sync their disks, by default every two minutes", s.Replicas)
+	}
+}
+
+// examineAccount compares what is used with the limits of the account.
+func examineAccount(ctx context.Context, d *diagnosis, js jetstream.JetStream) {
+	info, err := js.AccountInfo(ctx)
+	if err != nil {
+		d.problem("nats", "account", "", "its limits cannot be read: %v", err)
+		return
+	}
+	limits := info.Limits
+	for _, r := range []struct {
+		what        string
+		used, limit int64
+	}{
+		{"storage", int64(info.Store), limits.MaxStore},
+		{"streams", int64(info.Streams), int64(limits.MaxStreams)},
+		{"consumers", int64(info.Consumers), int64(limits.MaxConsumers)},
+	} {
+		if r.limit > 0 && r.used >= r.limit-r.limit/5 {
+			d.warn("nats", "account", "raise the limit of the account, or remove what is not needed", "%d of %d used of its %s", r.used, r.limit, r.what)
+		}
+	}
+	d.ok("nats", "account", "%s stored, %s, %s", bytesText(info.Store), counted(info.Streams, "stream"), counted(info.Consumers, "consumer"))
+}
+
+// examinePermissions compares what the server lets this connection do with what
+// a gateway needs. Servers before 2.10, and some accounts, do not say.
+func examinePermissions(d *diagnosis, nc *nats.Conn, cfg *config.Config, timeout time.Duration) {
+	const subject = "permissions"
+	var answer struct {
+		Data *server.UserInfo `json:"data"`
+	}
+	m, err := nc.Request("$SYS.REQ.USER.INFO", nil, min(timeout, 2*time.Second))
+	if err == nil {
+		err = json.Unmarshal(m.Data, &answer)
+	}
+	if err != nil || answer.Data == nil {
+		d.warn("nats", subject, "", "the server does not say what this connection may do")
+		return
+	}
+	if left := answer.Data.Expires; left > 0 && left < 7*24*time.Hour {
+		d.warn("nats", "credentials", "renew them", "they expire in %v", left.Round(time.Minute))
+	}
+	if answer.Data.Permissions == nil {
+		d.ok("nats", subject, "all of the account %s", answer.Data.Account)
+		return
+	}
+	var missing []string
+	for _, need := range gatewayPublishes(wire.NewNames(cfg.NATS.Prefix)) {
+		if !mayPublish(answer.Data.Permissions, need) {
+			missing = append(missing, need)
+		}
+	}
+	if len(missing) > 0 {
+		d.problem("nats", subject, "allow it for the user of the gateway", "publishing to %s is not allowed", strings.Join(missing, ", "))
+		return
+	}
+	d.ok("nats", subject, "limited, and enough to publish what a gateway does; what it subscribes to was not tried")
+}
+
+// gatewayPublishes are subjects that stand for all that a gateway publishes to.
+func gatewayPublishes(names wire.Names) []string {
+	return []string{
+		"$JS.API.STREAM.INFO." + names.DeliveriesStream(),
+		"$JS.API.CONSUMER.MSG.NEXT." + names.DeliveriesStream() + "." + names.DeliverConsumer(),
+		"$JS.ACK." + names.DeliveriesStream() + "." + names.DeliverConsumer() + ".1.1.1.1.1",
+		names.DeliverSubject("x"), names.RetrySubject("x", "y"), names.LaneSubject("x"), names.DeadLetterSubject("x"),
+		"$KV." + names.StateBucket() + ".cursor.x",
+	}
+}
+
+// mayPublish reports whether permissions allow a subject.
+func mayPublish(p *server.Permissions, subject string) bool {
+	if p.Publish == nil {
+		return true
+	}
+	covers := func(pattern string) bool { return server.SubjectMatchesFilter(subject, pattern) }
+	return !slices.ContainsFunc(p.Publish.Deny, covers) && (len(p.Publish.Allow) == 0 || slices.ContainsFunc(p.Publish.Allow, covers))
+}
+
+// Differences between clocks from which on somebody should hear of it:
+// receivers allow for five minutes.
+const (
+	clocksDiffer   = 5 * time.Second
+	clocksMislead  = time.Minute
+	clockFix       = "let NTP set the clocks of all machines"
+	clockExplained = "receivers refuse webhooks whose time is minutes off"
+)
+
+// examineClock compares the clock of this machine with that of the server, by an
+// answer that has its time.
+func examineClock(ctx context.Context, d *diagnosis, js jetstream.JetStream, cfg *config.Config) {
+	asked := time.Now()
+	stream, err := js.Stream(ctx, wire.NewNames(cfg.NATS.Prefix).DeliveriesStream())
+	if err != nil {
+		return // which Examine reports; its absence is no fault of a clock
+	}
+	answered := time.Now()
+	half := answered.Sub(asked) / 2
+	reportClock(d, "NATS server", stream.CachedInfo().TimeStamp.Sub(asked.Add(half)), half)
+}
+
+// reportClock judges by how much a clock is ahead of ours, known within an error.
+func reportClock(d *diagnosis, whose string, ahead, within time.Duration) {
+	off := max(0, ahead.Abs()-within)
+	direction := "ahead of"
+	if ahead < 0 {
+		direction = "behind"
+	}
+	switch {
+	case off > clocksMislead:
+		d.problem("clocks", whose, clockFix, "%v %s this machine: %s", off.Round(time.Second), direction, clockExplained)
+	case off > clocksDiffer:
+		d.warn("clocks", whose, clockFix, "%v %s this machine: %s", off.Round(time.Second), direction, clockExplained)
+	default:
+		d.ok("clocks", whose, "agrees with this machine")
+	}
+}
+
+// examineGateways looks at those that run.
+func examineGateways(ctx context.Context, d *diagnosis, nc *nats.Conn, cfg *config.Config) {
+	// The name of no endpoint, so that answers are small.
+	reports, err := control.Statuses(ctx, nc, wire.NewNames(cfg.NATS.Prefix), "-")
+	switch {
+	case errors.Is(err, control.ErrNoGateway):
+		d.problem("gateways", "", "start `fanjet serve`", "none runs: nothing is delivered")
+		return
+	case err != nil:
+		d.problem("gateways", "", "", "%v", err)
+		return
+	}
+	own := currentBuild().Version
+	for _, r := range reports {
+		name := r.Host + " (" + r.ID + ")"
+		if r.Version != own {
+			d.warn("gateways", name, "run the same version everywhere", "version %s, and this program is %s", r.Version, own)
+		} else {
+			d.ok("gateways", name, "version %s, started %s", r.Version, r.Started.Format(time.RFC3339))
+		}
+		const onTheWay = time.Second // an answer, on a busy machine
+		reportClock(d, "gateway on "+name, r.Ahead, onTheWay)
+	}
+}

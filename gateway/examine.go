@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/config"
+	"fanjet/internal/wire"
+)
+
+// Level says how bad a [Finding] is.
+type Level string
+
+// The levels.
+const (
+	LevelOK      Level = "ok"
+	LevelWarning Level = "warning" // works, but somebody should look
+	LevelProblem Level = "problem" // does not work, or loses something
+)
+
+// Finding is what an examination found out about a stream or consumer.
+type Finding struct {
+	Level  Level
+	Object string // such as "stream EVENTS"
+	What   string
+	Fix    string // what to do; empty: nothing
+}
+
+// Examine compares every stream and consumer that the configuration needs with
+// what they are in NATS, as a gateway does when it starts, but changes nothing.
+// Every one of them has at least one finding.
+func Examine(ctx context.Context, js jetstream.JetStream, cfg *config.Config) []Finding {
+	plans := plan(wire.NewNames(cfg.NATS.Prefix), cfg, js.Conn().MaxPayload())
+	x := &examination{js: js}
+	x.refusals(checkSourceNames(plans))
+	for i := range plans {
+		x.stream(ctx, &plans[i])
+	}
+	return x.found
+}
+
+type examination struct {
+	js    jetstream.JetStream
+	found []Finding
+}
+
+func (x *examination) add(level Level, object, fix, format string, args ...any) {
+	x.found = append(x.found, Finding{Level: level, Object: object, What: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+// refusals adds what must be mended, of errors that may be joined.
+func (x *examination) refusals(err error) {
+	switch err := err.(type) { //nolint:errorlint // the parts of joined errors are wanted one by one
+	case nil:
+	case interface{ Unwrap() []error }:
+		for _, e := range err.Unwrap() {
+			x.refusals(e)
+		}
+	case *refusal:
+		what := err.what
+		if err.why != "" {
+			what += ": " + err.why
+		}
+		if err.cause != nil {
+			what += fmt.Sprintf(" (%v)", err.cause)
+		}
+		x.add(LevelProblem, err.object, err.fix, "%s", what)
+	default:
+		x.add(LevelProblem, "JetStream", "", "%v", err)
+	}
+}
+
+func (x *examination) stream(ctx context.Context, p *streamPlan) {
+	object := "stream " + p.want.Name
+	found, err := p.inspect(ctx, x.js)
+	if err != nil {
+		x.refusals(err)
+		return
+	}
+	if found == nil {
+		x.add(LevelWarning, object, "", "does not exist yet: the next start of `fanjet serve` creates it")
+		return
+	}
+	stream, err := x.js.Stream(ctx, p.want.Name)
+	if err != nil {
+		x.refusals(fmt.Errorf("look at the %s: %w", object, err))
+		return
+	}
+	info := stream.CachedInfo() // of just now
+	before := len(x.found)
+	if len(found.changes) > 0 {
+		x.add(LevelWarning, object, "", "differs from the configuration, and the next start of `fanjet serve` changes it: %s", strings.Join(found.changes, "; "))
+	}
+	x.cluster(object, info.Cluster)
+	x.room(object, info)
+	if len(x.found) == before {
+		x.add(LevelOK, object, "", "%d messages, %s", info.State.Msgs, copies(info))
+	}
+	if p.consumer != nil {
+		x.consumer(ctx, stream, p.consumer)
+	}
+}
+
+// copies says where a stream is kept.
+func copies(info *jetstream.StreamInfo) string {
+	if info.Config.Replicas <= 1 || info.Cluster == nil {
+		return "one copy"
+	}
+	return fmt.Sprintf("%d copies, led by %s", info.Config.Replicas, info.Cluster.Leader)
+}
+
+// cluster looks at the copies of a stream or consumer.
+func (x *examination) cluster(object string, c *jetstream.ClusterInfo) {
+	if c == nil {
+		return
+	}
+	if c.Leader == "" {
+		x.add(LevelProblem, object, "bring the missing servers back", "has no leader: fewer than half of its servers are there")
+	}
+	for _, r := range c.Replicas {
+		switch {
+		case r.Offline:
+			x.add(LevelWarning, object, "bring it back: one more failure can stop the stream", "its copy on %s is offline", r.Name)
+		case !r.Current:
+			x.add(LevelWarning, object, "it catches up by itself; look again", "its copy on %s is behind by %d operations", r.Name, r.Lag)
+		}
+	}
+}
+
+// room warns before a stream that refuses what does not fit is full.
+func (x *examination) room(object string, info *jetstream.StreamInfo) {
+	if most := info.Config.MaxBytes; most > 0 && info.State.Bytes > uint64(most)/5*4 {
+		x.add(LevelWarning, object, "raise its max_bytes, or find out why it is not emptied",
+			"is full to %d%%: when it is full, it takes nothing", info.State.Bytes*100/uint64(most))
+	}
+}
+
+func (x *examination) consumer(ctx context.Context, stream jetstream.Stream, want *jetstream.ConsumerConfig) {
+	object := consumerObject(stream.CachedInfo().Config.Name, want.Durable)
+	consumer, err := stream.Consumer(ctx, want.Durable)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		x.add(LevelWarning, object, "", "does not exist yet: a gateway that runs creates it")
+		return
+	case err != nil:
+		x.refusals(fmt.Errorf("%s: %w", object, err))
+		return
+	}
+	info := consumer.CachedInfo()
+	before := len(x.found)
+	x.refusals(checkPaused(info))
+	if adjusted(info.Config, *want) != nil {
+		x.add(LevelWarning, object, "", "differs from what Fanjet wants, and the next start of `fanjet serve` changes it")
+	}
+	x.cluster(object, info.Cluster)
+	if len(x.found) == before {
+		x.add(LevelOK, object, "", "%d waiting, %d being handled", info.NumPending, info.NumAckPending)
+	}
+}

@@ -1,0 +1,58 @@
+package subscriber
+
+import (
+	"context"
+	"crypto/tls"
+	"net/url"
+	"time"
+)
+
+// Probe is how far an attempt would get, up to the request.
+type Probe struct {
+	Verdicts []Verdict // of the egress policy, for each address of the name
+	// Class and Failure say why there is no connection; empty: there was one.
+	Class   Class
+	Failure string
+	// What was agreed on; empty for http.
+	TLS string
+	// The time that the receiver's certificate is valid; zero for http.
+	NotBefore, NotAfter time.Time
+}
+
+// Probe resolves the host of an endpoint's URL, judges its addresses, connects,
+// and shakes hands if that is https; then it closes the connection. No request
+// is made. It ends when ctx does, and takes 20 s at most besides what the
+// resolver takes.
+func (g *Guard) Probe(ctx context.Context, target *url.URL) Probe {
+	return newTransport(1, g).probe(ctx, target)
+}
+
+func (t *transport) probe(ctx context.Context, target *url.URL) Probe {
+	var p Probe
+	fail := func(err error) Probe {
+		r := Result{Class: classOf(err), Err: err}
+		p.Class, p.Failure = r.Class, r.Failure()
+		return p
+	}
+	var err error
+	if p.Verdicts, err = t.guard.Judge(ctx, target); err != nil {
+		return fail(err)
+	}
+	raw, err := t.guard.dial(ctx, addressOf(target), target.Scheme == "https")
+	if err != nil {
+		return fail(err)
+	}
+	defer raw.Close()
+	if target.Scheme == "http" {
+		return p
+	}
+	secure, err := t.handshake(ctx, raw, target.Hostname())
+	if err != nil {
+		return fail(err)
+	}
+	defer secure.Close()
+	state := secure.ConnectionState()
+	leaf := state.PeerCertificates[0] // clients verify that there is one
+	p.TLS, p.NotBefore, p.NotAfter = tls.VersionName(state.Version), leaf.NotBefore, leaf.NotAfter
+	return p
+}
