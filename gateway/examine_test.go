@@ -89,10 +89,10 @@ func TestExamine(t *testing.T) {
 	before := w.streamConfigs()
 	got := worst(Examine(t.Context(), w.js, w.cfg))
 	for object, want := range map[string]Finding{
-		"stream " + names.DeliveriesStream():  {Level: LevelProblem, What: "max_msgs is 1000", Fix: "nats stream edit"},
-		"stream " + names.DeadLettersStream(): {Level: LevelWarning, What: "allow_direct: false → true"},
-		"stream EVENTS":                       {Level: LevelWarning, What: "max_bytes: -1 → 1073741824"},
-		"stream " + names.LanesStream():       {Level: LevelOK},
+		"stream " + names.DeliveriesStream():                       {Level: LevelProblem, What: "max_msgs is 1000", Fix: "nats stream edit"},
+		"stream " + names.DeadLettersStream():                      {Level: LevelWarning, What: "allow_direct: false → true"},
+		"stream EVENTS":                                            {Level: LevelWarning, What: "max_bytes: -1 → 1073741824"},
+		"stream " + names.LanesStream():                            {Level: LevelOK},
 		consumerObject(names.RetriesStream(), names.DueConsumer()): {Level: LevelWarning, What: "differs from what Fanjet wants"},
 		consumerObject("EVENTS", names.MatchConsumer()):            {Level: LevelWarning, What: "does not exist yet"},
 	} {

@@ -42,7 +42,7 @@ func (t *transport) probe(ctx context.Context, target *url.URL) Probe {
 	if err != nil {
 		return fail(err)
 	}
-	defer raw.Close()
+	defer func() { _ = raw.Close() }()
 	if target.Scheme == "http" {
 		return p
 	}
@@ -50,7 +50,7 @@ func (t *transport) probe(ctx context.Context, target *url.URL) Probe {
 	if err != nil {
 		return fail(err)
 	}
-	defer secure.Close()
+	defer func() { _ = secure.Close() }()
 	state := secure.ConnectionState()
 	leaf := state.PeerCertificates[0] // clients verify that there is one
 	p.TLS, p.NotBefore, p.NotAfter = tls.VersionName(state.Version), leaf.NotBefore, leaf.NotAfter
