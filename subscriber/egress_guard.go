@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -98,10 +99,8 @@ func (g *Guard) check(addr netip.AddrPort, https bool, proxies []netip.AddrPort)
 	if err := g.own.check(addr); err != nil {
 		return err
 	}
-	for _, p := range proxies {
-		if p == addr {
-			return fmt.Errorf("%w: %s is the proxy of egress.proxy", ErrBlocked, addr)
-		}
+	if slices.Contains(proxies, addr) {
+		return fmt.Errorf("%w: %s is the proxy of egress.proxy", ErrBlocked, addr)
 	}
 	return g.policy.Check(addr, https)
 }

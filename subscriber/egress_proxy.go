@@ -109,7 +109,7 @@ func (p *proxy) ask(ctx context.Context, conn net.Conn, to netip.AddrPort) (net.
 	}
 	limited := &io.LimitedReader{R: conn, N: maxProxyAnswer}
 	reader := bufio.NewReader(limited)
-	resp, err := http.ReadResponse(reader, &http.Request{Method: http.MethodConnect})
+	resp, err := http.ReadResponse(reader, &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // what follows is the connection
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, &proxyError{"does not answer", context.Cause(ctx)}

@@ -286,7 +286,8 @@ func TestNoDestination(t *testing.T) {
 	t.Parallel()
 	open := Egress{AllowCIDRs: allow(t, everything...), Ports: []uint16{443}}
 	for _, addr := range []netip.AddrPort{
-		{}, netip.AddrPortFrom(netip.Addr{}, 443), netip.MustParseAddrPort("0.0.0.0:443"), netip.MustParseAddrPort("[::]:443"),
+		{},
+		netip.AddrPortFrom(netip.Addr{}, 443), netip.MustParseAddrPort("0.0.0.0:443"), netip.MustParseAddrPort("[::]:443"),
 		netip.MustParseAddrPort("[::ffff:0.0.0.0]:443"), netip.MustParseAddrPort("255.255.255.255:443"), netip.MustParseAddrPort("224.0.0.1:443"),
 		netip.MustParseAddrPort("239.255.255.255:443"), netip.MustParseAddrPort("[ff02::1]:443"), netip.MustParseAddrPort("1.1.1.1:0"),
 		netip.MustParseAddrPort("[fe80::1%eth0]:443"), netip.MustParseAddrPort("[2a00::1%eth0]:443"),

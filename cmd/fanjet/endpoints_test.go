@@ -111,8 +111,12 @@ func TestEndpointsPermissions(t *testing.T) {
 	}
 	url := strings.Replace(srv.URL(), "nats://", "nats://operator:o@", 1)
 	for _, args := range [][]string{
-		{"endpoints", "pause", "billing"}, {"endpoints", "list"}, {"endpoints", "show", "billing"},
-		{"endpoints", "resume", "billing"}, {"endpoints", "ping", "billing"}, {"audit", "list"},
+		{"endpoints", "pause", "billing"},
+		{"endpoints", "list"},
+		{"endpoints", "show", "billing"},
+		{"endpoints", "resume", "billing"},
+		{"endpoints", "ping", "billing"},
+		{"audit", "list"},
 	} {
 		var out, err bytes.Buffer
 		code := run(t.Context(), append([]string{"--nats", url}, args...), streams{in: strings.NewReader(""), out: &out, err: &err})
