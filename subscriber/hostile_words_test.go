@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -84,8 +85,8 @@ func TestReceiverInjectsNothing(t *testing.T) {
 // An attempt through net/http to a receiver that turned from HTTP/2 to HTTP/1.1.
 func TestReceiverInjectsNothingThroughNetHTTP(t *testing.T) {
 	t.Parallel()
-	s := newRawReceiver(t, func(_ *rawReceiver, c net.Conn) {
-		_, _ = c.Read(make([]byte, 4096))
+	s := newRawReceiver(t, func(r *rawReceiver, c net.Conn) {
+		r.read(bufio.NewReader(c)) // all of it: closing with bytes unread is a reset
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+strings.Repeat("\x1b[2J\u202e\xff", 1000)+"\r\n\r\n")
 	})
 	ep := testEndpoint(t, s.url(), loopback)
