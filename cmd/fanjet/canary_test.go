@@ -24,6 +24,7 @@ import (
 func TestCanaries(t *testing.T) {
 	w := newWitness(t)
 	t.Setenv("CANARY_ENV", canarySecret("env"))
+	t.Setenv("CANARY_TOKEN", canaryToken)
 	w.replace("secret", canarySecret("file"))
 	good := w.configure()
 	_, stop := w.background("serve", w.log, `"msg":"(ready)"`, "serve", "--config", w.config, "--log-level", "debug", "--log-format", "json")
@@ -172,19 +173,15 @@ func (w *witness) mistakes(good string) {
 func (w *witness) listeners() {
 	w.Helper()
 	for _, path := range []string{
-		"/metrics", "/readyz", "/livez", "/", "/debug/pprof/", "/debug/vars",
-		"/api/v1", "/api/v1/endpoints", "/api/v1/endpoints/fail", "/api/v1/dead-letters", "/api/v1/dlq", "/api/v1/audit", "/api/v1/config",
+		"/metrics", "/readyz", "/livez", "/", "/debug/pprof/", "/api/v1/endpoints", "/api/v1/endpoints/fail", "/api/v1/endpoints/nobody",
+		"/api/v1/dead-letters", "/api/v1/audit", "/api/v1/dead-letters?token=" + canaryQuery, "/api/v1/nothing",
 	} {
-		resp, err := http.Get(w.admin + path)
-		if err != nil {
-			w.Fatal(err)
+		for _, token := range []string{"", canaryGuess, canaryToken} {
+			w.get(path, token)
 		}
-		body, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil {
-			w.Fatal(err)
-		}
-		w.check(path, fmt.Sprint(resp.Header)+string(body))
+	}
+	if w.get("/api/v1/endpoints", canaryToken) != http.StatusOK || w.get("/api/v1/endpoints", canaryGuess) == http.StatusOK {
+		w.Error("the API does not know its token, or takes another")
 	}
 	nc := w.connect()
 	names := wire.NewNames("")
@@ -195,6 +192,29 @@ func (w *witness) listeners() {
 		}
 		w.check(subject, string(answer.Data))
 	}
+}
+
+// get asks the admin listener, looks at the answer, and returns its status.
+func (w *witness) get(path, token string) int {
+	w.Helper()
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, w.admin+path, http.NoBody)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.check(path, fmt.Sprint(resp.Header)+string(body))
+	return resp.StatusCode
 }
 
 // stored looks at what Fanjet stores: events as they are, and nothing of the

@@ -39,6 +39,8 @@ const (
 	canaryBroken  = "CANARY-broken-secret"
 	canaryLogin   = "CANARY-password"
 	canaryAnswer  = "CANARY-answer"
+	canaryToken   = "CANARY-token-of-an-operator-0123456789"
+	canaryGuess   = "CANARY-token-that-somebody-guessed-0123"
 )
 
 func canaries() []canary {
@@ -50,6 +52,7 @@ func canaries() []canary {
 		{"a secret that is none", canaryBroken},
 		{"a password in a URL", canaryLogin},
 		{"what a receiver answered", canaryAnswer},
+		{"the token of an operator", canaryToken}, {"a token that is none", canaryGuess},
 	}
 	for _, name := range []string{"env", "file", "literal", "listen", "new", "misplaced"} {
 		all = append(all, canary{"the secret " + name, canaryKey(name)})
@@ -139,7 +142,7 @@ func (w *witness) configure() (text string) {
 		"unverified": "http://" + w.listen(),
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "version: 1\nnats: {embedded: {store_dir: data, listen: \"127.0.0.1:0\", durability: 1s}}\nadmin: {listen: \"127.0.0.1:0\"}\n")
+	fmt.Fprintf(&b, "version: 1\nnats: {embedded: {store_dir: data, listen: \"127.0.0.1:0\", durability: 1s}}\nadmin: {listen: \"127.0.0.1:0\", tokens: [{name: ops, token: \"env:CANARY_TOKEN\", scope: admin}]}\n")
 	b.WriteString("egress: {allow_http: true, allow_cidrs: [127.0.0.0/8]}\n")
 	fmt.Fprintf(&b, "defaults:\n  headers: {Authorization: Bearer %s}\n  timeout: 2s\n  retry: {schedule: [100ms]}\n", canaryOwn)
 	fmt.Fprintf(&b, "  secrets: [\"env:CANARY_ENV\", \"file:secret\", \"%s\"]\nendpoints:\n", canarySecret("literal"))
