@@ -52,7 +52,8 @@ func canaries() []canary {
 		{"a secret that is none", canaryBroken},
 		{"a password in a URL", canaryLogin},
 		{"what a receiver answered", canaryAnswer},
-		{"the token of an operator", canaryToken}, {"a token that is none", canaryGuess},
+		{"the token of an operator", canaryToken},
+		{"a token that is none", canaryGuess},
 	}
 	for _, name := range []string{"env", "file", "literal", "listen", "new", "misplaced"} {
 		all = append(all, canary{"the secret " + name, canaryKey(name)})
