@@ -143,7 +143,8 @@ func (p *producer) one(ctx context.Context, settled *sync.WaitGroup) bool {
 // blocks while very many are on their way.
 func (p *producer) send(msg *nats.Msg) func() (*jetstream.PubAck, error) {
 	copied := &nats.Msg{Subject: msg.Subject, Header: msg.Header, Data: msg.Data}
-	future, err := p.js.PublishMsgAsync(copied, jetstream.WithStallWait(5*time.Second))
+	// The port of a server that was killed may be that of another run by now.
+	future, err := p.js.PublishMsgAsync(copied, jetstream.WithStallWait(5*time.Second), jetstream.WithExpectStream(p.w.stream))
 	return func() (*jetstream.PubAck, error) {
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -35,6 +36,7 @@ type world struct {
 	dir      string
 	program  string // fanjet
 	logs     string // where to keep the whole logs of the gateways; empty: nowhere
+	stream   string // the source, which has this name in no other run
 	ledger   *ledger.Ledger
 	hooks    *receivers
 	gateways []*gateway
@@ -47,7 +49,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	l := ledger.New()
-	return &world{T: t, dir: t.TempDir(), program: program, logs: os.Getenv(keepLogs), ledger: l, hooks: newReceivers(t, l)}
+	return &world{T: t, dir: t.TempDir(), program: program, stream: "EVENTS-" + rand.Text()[:8], logs: os.Getenv(keepLogs), ledger: l, hooks: newReceivers(t, l)}
 }
 
 // embedded is the section nats of a gateway with a server of its own, whose

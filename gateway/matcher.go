@@ -181,7 +181,7 @@ func (m *matcher) ahead(ctx context.Context, stream jetstream.Stream, consumer j
 func (m *matcher) others(ctx context.Context) (any bool, settled uint64, err error) {
 	ask, answered := jsapi.WhileConnected(ctx, m.nc)
 	defer answered()
-	held := m.in.Held()
+	before := m.in.Holding()
 	consumer, err := m.js.Consumer(ask, m.source.Stream, m.want.Durable)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -190,7 +190,9 @@ func (m *matcher) others(ctx context.Context) (any bool, settled uint64, err err
 		return false, 0, err
 	}
 	info := consumer.CachedInfo() // of just now
-	return info.NumAckPending > held, info.AckFloor.Stream, nil
+	// What was acked meanwhile is not pending any more, and must not stand for
+	// events of others.
+	return info.NumAckPending > before.Still(m.in.Holding()), info.AckFloor.Stream, nil
 }
 
 // run matches until ctx ends, then waits for what is being published, at most
