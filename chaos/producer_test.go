@@ -113,7 +113,7 @@ func (p *producer) one(ctx context.Context, settled *sync.WaitGroup) bool {
 	p.mu.Unlock()
 	what := p.kindOf(n)
 	body := bodyOf(n)
-	entry, err := p.w.ledger.Publish(ledger.Event{Body: ledger.HashOf(body), Endpoints: what.endpoints})
+	entry, err := p.w.ledger.Publish(ledger.Event{Body: ledger.HashOf(body), Endpoints: what.endpoints, Published: time.Now()})
 	if err != nil {
 		p.w.Errorf("event %d: %v", n, err)
 		return false

@@ -41,6 +41,10 @@ type Event struct {
 
 	Stream   string
 	Sequence uint64 // 0: not known
+	// Published is when it was given to NATS, which may have stored it long before
+	// the PubAck came: that of a server that died comes with the next try. Zero:
+	// as Accepted.
+	Published time.Time
 	// Accepted is when the PubAck came. Zero: the publish failed or got no answer.
 	// The event may have been stored, so it may be delivered, but need not be.
 	Accepted time.Time
@@ -86,6 +90,7 @@ type event struct {
 	body     Hash
 	sequence uint64
 	accepted int64 // ns, 0: perhaps never
+	given    int64 // ns, when it was published; 0: not known
 	stream   int32
 	set      int32
 }
@@ -152,7 +157,7 @@ func (l *Ledger) Publish(e Event) (int, error) {
 		l.byID[e.ID] = n
 	}
 	l.events = append(l.events, event{
-		id: e.ID, body: e.Body, sequence: e.Sequence, accepted: nanos(e.Accepted),
+		id: e.ID, body: e.Body, sequence: e.Sequence, accepted: nanos(e.Accepted), given: nanos(e.Published),
 		stream: l.number(e.Stream), set: l.set(e.Endpoints),
 	})
 	return int(n), nil

@@ -245,6 +245,27 @@ func TestPerhapsAccepted(t *testing.T) {
 
 // An ordered endpoint accepts the events of a source in order, for the first
 // time; another one need not.
+// The PubAck of an event that was stored before its server died comes late. What
+// the fault did to its deliveries is explained nevertheless.
+func TestStoredBeforeThePubAck(t *testing.T) {
+	t.Parallel()
+	for published, want := range map[int]string{0: "", 45: "repeated 1"} {
+		l := ledger.New()
+		n, err := l.Publish(ledger.Event{Body: ledger.HashOf([]byte("body")), Endpoints: []string{"a"}, Published: at(published)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &account{Ledger: l, t: t, event: n}
+		a.kill(10, 40)
+		a.post("a", 50, 1, 200)
+		a.post("a", 70, 1, 200)
+		l.Accept(n, "EVENTS", 1, at(500))
+		if report := l.Check(ledger.Standing{}); counts(report.Failed) != want {
+			t.Errorf("published at %d ms: nothing explains %q, want %q", published, counts(report.Failed), want)
+		}
+	}
+}
+
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	order := func(endpoint string, sequences ...uint64) string {

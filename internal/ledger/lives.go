@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -111,7 +112,8 @@ func (c *checker) reason(p pair, earlier []*request, r *request, used []reason) 
 // underWay reports whether a fault came while the delivery was stored, and the
 // endpoint had not accepted it.
 func (c *checker) underWay(p pair, f *Fault, requests []*request) bool {
-	if c.events[p.event].accepted > f.until() {
+	e := &c.events[p.event]
+	if cmp.Or(e.given, e.accepted) > f.until() {
 		return false
 	}
 	for _, r := range requests {
