@@ -103,12 +103,13 @@ func TestCheck(t *testing.T) {
 			a.post("a", 10, 1, 200)
 			a.post("a", 30, 1, 200)
 		}, "", "repeated 1"},
-		{"three times, struck on its way", func(a *account) {
+		{"four times, struck on its way", func(a *account) {
 			a.kill(1, 5)
 			a.post("a", 10, 1, 200)
 			a.post("a", 30, 1, 200)
 			a.post("a", 50, 1, 200)
-		}, "repeated 1", "repeated 1"},
+			a.post("a", 70, 1, 200)
+		}, "repeated 1", "repeated 2"},
 		{"no answer, and tried again at once", func(a *account) { a.post("a", 10, 1, 0); a.post("a", 30, 1, 200) }, "", ""},
 		{"no answer of a dead process", func(a *account) { a.post("a", 10, 1, 0); a.kill(15, 17); a.post("a", 30, 1, 200) }, "", "repeated 1"},
 		{"no answer, and tried again twice", func(a *account) {
@@ -118,13 +119,14 @@ func TestCheck(t *testing.T) {
 		}, "repeated 1", ""},
 		{"twice before a fault", func(a *account) { a.post("a", 10, 1, 200); a.post("a", 30, 1, 200); a.kill(50, 60) }, "repeated 1", ""},
 		{"twice, long before a fault", func(a *account) { a.post("a", 10, 1, 200); a.kill(200, 210); a.post("a", 220, 1, 200) }, "repeated 1", ""},
-		{"four times with one fault", func(a *account) { // two have a reason: the request, and where the delivery was
+		{"five times with one fault", func(a *account) { // three have a reason: the attempt, the move and the fan-out
 			a.post("a", 10, 1, 200)
 			a.kill(25, 40)
 			a.post("a", 60, 1, 200)
 			a.post("a", 80, 1, 200)
 			a.post("a", 100, 1, 200)
-		}, "repeated 1", "repeated 2"},
+			a.post("a", 120, 1, 200)
+		}, "repeated 1", "repeated 3"},
 		{"three times with two faults", func(a *account) {
 			a.post("a", 10, 1, 200)
 			a.kill(25, 40)
@@ -243,8 +245,6 @@ func TestPerhapsAccepted(t *testing.T) {
 	}
 }
 
-// An ordered endpoint accepts the events of a source in order, for the first
-// time; another one need not.
 // The PubAck of an event that was stored before its server died comes late. What
 // the fault did to its deliveries is explained nevertheless.
 func TestStoredBeforeThePubAck(t *testing.T) {
@@ -266,6 +266,8 @@ func TestStoredBeforeThePubAck(t *testing.T) {
 	}
 }
 
+// An ordered endpoint accepts the events of a source in order, for the first
+// time; another one need not.
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	order := func(endpoint string, sequences ...uint64) string {

@@ -14,9 +14,11 @@ import (
 //
 // A fault may give the delivery a second life: what was done shortly before is
 // done again, or what it had become goes on beside it. Every life after the first
-// needs a reason of its own: a request that a fault struck; once for every fault,
-// that it struck the delivery while it was under way, for that may have been moved
-// (to a lane, to a schedule) or be fanned out again on another way; or a replay.
+// needs a reason of its own: a request that a fault struck; a replay; or that the
+// fault struck the delivery while it was under way. That counts twice for every
+// fault, since besides its attempt a delivery has two hops of which the first half
+// can be done and the second be lost: its event may be fanned out again, and what
+// it was moved to (a lane, a schedule) may go on beside it.
 
 // lives divides the requests of a pair into lives, looks for the reason of each,
 // and returns how many there are. all is what offences show.
@@ -79,14 +81,17 @@ func continued(lives []life, r *request) *life {
 	return nil
 }
 
+// hops is how many lives a fault explains that struck no request, see above.
+const hops = 2
+
 // reason is why something was sent again: a fault, and the request that it
-// struck. Without a request (-1) it struck the delivery between two.
+// struck. Below 0 it struck the delivery between two, once for each of its hops.
 type reason struct{ request, fault int }
 
 // reason finds why r was sent although earlier requests were: the fault that
 // reached back the least, and that explains no other repeat.
 func (c *checker) reason(p pair, earlier []*request, r *request, used []reason) (reason, bool) {
-	best, distance := reason{-1, -1}, int64(math.MaxInt64)
+	best, distance := reason{fault: -1}, int64(math.MaxInt64)
 	for n := range c.faults {
 		f := &c.faults[n]
 		if nanos(f.From) > r.began {
@@ -101,9 +106,10 @@ func (c *checker) reason(p pair, earlier []*request, r *request, used []reason) 
 				best, distance = why, d
 			}
 		}
-		why := reason{-1, n}
-		if best.fault < 0 && c.underWay(p, f, earlier) && !slices.Contains(used, why) {
-			best = why
+		for hop := -1; hop >= -hops && best.fault < 0 && c.underWay(p, f, earlier); hop-- {
+			if why := (reason{hop, n}); !slices.Contains(used, why) {
+				best = why
+			}
 		}
 	}
 	return best, best.fault >= 0
