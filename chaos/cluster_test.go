@@ -285,22 +285,3 @@ func (c *cluster) ask(js jetstream.JetStream, subject string) int {
 	}
 	return 1
 }
-
-// readyz returns what a gateway says about itself: empty if it is ready.
-func (g *gateway) readyz() string {
-	g.mu.Lock()
-	admin := g.admin
-	g.mu.Unlock()
-	client := http.Client{Timeout: 5 * time.Second}
-	resp, err := client.Get(admin + "/readyz")
-	if err != nil {
-		return err.Error()
-	}
-	defer resp.Body.Close()
-	text, _ := io.ReadAll(resp.Body)
-	client.CloseIdleConnections()
-	if resp.StatusCode == http.StatusOK {
-		return ""
-	}
-	return string(text)
-}

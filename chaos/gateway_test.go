@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -152,6 +154,56 @@ func (g *gateway) url() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.nats
+}
+
+// readyz returns what it says about itself: empty if it is ready.
+func (g *gateway) readyz() string {
+	status, text, err := g.get("/readyz")
+	switch {
+	case err != nil:
+		return err.Error()
+	case status == http.StatusOK:
+		return ""
+	}
+	return string(text)
+}
+
+// metric returns the value of a metric without labels; 0: there is none.
+func (g *gateway) metric(name string) float64 {
+	_, text, _ := g.get("/metrics")
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			n, _ := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// get asks its admin listener.
+func (g *gateway) get(path string) (status int, body []byte, err error) {
+	g.mu.Lock()
+	admin := g.admin
+	g.mu.Unlock()
+	client := http.Client{Timeout: 5 * time.Second}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(admin + path)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, body, err
+}
+
+// gone reports whether its process has ended.
+func (g *gateway) gone() bool {
+	select {
+	case <-g.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // kill ends it as the loss of the machine would end the process.

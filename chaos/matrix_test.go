@@ -103,10 +103,14 @@ func TestKillMatrix(t *testing.T) {
 		b.run(string(c.point), func(t *testing.T) {
 			w := newWorld(t)
 			g := w.everything("fsync", "30/s")
+			// However slowly the events come: what waits behind these moves to the lane.
+			release := w.hooks.hold("slow")
 			g.start(arm(c.point, c.hit))
 			p := w.newProducer(g.url, everythingKind)
 			var publishing sync.WaitGroup
 			publishing.Go(func() { p.publish(matrixEvents) })
+			w.until("the lane is in use", func() bool { return g.gone() || g.metric("fanjet_lane_moves_total") > 5 })
+			release()
 			g.died()
 			g.start()
 			publishing.Wait()

@@ -105,6 +105,21 @@ func (r *receivers) next(endpoint string) (behaviour, int) {
 	return r.behave[endpoint], r.numbers[endpoint]
 }
 
+// hold lets the requests of an endpoint wait until release is called; from then
+// on it answers 200.
+func (r *receivers) hold(endpoint string) (release func()) {
+	gate := make(chan struct{})
+	r.set(endpoint, func(a arrival) int {
+		select {
+		case <-gate:
+			return http.StatusOK
+		case <-a.Done():
+			return 0
+		}
+	})
+	return func() { close(gate) }
+}
+
 // failing answers a status to every n-th request.
 func failing(n, status int) behaviour {
 	return func(a arrival) int {
