@@ -139,6 +139,27 @@ func (r *receiver) block(endpoint string) (release func()) {
 	return release
 }
 
+// blockAfter is block after n more requests.
+func (r *receiver) blockAfter(endpoint string, n int) (release func()) {
+	c := make(chan struct{})
+	r.set(func(got request) int { // holds mu
+		if got.endpoint == endpoint {
+			if n--; n == 0 {
+				r.hold[endpoint] = c
+			}
+		}
+		return http.StatusOK
+	})
+	release = sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.hold, endpoint)
+		close(c)
+	})
+	r.t.Cleanup(release)
+	return release
+}
+
 func (r *receiver) got(endpoint string) []request {
 	r.mu.Lock()
 	defer r.mu.Unlock()

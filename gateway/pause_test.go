@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/control"
@@ -165,4 +167,56 @@ func TestPauseOutlivesTheStateBucket(t *testing.T) {
 	p.resume()
 	p.delivered("a", 20)
 	p.waitFor("the gateway is ready again", func() bool { return p.gw.Ready() == nil })
+}
+
+// What is given back when a lane rests is sent again at once when it goes on.
+// The server (2.15) forgets what was given back when the lane is purged, and
+// would send it no sooner than after its AckWait: nothing is purged in between.
+func TestGivenBackIsNotPurged(t *testing.T) {
+	t.Parallel()
+	p := newPausing(t)
+	p.cfg.Endpoints[0].MaxInFlight = 1
+	p.start()
+	p.pause()
+	const n = 40
+	p.publishMany("events.x", n)
+	p.held(n)
+	wire := make(chan *nats.Msg, 64<<10)
+	sub, err := p.nats.Conn().ChanSubscribe("$JS.>", wire)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+
+	release := p.hook.blockAfter("a", 5)
+	p.resume()
+	p.waitFor("five are delivered and the next one is attempted", func() bool { return p.requests() == 6 })
+	if _, err := subscriber.SetPause(t.Context(), p.state(), "a", subscriber.Pause{Since: time.Now().UTC(), By: "ann"}); err != nil {
+		t.Fatal(err)
+	}
+	names, purged, givenBack := p.gw.names, 0, 0
+	for purged == 0 || givenBack == 0 {
+		var m *nats.Msg
+		select {
+		case m = <-wire:
+		case <-time.After(45 * time.Second):
+			t.Fatalf("waited too long: %d purges, %d deliveries given back", purged, givenBack)
+		}
+		switch {
+		case m.Subject == "$JS.API.STREAM.PURGE."+names.LanesStream():
+			if givenBack > 0 {
+				t.Fatalf("the lane is purged after %d deliveries were given back", givenBack)
+			}
+			purged++
+		case strings.HasPrefix(m.Subject, "$JS.ACK."+names.LanesStream()+".") && string(m.Data) == "-NAK":
+			givenBack++
+		}
+	}
+	release()
+	p.resume()
+	p.delivered("a", n)
+	p.quiet()
+	if got := p.requests(); got != n {
+		t.Errorf("%d requests for %d deliveries", got, n)
+	}
 }

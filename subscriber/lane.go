@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,12 +41,14 @@ type lane struct {
 	left    time.Time // when the endpoint returned to the fast lane
 	missing time.Time // since when the endpoint is not in the configuration; zero: not known
 
-	behind    atomic.Int64  // when more waited in it than is held in memory, in ns
-	arrived   atomic.Int64  // when its consumer was ready, or something came, in ns
-	pending   atomic.Uint64 // what the server had still to send then
-	removed   atomic.Bool   // the grace time of its removed endpoint is over
-	purged    uint64        // what is below is gone; only sweep uses it
-	truncated time.Time     // when that was last looked at; only sweep uses it
+	behind  atomic.Int64  // when more waited in it than is held in memory, in ns
+	arrived atomic.Int64  // when its consumer was ready, or something came, in ns
+	pending atomic.Uint64 // what the server had still to send then
+	removed atomic.Bool   // the grace time of its removed endpoint is over
+
+	sweeping  sync.Mutex // held while it is truncated; taken before lanes.mu
+	purged    uint64     // what is below is gone; guarded by sweeping
+	truncated time.Time  // when that was last looked at; guarded by sweeping
 }
 
 func newLane(d *Dispatcher, name string) *lane { return &lane{d: d, name: name} }
@@ -190,11 +193,11 @@ func (l *lane) pull(ctx context.Context, now time.Time) {
 	l.arrived.Store(now.Add(turn).UnixNano()) // it is not open yet
 	l.pending.Store(0)
 	l.resize()
-	ctx, cancel := context.WithCancel(ctx)
+	pulling, cancel := context.WithCancel(ctx)
 	l.cancel = cancel
 	l.d.lanes.ended.Go(func() {
-		l.in.Run(ctx)
-		l.giveBack()
+		l.in.Run(pulling)
+		l.giveBack(ctx)
 	})
 }
 
@@ -206,16 +209,29 @@ func (l *lane) halt() {
 
 // giveBack returns what waits in memory and was not attempted, after the
 // pulling has ended. It is called without lanes.mu.
-func (l *lane) giveBack() {
+func (l *lane) giveBack(ctx context.Context) {
 	if e := l.d.endpoint(l.name); e != nil {
-		for _, dl := range e.takeLane() {
-			dl.msg.Nak()
-		}
+		l.giveBackOf(ctx, e)
 	}
 	l.d.lanes.mu.Lock()
 	l.running = false
 	l.d.lanes.mu.Unlock()
 	l.d.lanes.look()
+}
+
+// giveBackOf truncates the lane first, and lets it be then: the server (2.15)
+// forgets at a purge which messages were given back, and sends them no sooner
+// than after their AckWait.
+func (l *lane) giveBackOf(ctx context.Context, e *endpoint) {
+	l.sweeping.Lock()
+	defer l.sweeping.Unlock()
+	waiting := e.takeLane()
+	if len(waiting) > 0 && !l.d.lanes.many() {
+		l.d.lanes.sweepOne(ctx, l, true)
+	}
+	for _, dl := range waiting {
+		dl.msg.Nak()
+	}
 }
 
 // resize sets how much of the lane is held in memory: as much as its endpoint

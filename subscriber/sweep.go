@@ -67,21 +67,31 @@ func (l *lanes) many() bool {
 	return n >= manyLanes
 }
 
-// truncate removes from the stream what of a lane is settled.
+// truncate removes from the stream what of a lane is settled, if it is time.
 func (l *lanes) truncate(ctx context.Context, lane *lane, now time.Time, many bool) {
+	lane.sweeping.Lock()
+	defer lane.sweeping.Unlock()
 	l.mu.Lock()
-	active, gaveWay := lane.active(), lane.gaveWay
+	active := lane.active()
 	due := lane.count > 0 && (active || !lane.swept && !lane.began.IsZero())
 	if many {
 		due = due && active && lane.count > longLane && now.Sub(lane.truncated) > longSweep
 	}
 	l.mu.Unlock()
-	if !due {
-		return
+	if due {
+		lane.truncated = now
+		l.sweepOne(ctx, lane, !active)
 	}
-	lane.truncated = now
+}
+
+// sweepOne removes what is settled of a lane; last says that it is not pulled
+// any more. The caller holds lane.sweeping.
+func (l *lanes) sweepOne(ctx context.Context, lane *lane, last bool) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	l.mu.Lock()
+	gaveWay := lane.gaveWay
+	l.mu.Unlock()
 	info, err := l.d.opts.LookLane(ctx, lane.name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return // it is being made
@@ -89,7 +99,7 @@ func (l *lanes) truncate(ctx context.Context, lane *lane, now time.Time, many bo
 	if err == nil {
 		err = l.purge(ctx, lane, info.AckFloor.Stream)
 	}
-	if err == nil && !active {
+	if err == nil && last {
 		l.mu.Lock()
 		lane.sweptOnce(gaveWay)
 		l.mu.Unlock()

@@ -32,7 +32,7 @@ func TestConnectTLS(t *testing.T) {
 	certFile, keyFile := writeCertificate(t, "127.0.0.1")
 	otherFile, otherKey := writeCertificate(t, "nats.example.com")
 	oldFile, oldKey := writeCertificate(t, "127.0.0.1", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
-	earlyFile, earlyKey := writeCertificate(t, "127.0.0.1", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
+	earlyFile, earlyKey := writeCertificate(t, "127.0.0.1", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) })
 	authority := func(file string) func(*tls.Config) {
 		return func(c *tls.Config) { c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, pool(t, file) }
 	}
