@@ -96,10 +96,9 @@ func (l *loader) stream(n *node, v *string, streams map[string]*node) {
 		return
 	}
 	names := wire.NewNames(l.cfg.NATS.Prefix)
-	upper := strings.ToUpper(names.Prefix())
 	own := []string{
-		names.DeliveriesStream(), names.RetriesStream(), names.DeadLettersStream(), "KV_" + names.StateBucket(),
-		upper + "_LANES", upper + "_ATTEMPTS",
+		names.DeliveriesStream(), names.RetriesStream(), names.LanesStream(), names.DeadLettersStream(), names.AuditStream(),
+		"KV_" + names.StateBucket(), strings.ToUpper(names.Prefix()) + "_ATTEMPTS", // the last one is yet to come
 	}
 	switch before := streams[text]; {
 	case text == "" || len(text) > server.JSMaxNameLen || strings.ContainsFunc(text, notInStreamName):
