@@ -307,6 +307,21 @@ subscriptions:
 	d.fanjet(0, "publish", "events.last", "--config", publisher)
 	p.terminate()
 	check("a reload and restarts")
+
+	// What only a crash leaves behind, a gateway removes one by one.
+	if js, err = jetstream.New(d.connect("gateway", nats.CustomInboxPrefix("_INBOX.fanjet-gateway"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"FANJET_RETRIES", "FANJET_DLQ"} {
+		stream, err := js.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.DeleteMsg(t.Context(), 1<<40); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: deleting a message that is not there: %v", name, err)
+		}
+	}
+	check("leftovers")
 }
 
 // What the rights of deploy/nats do not let through.
