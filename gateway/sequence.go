@@ -28,7 +28,8 @@ const (
 //
 // A matcher that takes over from one that lives may get newer events while that
 // one still publishes older ones: so it gathers everything, and handles an event
-// when all before it are settled or its own.
+// when all before it are settled or its own. So does one that lost what the server
+// sent it, because a connection broke: it comes again, and newer events before it.
 type sequencer struct {
 	handle func(*intake.Message)
 	seen   func(*intake.Message) // hears of every event in order of receipt; nil: nobody does
@@ -38,7 +39,9 @@ type sequencer struct {
 	late   func() // others held older events for all of takeoverWait
 
 	pin      string    // of the latest event: it is another one after a takeover
+	delivery uint64    // number of the latest event among all that the consumer sent; 0: none
 	takeover time.Time // when it began; zero: it is over
+	changed  bool      // others may hold more since it was looked
 	gathered []*intake.Message
 }
 
@@ -61,9 +64,14 @@ func (s *sequencer) run(queue <-chan *intake.Message) {
 				s.flush()
 				continue
 			}
+			s.changed = false
 			others, settled, err := s.others()
 			for range len(queue) { // came while it was looked
 				s.take(<-queue)
+			}
+			if s.changed {
+				look.Reset(takeoverLook)
+				continue
 			}
 			if err != nil {
 				// Nobody can publish anything now either: the wait begins anew.
@@ -86,13 +94,16 @@ func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
 	if s.seen != nil {
 		s.seen(msg)
 	}
+	lost := s.delivery > 0 && msg.Delivery != s.delivery+1
+	s.delivery = msg.Delivery
 	// Without a pin is an event whose headers nobody can read.
-	if msg.Pin != "" && msg.Pin != s.pin {
-		s.pin, s.takeover = msg.Pin, time.Now()
+	other := msg.Pin != "" && msg.Pin != s.pin
+	s.changed = s.changed || other || lost
+	switch {
+	case other || lost && s.takeover.IsZero():
+		s.pin, s.takeover = cmp.Or(msg.Pin, s.pin), time.Now()
 		s.gathered = append(s.gathered, msg)
 		return 0
-	}
-	switch {
 	case !s.takeover.IsZero():
 		s.gathered = append(s.gathered, msg)
 		return -1

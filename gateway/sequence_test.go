@@ -17,9 +17,11 @@ func TestInSequence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		queue := make(chan *intake.Message, 100)
+		delivery := uint64(0)
 		send := func(deliveries uint64, sequences ...uint64) {
 			for _, seq := range sequences {
-				queue <- &intake.Message{Sequence: seq, Deliveries: deliveries}
+				delivery++
+				queue <- &intake.Message{Sequence: seq, Deliveries: deliveries, Delivery: delivery}
 			}
 		}
 		var mu sync.Mutex
@@ -70,9 +72,11 @@ func TestTakeover(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		queue := make(chan *intake.Message, 100)
+		delivery := uint64(0)
 		send := func(pin string, deliveries uint64, sequences ...uint64) {
 			for _, seq := range sequences {
-				queue <- &intake.Message{Sequence: seq, Deliveries: deliveries, Pin: pin}
+				delivery++
+				queue <- &intake.Message{Sequence: seq, Deliveries: deliveries, Delivery: delivery, Pin: pin}
 			}
 		}
 		var mu sync.Mutex
@@ -145,5 +149,69 @@ func TestTakeover(t *testing.T) {
 		if late != 1 {
 			t.Errorf("said %d times that it goes on without them", late)
 		}
+	})
+}
+
+// A connection that breaks takes events with it: they come again, and newer ones
+// before them. The numbers of the deliveries tell.
+func TestLostOnTheWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		queue := make(chan *intake.Message, 100)
+		send := func(delivery, deliveries, sequence uint64) {
+			queue <- &intake.Message{Sequence: sequence, Deliveries: deliveries, Delivery: delivery, Pin: "a"}
+		}
+		var got []uint64
+		var pending atomic.Bool
+		var settled atomic.Uint64
+		asked := make(chan struct{}) // each question waits until it is closed or written to
+		s := sequencer{
+			handle: func(m *intake.Message) { got = append(got, m.Sequence) },
+			others: func() (bool, uint64, error) { <-asked; return pending.Load(), settled.Load(), nil },
+			late:   func() { t.Error("it goes on without them") },
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); s.run(queue) }()
+		pass := func() { <-time.After(2 * takeoverLook); synctest.Wait() } // in the bubble's time
+		expect := func(when, want string) {
+			t.Helper()
+			if synctest.Wait(); fmt.Sprint(got) != want {
+				t.Errorf("%s: %v, want %s", when, got, want)
+			}
+		}
+		send(1, 1, 1)
+		synctest.Wait()
+		asked <- struct{}{} // who was before it
+		expect("the first", "[1]")
+		send(2, 1, 2)
+		expect("nothing is missing", "[1 2]")
+		pending.Store(true) // the third delivery, of event 3, is lost
+		settled.Store(2)
+		send(4, 1, 4)
+		synctest.Wait()
+		asked <- struct{}{}
+		expect("another was sent before it", "[1 2]")
+		pass() // it looks again, and while it looks something else is lost: event 6
+		pending.Store(false)
+		send(5, 2, 3)
+		send(6, 1, 5)
+		send(8, 1, 7)
+		asked <- struct{}{}
+		expect("what is known is old", "[1 2]")
+		pending.Store(true)
+		settled.Store(2)
+		close(asked)
+		pass()
+		expect("what nobody else can precede goes on", "[1 2 3 4 5]")
+		settled.Store(5)
+		send(9, 2, 6)
+		pass()
+		expect("it came again", "[1 2 3 4 5 6 7]")
+		pending.Store(false)
+		pass()
+		send(10, 1, 8)
+		expect("at once again", "[1 2 3 4 5 6 7 8]")
+		close(queue)
+		<-done
 	})
 }
