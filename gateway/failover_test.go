@@ -85,6 +85,43 @@ func TestOrderSurvivesFailover(t *testing.T) {
 	t.Logf("%d of %d deliveries came twice", len(w.hook.got("a"))-rounds*perRound, rounds*perRound)
 }
 
+// A connection that breaks takes events with it that the server counts as sent.
+// They come again, after what was published meanwhile, and are delivered before it.
+func TestOrderSurvivesLostEvents(t *testing.T) {
+	t.Parallel()
+	w := newOrderedWorld(t)
+	var link *faultproxy.Proxy
+	w.gw, link = w.runBehind()
+	source, err := w.js.Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivered := func() uint64 {
+		consumer, err := source.Consumer(t.Context(), w.gw.names.MatchConsumer())
+		if err != nil {
+			return 0
+		}
+		return consumer.CachedInfo().Delivered.Stream
+	}
+	const rounds, before, lost, after = 4, 20, 10, 30
+	n := 0
+	publish := func(events int) { w.publishFrom(n, events); n += events }
+	for range rounds {
+		publish(before)
+		w.waitFor("the line is empty", func() bool { return len(w.firsts("a")) == n })
+		link.Set(faultproxy.Fault{BlackHole: faultproxy.ToClient})
+		have := delivered()
+		publish(lost)
+		w.waitFor("events are sent, and get lost", func() bool { return delivered() > have })
+		link.Cut()
+		link.Heal()
+		publish(after)
+		w.waitFor("the line goes on", func() bool { return len(w.firsts("a")) == n })
+	}
+	w.inOrder("a", n)
+	w.lineEmpty()
+}
+
 // While one matcher cannot store what it holds, another one takes over again and
 // again. As soon as there is room, all is stored in order.
 func TestOrderSurvivesTakeoverFromTheLiving(t *testing.T) {
