@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"fanjet/subscriber"
 )
 
@@ -302,5 +305,50 @@ func TestRemovedEndpointsLaneIsDeadLettered(t *testing.T) {
 	if have := w.messages(gw.names.DeadLettersStream()); have != n {
 		t.Errorf("%d dead letters", have)
 	}
+	w.stop()
+}
+
+// A replica whose configuration is older, because its reload failed for example,
+// does not give up what another one delivers: that one deletes the entry which
+// says that the endpoint is missing, again and again.
+func TestOlderConfigurationGivesNothingUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.endpoints(endpointFor(t, w.hook, "a", steadfast), endpointFor(t, w.hook, "b"))
+	w.answers("a", 500)
+	w.start()
+	const n = 50
+	w.publishMany("events.x", n)
+	w.inState("a", subscriber.StateOpen)
+	w.exactly("b", n)
+
+	entries, err := w.state().Watch(t.Context(), "removed.a", jetstream.IgnoreDeletes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = entries.Stop() }()
+	gw, err := New(Options{Config: w.version(w.cfg.Endpoints[1:], nil), Version: "test", Registry: prometheus.NewRegistry(), Grace: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gw.adjust = func(o *subscriber.Options) { o.RemovalGrace = time.Second }
+	stop := w.launch(gw)
+	made := 0
+	w.waitFor("the grace time has begun anew some times, or it is over", func() bool {
+		select {
+		case entry := <-entries.Updates():
+			if entry != nil {
+				made++
+			}
+		default:
+		}
+		return made > 4 || w.messages(w.gw.names.DeadLettersStream()) > 0
+	})
+	if letters := w.messages(w.gw.names.DeadLettersStream()); letters > 0 {
+		t.Errorf("%d dead letters of an endpoint that a replica knows", letters)
+	}
+	stop()
+	w.answers("a", 200)
+	w.exactly("a", n)
 	w.stop()
 }

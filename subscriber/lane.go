@@ -39,7 +39,7 @@ type lane struct {
 	swept   bool      // what was settled before the pulling ended is removed
 	gaveWay time.Time // when it made room for others because nothing came
 	left    time.Time // when the endpoint returned to the fast lane
-	missing time.Time // since when the endpoint is not in the configuration; zero: not known
+	missing absence   // of the endpoint from the configuration
 
 	behind  atomic.Int64  // when more waited in it than is held in memory, in ns
 	arrived atomic.Int64  // when its consumer was ready, or something came, in ns
@@ -88,7 +88,7 @@ func (l *lane) ready(now time.Time) (is bool, at time.Time) {
 		}
 		return l.orphaned(now)
 	}
-	l.missing = time.Time{}
+	l.missing = absence{}
 	l.removed.Store(false)
 	if l.active() && l.count == 0 && !l.empty.IsZero() && now.Sub(l.empty) > restAfter {
 		return false, time.Time{}
@@ -117,11 +117,14 @@ func (e *endpoint) laneReady(now time.Time) (is bool, at time.Time) {
 // orphaned reports whether the endpoint is missing from the configuration for
 // so long that what waits for it is dead-lettered.
 func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
-	if l.missing.IsZero() {
+	grace := l.d.opts.RemovalGrace
+	switch {
+	case l.missing.since.IsZero():
 		return false, time.Time{} // the next poll tells
-	}
-	if due := l.missing.Add(l.d.opts.RemovalGrace); due.After(now) {
-		return false, due
+	case !l.missing.over(now, grace):
+		return false, l.missing.since.Add(grace)
+	case !l.missing.confirmed(grace):
+		return false, time.Time{} // the next poll looks once more
 	}
 	l.removed.Store(true)
 	return true, time.Time{}

@@ -168,24 +168,24 @@ func (l *lanes) poll(ctx context.Context) {
 
 // missing returns since when the endpoints of some lanes are not in the
 // configuration.
-func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[string]time.Time {
-	out := make(map[string]time.Time)
+func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[string]absence {
+	out := make(map[string]absence)
 	for name := range counts {
 		if l.d.endpoint(name) != nil {
 			continue
 		}
 		l.mu.Lock()
-		since := l.of(name).missing
+		a := l.of(name).missing
 		l.mu.Unlock()
-		if since.IsZero() {
-			var err error
-			since, err = l.d.removals.since(ctx, name)
+		if now := time.Now(); a.stale(now, l.d.opts.RemovalGrace) {
+			since, err := l.d.removals.since(ctx, name)
 			if err != nil {
 				l.d.sampled.Error("it is not known since when an endpoint is missing; its deliveries wait", zap.String("endpoint", name), zap.Error(err))
 				continue
 			}
+			a = absence{since: since, read: now}
 		}
-		out[name] = since
+		out[name] = a
 	}
 	return out
 }

@@ -24,6 +24,32 @@ type removals struct {
 
 const removedPrefix = "removed."
 
+// absence is since when an endpoint is missing, as far as it was read. The zero
+// value: it is not known.
+type absence struct {
+	since time.Time
+	read  time.Time // when the entry was looked at
+}
+
+// rereads is how often the entry is read during the grace time. A replica that
+// knows the endpoint deletes it at any time; then it is made anew, and the grace
+// time begins again.
+const rereads = 20
+
+// stale reports whether the entry must be read: for the first time, again, or
+// once more after the end of the grace time, before anything follows from it.
+func (a absence) stale(now time.Time, grace time.Duration) bool {
+	return a.since.IsZero() || now.Sub(a.read) >= grace/rereads || a.over(now, grace) && !a.confirmed(grace)
+}
+
+// over reports whether the grace time has ended.
+func (a absence) over(now time.Time, grace time.Duration) bool {
+	return !a.since.IsZero() && !a.since.Add(grace).After(now)
+}
+
+// confirmed reports whether the entry was still there after the grace time.
+func (a absence) confirmed(grace time.Duration) bool { return !a.read.Before(a.since.Add(grace)) }
+
 func newRemovals(state jetstream.KeyValue, known func(endpoint string) bool, log *zap.Logger) *removals {
 	return &removals{state: state, known: known, changed: make(chan struct{}, 1), log: log}
 }
