@@ -82,10 +82,11 @@ func (l *loader) reachable(n *node, s *broker.Embedded) {
 	if onLoopback(s.Listen) {
 		return
 	}
+	users := n.get("users")
 	switch at := l.embeddedAt; {
-	case n.get("tls") == nil || n.get("users") == nil:
+	case n.get("tls") == nil || users == nil || len(users.items) == 0:
 		l.errorf(at.listen, "%s can be reached from other machines, which takes both users and tls: set nats.embedded.users and nats.embedded.tls, or listen on 127.0.0.1", s.Listen)
-	case s.Anonymous:
+	case s.Anonymous && at.anonymous != nil: // else there is a mistake in the users
 		l.errorf(at.anonymous, "must be false where other machines can connect (listen: %s)", s.Listen)
 	}
 }

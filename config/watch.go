@@ -2,8 +2,10 @@ package config
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 )
 
@@ -84,8 +86,19 @@ func (w *Watcher) Run(ctx context.Context, loaded func(*Config, error)) {
 				continue
 			}
 		}
-		loaded(w.Load())
+		loaded(w.again())
 	}
+}
+
+// again is a Load that survives our own mistakes: a gateway that runs must not die
+// of a file, whatever is in it.
+func (w *Watcher) again() (cfg *Config, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			cfg, err = nil, fmt.Errorf("internal error: %v\nThis is a bug. Please report it with this trace:\n%s", fault, debug.Stack())
+		}
+	}()
+	return w.Load()
 }
 
 // settle waits until the files have come to rest, or somebody wants them loaded

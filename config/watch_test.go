@@ -37,7 +37,12 @@ func watch(t *testing.T) *watched {
 		t.Fatal(err)
 	}
 	w.write("teams/one.yaml", endpointText("one"))
-	w.watcher = NewWatcher(filepath.Join(w.dir, "fanjet.yaml"), Options{LookupEnv: environment})
+	w.watcher = NewWatcher(filepath.Join(w.dir, "fanjet.yaml"), Options{LookupEnv: func(name string) (string, bool) {
+		if name == "BUG" {
+			panic("a mistake of ours")
+		}
+		return environment(name)
+	}})
 	if _, err := w.watcher.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +127,12 @@ func TestWatch(t *testing.T) {
 		w.write("fanjet.yaml", watchedHead+"endpoints:\n  a: {ur")
 		w.expect(enough, "error")
 		w.expect(time.Hour) // said once
+		w.write("fanjet.yaml", watchedHead+endpointText("a"))
+		w.expect(enough, "a=C2 two=C2")
+
+		// Whatever a load does: the gateway that asks for it goes on.
+		w.write("fanjet.yaml", watchedHead+"endpoints:\n  a: {url: \"https://a.example.com/\", secrets: [env:BUG]}\n")
+		w.expect(enough, "error")
 		w.write("fanjet.yaml", watchedHead+endpointText("a"))
 		w.expect(enough, "a=C2 two=C2")
 	})
