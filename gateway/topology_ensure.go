@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/config"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -161,7 +162,7 @@ func (p *streamPlan) inspect(ctx context.Context, js jetstream.JetStream) (*revi
 	}
 	errs := []error{found.err()}
 	if p.source && p.create {
-		errs = append(errs, p.checkShorterAge(ctx, stream, info))
+		errs = append(errs, p.checkShorterAge(ctx, js, stream, info))
 	}
 	if p.consumer != nil {
 		consumer, err := stream.Consumer(ctx, p.consumer.Durable)
@@ -177,7 +178,7 @@ func (p *streamPlan) inspect(ctx context.Context, js jetstream.JetStream) (*revi
 
 // checkShorterAge refuses a max_age that would remove events which no matcher
 // has handled.
-func (p *streamPlan) checkShorterAge(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo) error {
+func (p *streamPlan) checkShorterAge(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, info *jetstream.StreamInfo) error {
 	want, have := p.want.MaxAge, info.Config.MaxAge
 	if want == 0 || have > 0 && have <= want {
 		return nil
@@ -190,8 +191,10 @@ func (p *streamPlan) checkShorterAge(ctx context.Context, stream jetstream.Strea
 	case !errors.Is(err, jetstream.ErrConsumerNotFound):
 		return fmt.Errorf("look at the %s: %w", consumerObject(p.want.Name, p.consumer.Durable), err)
 	}
-	waiting, err := stream.GetMsg(ctx, floor+1, jetstream.WithGetMsgSubject(">"))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	// Not by nats.go: it takes an empty event with a header "Status" for the word
+	// that there is none.
+	waiting, err := jsapi.Of(js).Next(ctx, p.want.Name, ">", floor+1)
+	if errors.Is(err, jsapi.ErrNoMessage) {
 		return nil
 	}
 	if err != nil {

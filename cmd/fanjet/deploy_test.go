@@ -288,12 +288,43 @@ subscriptions:
 	d.fanjet(0, "dlq", "purge", "--yes", "--config", operator)
 	check("a replay and a purge")
 
-	// A reload with one endpoint more and one less; a restart of either side.
+	// The same by the API of a gateway, which asks all gateways.
+	api := func(method, path, want string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, p.admin+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err = errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(text), want) {
+			t.Errorf("%s %s: %d, %v\n%s", method, path, resp.StatusCode, err, text)
+		}
+	}
+	api(http.MethodGet, "/api/v1/endpoints", `"healthy"`)
+	api(http.MethodGet, "/api/v1/endpoints/line", `"healthy"`)
+	api(http.MethodPost, "/api/v1/endpoints/steady/ping", "200")
+	api(http.MethodPost, "/api/v1/endpoints/steady/pause", `"steady"`)
+	api(http.MethodPost, "/api/v1/endpoints/steady/resume", `"steady"`)
+	api(http.MethodGet, "/api/v1/dead-letters", "")
+	api(http.MethodGet, "/api/v1/audit", `"api"`)
+	api(http.MethodGet, "/readyz", "")
+	check("the API")
+
+	// A reload with one endpoint more and one less; a restart of either side, and
+	// with it a shorter max_age.
 	if err := os.WriteFile(gateway, []byte(strings.ReplaceAll(readText(t, gateway), "limited", "other")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	waitUntil(t, "the reload is in force", func() bool { return p.metric("fanjet_config_reload_success") == "1" })
 	p.terminate()
+	shorter := readText(t, gateway) + `sources: [{stream: EVENTS, subjects: ["events.>"], create: true, max_age: 100h}]` + "\n"
+	if err := os.WriteFile(gateway, []byte(shorter), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	p.start()
 	d.nats.Restart()
 	waitUntil(t, "the gateway is ready again", func() bool {
@@ -322,6 +353,12 @@ subscriptions:
 		}
 	}
 	check("leftovers")
+
+	// So does it with a consumer that is past the end of its stream.
+	if err := js.DeleteConsumer(t.Context(), "EVENTS", "fanjet-match"); err != nil {
+		t.Errorf("deleting the consumer: %v", err)
+	}
+	check("a consumer that has to go")
 }
 
 // What the rights of deploy/nats do not let through.
