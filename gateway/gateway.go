@@ -249,15 +249,16 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	if g.server == nil {
 		own.look(ctx, nc)
 	}
+	consumers := &ownConsumers{js: js, log: g.log}
 	deliverConfig, dueConfig := deliverConsumerConfig(g.names), dueConsumerConfig(g.names)
 	live := g.reloading.config()
 	delivery := subscriber.Options{
 		Conn: nc, JetStream: js, Names: g.names, State: state,
 		Endpoints: live.Endpoints, Egress: live.Egress, Guard: subscriber.GuardOptions{Own: own.own()}, Version: g.opts.Version,
-		OpenDeliver: opener(js, g.names.DeliveriesStream(), deliverConfig),
-		OpenDue:     opener(js, g.names.RetriesStream(), dueConfig),
+		OpenDeliver: consumers.opener(g.names.DeliveriesStream(), deliverConfig),
+		OpenDue:     consumers.opener(g.names.RetriesStream(), dueConfig),
 		OpenLane: func(ctx context.Context, endpoint string, ordered bool) error {
-			return openLane(ctx, js, g.names, endpoint, ordered)
+			return consumers.open(ctx, g.names.LanesStream(), laneConsumerConfig(g.names, endpoint, ordered))
 		},
 		LookLane: func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error) {
 			return lookLane(ctx, js, g.names, endpoint)
@@ -357,18 +358,6 @@ func (g *Gateway) listeners() []netip.AddrPort {
 		}
 	}
 	return out
-}
-
-// opener returns a function that finds or creates a consumer.
-func opener(js jetstream.JetStream, stream string, want jetstream.ConsumerConfig) func(context.Context) error {
-	return func(ctx context.Context) error {
-		s, err := js.Stream(ctx, stream)
-		if err != nil {
-			return fmt.Errorf("cannot open the stream %s: %w", stream, err)
-		}
-		_, err = openConsumer(ctx, s, want)
-		return err
-	}
 }
 
 // ignoreStop hides an error that only says that the start was called off.

@@ -72,6 +72,13 @@ func (l *leftovers) remove(ctx context.Context) (removed int, err error) {
 	if err := checkConsumer(info, l.want); err != nil {
 		return 0, err
 	}
+	past, err := pastEnd(ctx, stream, info)
+	if err == nil && past {
+		err = errPastEnd(info)
+	}
+	if err != nil {
+		return 0, err
+	}
 	for next := uint64(1); removed < leftoversStep; removed++ {
 		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(l.names.DueSubject("*")))
 		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Sequence > info.AckFloor.Stream {

@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -251,4 +254,64 @@ func TestCursorOfTheFuture(t *testing.T) {
 	logs := w.watched()
 	w.delivered("a", 2)
 	checkFinding(t, logs, streamWentBack)
+}
+
+// So it is with the streams of Fanjet itself: what is stored after the start is
+// neither passed over nor removed as if it were settled.
+func TestOwnConsumersPastTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"deliveries", "retries", "lane"} {
+		t.Run(name, func(t *testing.T) {
+			p := newPausing(t)
+			var failed atomic.Bool
+			p.hook.set(func(r request) int {
+				if r.body == "fails" && !failed.Swap(true) {
+					return http.StatusServiceUnavailable
+				}
+				return http.StatusOK
+			})
+			p.start()
+			p.pause()
+			p.publish("events.x", "1", nil)
+			p.held(1)
+			p.resume()
+			p.delivered("a", 1)
+			p.quiet()
+			names := p.gw.names
+			at := map[string]struct{ stream, consumer string }{
+				"deliveries": {names.DeliveriesStream(), names.DeliverConsumer()},
+				"retries":    {names.RetriesStream(), names.DueConsumer()},
+				"lane":       {names.LanesStream(), names.LaneConsumer("a")},
+			}[name]
+			p.stop()
+			if _, err := p.js.ResetConsumerToSequence(t.Context(), at.stream, at.consumer, 50); err != nil {
+				t.Fatal(err)
+			}
+			// Some may come twice.
+			have := func(n int) {
+				t.Helper()
+				for _, endpoint := range []string{"a", "b"} {
+					p.waitFor(fmt.Sprintf("%s has %d events", endpoint, n), func() bool {
+						bodies := make(map[string]bool)
+						for _, r := range p.hook.got(endpoint) {
+							bodies[r.body] = true
+						}
+						return len(bodies) == n
+					})
+				}
+			}
+			p.start()
+			p.publish("events.x", "fails", nil)
+			have(2)
+			p.held(0)
+			p.pause()
+			p.publish("events.x", "2", nil)
+			p.publish("events.x", "3", nil)
+			p.held(2)
+			p.resume()
+			have(4)
+			p.quiet()
+			p.stop()
+		})
+	}
 }

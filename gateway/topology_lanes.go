@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -47,16 +46,6 @@ func laneConsumerConfig(names wire.Names, endpoint string, ordered bool) jetstre
 		c.MaxAckPending = 1
 	}
 	return c
-}
-
-// openLane finds or makes the consumer of a lane.
-func openLane(ctx context.Context, js jetstream.JetStream, names wire.Names, endpoint string, ordered bool) error {
-	stream, err := js.Stream(ctx, names.LanesStream())
-	if err != nil {
-		return fmt.Errorf("cannot open the stream %s: %w", names.LanesStream(), err)
-	}
-	_, err = openConsumer(ctx, stream, laneConsumerConfig(names, endpoint, ordered))
-	return err
 }
 
 // lookLane returns what the consumer of a lane is like; an error when its ack

@@ -76,6 +76,9 @@ func (t *truncator) truncate(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("cannot truncate the stream %s: %w", stream, err)
 		}
+		if floor > s.CachedInfo().State.LastSeq {
+			return errPastEnd(info)
+		}
 		if first := s.CachedInfo().State.FirstSeq; first > t.purged+1 {
 			t.purged = min(first-1, floor)
 			continue

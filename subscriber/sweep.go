@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"fanjet/internal/jsapi"
 )
 
 const (
@@ -87,17 +89,19 @@ func (l *lanes) truncate(ctx context.Context, lane *lane, now time.Time, many bo
 // sweepOne removes what is settled of a lane; last says that it is not pulled
 // any more. The caller holds lane.sweeping.
 func (l *lanes) sweepOne(ctx context.Context, lane *lane, last bool) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	l.mu.Lock()
 	gaveWay := lane.gaveWay
 	l.mu.Unlock()
-	info, err := l.d.opts.LookLane(ctx, lane.name)
+	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	timed, answered := jsapi.WhileConnected(timed, l.d.opts.Conn)
+	defer answered()
+	info, err := l.d.opts.LookLane(timed, lane.name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return // it is being made
 	}
 	if err == nil {
-		err = l.purge(ctx, lane, info.AckFloor.Stream)
+		err = l.purge(timed, lane, info.AckFloor.Stream)
 	}
 	if err == nil && last {
 		l.mu.Lock()
@@ -121,6 +125,10 @@ func (l *lane) sweptOnce(gaveWay time.Time) {
 	}
 }
 
+// errPastEnd means that a stream lost its end, and a consumer of it did not: what
+// it says is settled is not. It is made anew when it is opened next.
+var errPastEnd = errors.New("the consumer of the lane is past the end of the stream")
+
 // purge removes a lane's messages up to a sequence of the stream.
 func (l *lanes) purge(ctx context.Context, lane *lane, floor uint64) error {
 	// The server went back to an older state after a crash, or the consumer was
@@ -132,6 +140,9 @@ func (l *lanes) purge(ctx context.Context, lane *lane, floor uint64) error {
 	stream, err := l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream())
 	if err != nil {
 		return err
+	}
+	if floor > stream.CachedInfo().State.LastSeq {
+		return errPastEnd
 	}
 	err = stream.Purge(ctx, jetstream.WithPurgeSubject(l.d.opts.Names.LaneSubject(lane.name)), jetstream.WithPurgeSequence(floor+1))
 	if err == nil {

@@ -45,6 +45,11 @@ func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// Newer than what the consumers say.
+	now, err := stream.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
 	type settled struct {
 		endpoint string
 		upTo     uint64 // all of the lane's messages up to here are settled
@@ -57,6 +62,9 @@ func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 		if info := consumers[lane.endpoint]; info != nil {
 			if err := l.d.opts.CheckLane(info, lane.endpoint); err != nil {
 				return nil, err
+			}
+			if info.AckFloor.Stream > now.State.LastSeq {
+				return nil, errPastEnd
 			}
 			lane.upTo, lane.all = info.AckFloor.Stream, info.NumPending == 0 && info.NumAckPending == 0
 		}

@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// pastEnd reports whether a consumer is past the end of its stream: the stream
+// lost its end when its servers lost power, and the consumer did not. It would
+// pass over what the stream stores next, and what it says is settled is not. The
+// consumer's info must be newer than the stream's.
+func pastEnd(ctx context.Context, stream jetstream.Stream, consumer *jetstream.ConsumerInfo) (bool, error) {
+	reached := max(consumer.Delivered.Stream, consumer.AckFloor.Stream)
+	if reached <= stream.CachedInfo().State.LastSeq {
+		return false, nil
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return false, fmt.Errorf("cannot look at the stream %s: %w", consumer.Stream, err)
+	}
+	return reached > info.State.LastSeq, nil
+}
+
+// errPastEnd is why nothing is removed from a stream.
+func errPastEnd(consumer *jetstream.ConsumerInfo) error {
+	return fmt.Errorf("the consumer %s is past the end of the stream %s, which lost its end: what it says is settled is not", consumer.Name, consumer.Stream)
+}
+
+// ownConsumers opens the consumers of Fanjet's own streams. Its methods may be
+// called concurrently.
+type ownConsumers struct {
+	js  jetstream.JetStream
+	log *zap.Logger
+
+	mu   sync.Mutex
+	past map[string]time.Time // consumers that look as if they were past the end, since when
+}
+
+// open finds or makes a consumer. One that is past the end of its stream is made
+// anew: what is still stored is delivered once more.
+func (o *ownConsumers) open(ctx context.Context, name string, want jetstream.ConsumerConfig) error {
+	stream, err := o.js.Stream(ctx, name)
+	if err != nil {
+		return fmt.Errorf("cannot open the stream %s: %w", name, err)
+	}
+	consumer, err := openConsumer(ctx, stream, want)
+	if err != nil {
+		return err
+	}
+	info := consumer.CachedInfo()
+	past, err := pastEnd(ctx, stream, info)
+	if err != nil {
+		return err
+	}
+	if !o.believe(want.Durable, past, stream.CachedInfo().Config.Replicas) {
+		if past {
+			return fmt.Errorf("%w; it is made anew unless its server only has to catch up", errPastEnd(info))
+		}
+		return nil
+	}
+	o.log.Error("a consumer is past the end of its stream, which lost its end; it is made anew, and what is stored is delivered once more",
+		zap.String("stream", name), zap.String("consumer", want.Durable), zap.Uint64("at", info.Delivered.Stream))
+	if err := stream.DeleteConsumer(ctx, want.Durable); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("cannot remove the consumer %s of the stream %s, which is past its end: %w", want.Durable, name, err)
+	}
+	_, err = openConsumer(ctx, stream, want)
+	return err
+}
+
+// believe reports whether a consumer is past the end for certain: see
+// [matcher.caughtUp].
+func (o *ownConsumers) believe(consumer string, past bool, replicas int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !past {
+		delete(o.past, consumer)
+		return false
+	}
+	since, known := o.past[consumer]
+	if !known {
+		since = time.Now()
+		if o.past == nil {
+			o.past = make(map[string]time.Time)
+		}
+		o.past[consumer] = since
+	}
+	if replicas > 1 && time.Since(since) < catchUp {
+		return false
+	}
+	delete(o.past, consumer)
+	return true
+}
+
+// opener returns open for one consumer.
+func (o *ownConsumers) opener(stream string, want jetstream.ConsumerConfig) func(context.Context) error {
+	return func(ctx context.Context) error { return o.open(ctx, stream, want) }
+}
