@@ -126,6 +126,7 @@ func New(opts Options) (*Server, error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          errorLog,
+		ConnContext:       withConnection,
 	}
 	if s.secure = access.certificate != nil; s.secure {
 		s.http.TLSConfig = &tls.Config{
@@ -142,7 +143,7 @@ func New(opts Options) (*Server, error) {
 	case err != nil:
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
-	s.listener = newLimitedListener(listener, maxConnections)
+	s.listener = newConnections(listener, maxConnections)
 	return s, nil
 }
 

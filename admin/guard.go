@@ -74,6 +74,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
 		w := &answer{ResponseWriter: plain, route: "none"}
 		defer func() { s.metrics.count(w, r.Method) }()
+		defer answering(r)()
 		writeHeaders(w.Header())
 		if !s.answersFor(r.Host) {
 			s.refuse(w, r, refusedHost, http.StatusMisdirectedRequest,

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,53 +165,93 @@ func TestSlowClient(t *testing.T) {
 	}
 }
 
-// Many connections use up no more than their share of file descriptors.
+// There are never more than so many connections. The one that has been idle the
+// longest makes room; one on which a request is being answered does not.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	limited := newLimitedListener(listener, 2)
-	accepted := make(chan net.Conn)
+	bounded := newConnections(listener, 2)
+	accepted := make(chan *connection)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
-			conn, err := limited.Accept()
+			conn, err := bounded.Accept()
 			if err != nil {
 				return
 			}
-			accepted <- conn
+			accepted <- conn.(*connection)
 		}
 	}()
-	for range 3 {
+	dial := func() net.Conn {
+		t.Helper()
 		conn, err := net.Dial("tcp", listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { conn.Close() })
+		return conn
 	}
-	first, second := <-accepted, <-accepted
-	if len(limited.slots) != 2 {
-		t.Errorf("%d slots are taken", len(limited.slots))
+	dial()
+	first := <-accepted
+	idle := dial()
+	second := <-accepted
+	endFirst := first.answers()
+	dial()
+	third := <-accepted // although the first is older
+	if _, err := idle.Read(make([]byte, 1)); err == nil {
+		t.Error("the idle connection is still open")
 	}
+	_ = second.Close() // frees no second place
+	endThird := third.answers()
+
+	waits := dial()
 	select {
 	case <-accepted:
 		t.Error("a third connection was accepted")
-	default:
+	case <-time.After(50 * time.Millisecond): // it only makes the test stricter
 	}
-	if err := first.Close(); err != nil {
-		t.Error(err)
+	endFirst()
+	fourth := <-accepted
+	if fourth.RemoteAddr().String() != waits.LocalAddr().String() {
+		t.Error("another connection was accepted")
 	}
-	_ = first.Close() // frees no second slot
-	third := <-accepted
-	second.Close()
-	third.Close()
-	if err := limited.Close(); err != nil {
+	endThird()
+	if n := len(bounded.all); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+	if err := bounded.Close(); err != nil {
 		t.Error(err)
 	}
 	<-ended
+}
+
+// Whoever holds all connections, and asks nothing, keeps nobody out.
+func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+	t.Parallel()
+	server := newServer(t, Settings{Listen: "127.0.0.1:0"})
+	serve(t, server)
+	address := server.Addr()
+	for range 2 * maxConnections {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte("GET /livez HTTP/1.1\r\nHost: ")); err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatal(err)
+		}
+	}
+	resp, err := http.Get("http://" + address + "/livez")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != http.StatusOK {
+		t.Errorf("/livez answered %d", resp.StatusCode)
+	}
 }
 
 func TestRates(t *testing.T) {
