@@ -109,12 +109,19 @@ func (g *gateway) list(filter ...string) ([]ledger.Pair, error) {
 		EventID  string `json:"event_id"`
 		Endpoint string `json:"endpoint"`
 		Source   string `json:"source"`
+		Reason   string `json:"reason"`
+		Attempts int    `json:"attempts"`
 	}
 	if err := json.Unmarshal(out, &letters); err != nil {
 		return nil, fmt.Errorf("fanjet dlq list: %w", err)
 	}
 	pairs := make([]ledger.Pair, 0, len(letters))
 	for _, l := range letters {
+		// The others accept everything in the end: a letter of theirs is a promise
+		// that was not kept, even if no delivery is lost.
+		if l.Endpoint != "dying" || l.Reason != "rejected" || l.Attempts < 1 {
+			g.w.Errorf("a dead letter of %s: %s is %s after %d attempts", l.Endpoint, l.EventID, l.Reason, l.Attempts)
+		}
 		pairs = append(pairs, ledger.Pair{Endpoint: l.Endpoint, ID: l.EventID, Source: l.Source})
 	}
 	return pairs, nil

@@ -148,9 +148,13 @@ func (c *cursor) store(ctx context.Context, p position) error {
 	c.mu.Lock()
 	revision := c.revision
 	c.mu.Unlock()
-	// Update with revision 0 creates the entry.
-	revision, err = c.state.Update(ctx, cursorPrefix+c.stream, value, revision)
-	if errors.Is(err, jetstream.ErrKeyExists) {
+	key := cursorPrefix + c.stream
+	if revision == 0 {
+		revision, err = c.state.Create(ctx, key, value) // also where an entry was deleted
+	} else {
+		revision, err = c.state.Update(ctx, key, value, revision)
+	}
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return c.load(ctx) // another replica was faster; the next round compares anew
 	}
 	if err != nil {

@@ -103,8 +103,8 @@ func examineDisk(d *diagnosis, cfg *config.Config) {
 		d.warn("disk", dir, "chmod o-rwx "+dir, "everybody on this machine may look into it, and events are kept there (mode %04o)", info.Mode().Perm())
 	}
 	key := filepath.Join(dir, broker.OperatorKeyName)
-	if info, err := os.Stat(key); err == nil && info.Mode().Perm()&0o077 != 0 {
-		d.problem("disk", key, "chmod 600 "+key, "others than its owner may read the operator's key (mode %04o)", info.Mode().Perm())
+	if info, err := os.Stat(key); err == nil && info.Mode().Perm()&0o007 != 0 {
+		d.problem("disk", key, "chmod o-rwx "+key, "everybody on this machine may read the operator's key (mode %04o)", info.Mode().Perm())
 	}
 	free, total, err := diskSpace(dir)
 	const fix = "make room: when the disk is full, producers are refused and deliveries stand still"

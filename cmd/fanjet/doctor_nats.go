@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -26,8 +29,12 @@ func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Con
 	nc, err := g.connect(connectCtx, cfg.NATS, "fanjet doctor")
 	if err != nil {
 		fix := "start it, or correct nats.url"
-		if cfg.NATS.URL == "" {
+		switch {
+		case cfg.NATS.URL != "":
+		case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, nats.ErrNoServers), errors.Is(err, fs.ErrNotExist):
 			fix = "start `fanjet serve`, which has the embedded server"
+		default:
+			fix = "if its key is not that of the server, remove " + filepath.Join(cfg.NATS.Embedded.StoreDir, broker.OperatorKeyName) + " and restart `fanjet serve`, which makes another one"
 		}
 		d.problem("nats", "", fix, "cannot be reached, so streams, gateways and clocks were not looked at: %v", err)
 		return
