@@ -116,12 +116,12 @@ func (s *soak) step() {
 
 // replay replays some dead letters, which die again.
 func (s *soak) replay() {
-	limit := strconv.Itoa(1 + s.rng.IntN(20))
-	letters, err := s.g.list("--endpoint", "dying", "--limit", limit)
+	letters, err := s.g.list("--endpoint", "dying", "--limit", strconv.Itoa(1+s.rng.IntN(20)))
 	for _, letter := range letters {
 		s.ledger.Replayed(letter, time.Now())
 	}
-	if err == nil {
+	if err == nil && len(letters) > 0 {
+		limit := strconv.Itoa(len(letters)) // there may be more by now
 		_, err = s.g.run(nil, "dlq", "replay", "--endpoint", "dying", "--limit", limit, "--yes")
 	}
 	if err != nil {

@@ -176,12 +176,13 @@ func (m *matcher) ahead(ctx context.Context, stream jetstream.Stream, consumer j
 	return true, nil
 }
 
-// others reports whether another matcher may hold events of the source, and up
-// to which sequence all are settled. Once ctx has ended nobody does.
-func (m *matcher) others(ctx context.Context) (any bool, settled uint64, err error) {
+// others reports whether another matcher may hold events of the source, one that
+// had another pin, and up to which sequence all are settled. Once ctx has ended
+// nobody does.
+func (m *matcher) others(ctx context.Context, pin string) (any bool, settled uint64, err error) {
 	ask, answered := jsapi.WhileConnected(ctx, m.nc)
 	defer answered()
-	before := m.in.Holding()
+	before := m.in.Holding(pin)
 	consumer, err := m.js.Consumer(ask, m.source.Stream, m.want.Durable)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -192,7 +193,7 @@ func (m *matcher) others(ctx context.Context) (any bool, settled uint64, err err
 	info := consumer.CachedInfo() // of just now
 	// What was acked meanwhile is not pending any more, and must not stand for
 	// events of others.
-	return info.NumAckPending > before.Still(m.in.Holding()), info.AckFloor.Stream, nil
+	return info.NumAckPending > before.Still(m.in.Holding(pin)), info.AckFloor.Stream, nil
 }
 
 // run matches until ctx ends, then waits for what is being published, at most
@@ -217,7 +218,7 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 			m.handle(work, msg)
 		},
 		seen:   func(msg *intake.Message) { m.gaps.look(work, *m.created.Load(), msg) },
-		others: func() (bool, uint64, error) { return m.others(ctx) },
+		others: func(pin string) (bool, uint64, error) { return m.others(ctx, pin) },
 		late: func() {
 			m.log.Warn("another gateway holds older events for too long; this one goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))
 		},

@@ -33,9 +33,9 @@ const (
 type sequencer struct {
 	handle func(*intake.Message)
 	seen   func(*intake.Message) // hears of every event in order of receipt; nil: nobody does
-	// others reports whether another matcher may hold events, and up to which
-	// sequence all are settled; an error if NATS does not tell.
-	others func() (any bool, settled uint64, err error)
+	// others reports whether any events are pending that were not sent under a pin,
+	// and up to which sequence all are settled; an error if NATS does not tell.
+	others func(pin string) (any bool, settled uint64, err error)
 	late   func() // others held older events for all of takeoverWait
 
 	pin      string    // of the latest event: it is another one after a takeover
@@ -65,7 +65,7 @@ func (s *sequencer) run(queue <-chan *intake.Message) {
 				continue
 			}
 			s.changed = false
-			others, settled, err := s.others()
+			others, settled, err := s.others(s.pin)
 			for range len(queue) { // came while it was looked
 				s.take(<-queue)
 			}

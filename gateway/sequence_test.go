@@ -93,7 +93,7 @@ func TestTakeover(t *testing.T) {
 					defer mu.Unlock()
 					got = append(got, m.Sequence)
 				},
-				others: func() (bool, uint64, error) {
+				others: func(string) (bool, uint64, error) {
 					if away.Load() {
 						return false, 0, nats.ErrDisconnected
 					}
@@ -167,7 +167,7 @@ func TestLostOnTheWay(t *testing.T) {
 		asked := make(chan struct{}) // each question waits until it is closed or written to
 		s := sequencer{
 			handle: func(m *intake.Message) { got = append(got, m.Sequence) },
-			others: func() (bool, uint64, error) { <-asked; return pending.Load(), settled.Load(), nil },
+			others: func(string) (bool, uint64, error) { <-asked; return pending.Load(), settled.Load(), nil },
 			late:   func() { t.Error("it goes on without them") },
 		}
 		done := make(chan struct{})

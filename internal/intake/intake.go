@@ -263,11 +263,19 @@ type Holding struct {
 	released uint64
 }
 
-// Holding returns how many messages are held now, to be compared with later.
-func (in *Intake) Holding() Holding {
+// Holding returns how many messages are held now that the server sent under a
+// pin, to be compared with later. Those of an earlier pin do not count: another
+// client may have got and settled them meanwhile.
+func (in *Intake) Holding(pin string) Holding {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return Holding{held: len(in.held), released: in.released}
+	h := Holding{released: in.released}
+	for _, m := range in.held {
+		if m.Pin == pin {
+			h.held++
+		}
+	}
+	return h
 }
 
 // Still returns how many of the messages of then are held until now for certain:
