@@ -160,6 +160,14 @@ func TestCheck(t *testing.T) {
 		{"two at once", func(a *account) { a.post("a", 10, 1, 503); a.post("a", 15, 2, 200) }, "overlapping 1", ""},
 		{"two at once, the first of a dead process", func(a *account) { a.post("a", 10, 1, 0); a.kill(12, 14); a.post("a", 15, 1, 200) }, "", "overlapping 1, repeated 1"},
 
+		{"two lives that meet", func(a *account) {
+			a.post("a", 10, 1, 503)
+			a.kill(25, 40)
+			a.post("a", 60, 1, 503)
+			a.post("a", 80, 2, 503)
+			a.post("a", 85, 2, 200)
+		}, "", "overlapping 1, repeated 1"},
+
 		{"forged", func(a *account) {
 			a.request(ledger.Request{Endpoint: "a", ID: "msg_1", Body: body, Forged: errForged, Attempt: 1, Began: at(10)}, 200)
 		}, "lost 1, signature not valid 1", ""},

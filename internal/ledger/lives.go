@@ -30,7 +30,6 @@ func (c *checker) lives(p pair, requests, all []*request) int {
 	var used []reason
 	replays := c.replays[p]
 	for i, r := range requests {
-		c.overlap(p, requests[:i], r, all)
 		if l := continued(latest, r); l != nil {
 			again := l.attempt == r.attempt
 			switch {
@@ -59,6 +58,9 @@ func (c *checker) lives(p pair, requests, all []*request) int {
 			continue
 		}
 		c.report.fail(c.offence(Repeat, p, all))
+	}
+	for i, r := range requests {
+		c.overlap(p, requests[:i], r, all, len(used) > 0)
 	}
 	return len(latest)
 }
@@ -132,8 +134,9 @@ func (c *checker) underWay(p pair, f *Fault, requests []*request) bool {
 
 // overlap reports a request that began while an earlier one had not ended. The
 // receiver may still be at work for a process that is dead: then a fault came
-// between the two.
-func (c *checker) overlap(p pair, earlier []*request, r *request, all []*request) {
+// between the two. And where a fault gave the delivery a second life, the two may
+// meet: split says so.
+func (c *checker) overlap(p pair, earlier []*request, r *request, all []*request, split bool) {
 	for _, before := range earlier {
 		if before.end() <= r.began {
 			continue
@@ -143,6 +146,10 @@ func (c *checker) overlap(p pair, earlier []*request, r *request, all []*request
 				c.report.Explained[Overlap]++
 				return
 			}
+		}
+		if split {
+			c.report.Explained[Overlap]++
+			return
 		}
 		c.report.fail(c.offence(Overlap, p, all))
 		return
