@@ -127,21 +127,27 @@ func (r *receiver) set(behave func(request) int) {
 func (r *receiver) block(endpoint string) (release func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := make(chan struct{})
+	c, release := r.gate(endpoint)
 	r.hold[endpoint] = c
+	return release
+}
+
+// gate returns what an endpoint can be made to wait for, until release is called.
+func (r *receiver) gate(endpoint string) (gate chan struct{}, release func()) {
+	gate = make(chan struct{})
 	release = sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		delete(r.hold, endpoint)
-		close(c)
+		close(gate)
 	})
 	r.t.Cleanup(release)
-	return release
+	return gate, release
 }
 
 // blockAfter is block after n more requests.
 func (r *receiver) blockAfter(endpoint string, n int) (release func()) {
-	c := make(chan struct{})
+	c, release := r.gate(endpoint)
 	r.set(func(got request) int { // holds mu
 		if got.endpoint == endpoint {
 			if n--; n == 0 {
@@ -150,13 +156,6 @@ func (r *receiver) blockAfter(endpoint string, n int) (release func()) {
 		}
 		return http.StatusOK
 	})
-	release = sync.OnceFunc(func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.hold, endpoint)
-		close(c)
-	})
-	r.t.Cleanup(release)
 	return release
 }
 

@@ -101,13 +101,15 @@ func (m *matcher) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ahead, err := m.ahead(ctx, stream, consumer)
+	// It would pass over new events. Everything that the stream has comes again; the
+	// cursor says what was fanned out.
+	past, err := pastEnd(ctx, stream, consumer.CachedInfo())
 	if err != nil {
 		return err
 	}
-	if ahead {
+	if past {
 		wrong = streamWentBack
-		if _, err := openConsumer(ctx, stream, m.want); err != nil {
+		if err := replaceConsumer(ctx, stream, m.want); err != nil {
 			return err
 		}
 	}
@@ -155,25 +157,6 @@ func (m *matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
 		return fmt.Errorf("the stream %s ends at %d, before the event %d that was read already: its server has not caught up", m.source.Stream, info.State.LastSeq, read)
 	}
 	return nil
-}
-
-// ahead reports whether the consumer is past the end of the stream, and removes
-// it then: it would pass over new events. Everything that the stream has comes
-// again; the cursor says what was fanned out.
-func (m *matcher) ahead(ctx context.Context, stream jetstream.Stream, consumer jetstream.Consumer) (bool, error) {
-	delivered := consumer.CachedInfo().Delivered.Stream
-	info, err := stream.Info(ctx) // after that of the consumer, which goes on
-	if err != nil {
-		return false, fmt.Errorf("cannot look at the stream %s: %w", m.source.Stream, err)
-	}
-	if delivered <= info.State.LastSeq {
-		return false, nil
-	}
-	err = stream.DeleteConsumer(ctx, m.want.Durable)
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return false, fmt.Errorf("cannot remove the consumer %s of the stream %s, which is past its end: %w", m.want.Durable, m.source.Stream, err)
-	}
-	return true, nil
 }
 
 // others reports whether another matcher may hold events of the source, one that

@@ -32,6 +32,16 @@ func errPastEnd(consumer *jetstream.ConsumerInfo) error {
 	return fmt.Errorf("the consumer %s is past the end of the stream %s, which lost its end: what it says is settled is not", consumer.Name, consumer.Stream)
 }
 
+// replaceConsumer makes a consumer anew that is past the end of its stream.
+func replaceConsumer(ctx context.Context, stream jetstream.Stream, want jetstream.ConsumerConfig) error {
+	err := stream.DeleteConsumer(ctx, want.Durable)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("cannot remove the consumer %s of the stream %s, which is past its end: %w", want.Durable, stream.CachedInfo().Config.Name, err)
+	}
+	_, err = openConsumer(ctx, stream, want)
+	return err
+}
+
 // ownConsumers opens the consumers of Fanjet's own streams. Its methods may be
 // called concurrently.
 type ownConsumers struct {
@@ -66,11 +76,7 @@ func (o *ownConsumers) open(ctx context.Context, name string, want jetstream.Con
 	}
 	o.log.Error("a consumer is past the end of its stream, which lost its end; it is made anew, and what is stored is delivered once more",
 		zap.String("stream", name), zap.String("consumer", want.Durable), zap.Uint64("at", info.Delivered.Stream))
-	if err := stream.DeleteConsumer(ctx, want.Durable); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("cannot remove the consumer %s of the stream %s, which is past its end: %w", want.Durable, name, err)
-	}
-	_, err = openConsumer(ctx, stream, want)
-	return err
+	return replaceConsumer(ctx, stream, want)
 }
 
 // believe reports whether a consumer is past the end for certain: see

@@ -213,19 +213,29 @@ func (l *lanes) info(ctx context.Context, subject string) (*jetstream.StreamInfo
 	// All lanes wait for this: not for an answer that will never come.
 	ctx, answered := jsapi.WhileConnected(ctx, l.d.opts.Conn)
 	defer answered()
+	s, err := l.handle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Info(ctx, jetstream.WithSubjectFilter(subject))
+}
+
+// handle returns the stream of the lanes; what it knows of its state is old.
+func (l *lanes) handle(ctx context.Context) (jetstream.Stream, error) {
 	l.mu.Lock()
 	s := l.stream
 	l.mu.Unlock()
-	if s == nil {
-		var err error
-		if s, err = l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream()); err != nil {
-			return nil, err
-		}
-		l.mu.Lock()
-		l.stream = s
-		l.mu.Unlock()
+	if s != nil {
+		return s, nil
 	}
-	return s.Info(ctx, jetstream.WithSubjectFilter(subject))
+	s, err := l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream())
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	l.stream = s
+	l.mu.Unlock()
+	return s, nil
 }
 
 // reopen has a lane pulled anew, after its consumer has to change.

@@ -156,7 +156,7 @@ func (l *lanes) purge(ctx context.Context, lane *lane, floor uint64) error {
 // again: so it is paused first, which hands out nothing more, and removed only
 // if nothing was handed out until then.
 func (l *lanes) retire(ctx context.Context) error {
-	stream, err := l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream())
+	stream, err := l.handle(ctx)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	stream, err := l.d.opts.JetStream.Stream(ctx, names.LanesStream())
+	stream, err := l.handle(ctx)
 	if err != nil {
 		return nil, err
 	}
