@@ -38,8 +38,7 @@ func newReplicated(t *testing.T, perSecond int) (r *replicated, stop func()) {
 	w := newWorld(t)
 	r = &replicated{world: w, cluster: w.newCluster(), did: map[string]int{}}
 	r.js = r.cluster.jetstream()
-	// The order of "line" is not checked here: see "What is not promised" in
-	// docs/reliability.md.
+	w.ledger.Ordered("line")
 	w.hooks.set("flaky", failing(3, http.StatusServiceUnavailable))
 	w.hooks.set("line", failing(20, http.StatusInternalServerError))
 	w.hooks.set("dying", always(http.StatusUnprocessableEntity))

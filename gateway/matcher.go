@@ -159,24 +159,38 @@ func (m *matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
 	return nil
 }
 
-// others reports whether another matcher may hold events of the source, one that
-// had another pin, and up to which sequence all are settled. Once ctx has ended
-// nobody does.
-func (m *matcher) others(ctx context.Context, pin string) (any bool, settled uint64, err error) {
+// settled returns up to which sequence all events of the source are settled. The
+// leader of the consumer may know less: one that was just elected may not have
+// read its state yet, and answers 0, with nothing pending either (nats-server
+// 2.15.2).
+func (m *matcher) settled(ctx context.Context) (uint64, error) {
 	ask, answered := jsapi.WhileConnected(ctx, m.nc)
 	defer answered()
-	before := m.in.Holding(pin)
 	consumer, err := m.js.Consumer(ask, m.source.Stream, m.want.Durable)
 	if err != nil {
-		if ctx.Err() != nil {
-			return false, 0, nil
-		}
-		return false, 0, err
+		return 0, err
 	}
-	info := consumer.CachedInfo() // of just now
-	// What was acked meanwhile is not pending any more, and must not stand for
-	// events of others.
-	return info.NumAckPending > before.Still(m.in.Holding(pin)), info.AckFloor.Stream, nil
+	return consumer.CachedInfo().AckFloor.Stream, nil // of just now
+}
+
+// holds reports whether the source has an event from a sequence on and before that
+// of another one, or may have one.
+func (m *matcher) holds(ctx context.Context, from, before uint64) (bool, error) {
+	ask, answered := jsapi.WhileConnected(ctx, m.nc)
+	defer answered()
+	next, err := jsapi.Of(m.js).Next(ask, m.source.Stream, ">", from)
+	if err == nil {
+		return next.Sequence < before, nil
+	}
+	if !errors.Is(err, jsapi.ErrNoMessage) {
+		return false, err
+	}
+	// That one was removed meanwhile, or the leader of the stream has not caught up.
+	stream, err := m.js.Stream(ask, m.source.Stream)
+	if err != nil {
+		return false, err
+	}
+	return stream.CachedInfo().State.LastSeq < before, nil
 }
 
 // run matches until ctx ends, then waits for what is being published, at most
@@ -200,10 +214,11 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 			}
 			m.handle(work, msg)
 		},
-		seen:   func(msg *intake.Message) { m.gaps.look(work, *m.created.Load(), msg) },
-		others: func(pin string) (bool, uint64, error) { return m.others(ctx, pin) },
+		seen:    func(msg *intake.Message) { m.gaps.look(work, *m.created.Load(), msg) },
+		settled: func() (uint64, error) { return m.settled(ctx) },
+		holds:   func(from, before uint64) (bool, error) { return m.holds(ctx, from, before) },
 		late: func() {
-			m.log.Warn("another gateway holds older events for too long; this one goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))
+			m.log.Warn("older events are neither settled nor sent again; this gateway goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))
 		},
 	}
 	worker.Go(func() { events.run(m.queue) })

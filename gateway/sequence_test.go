@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,89 +65,185 @@ func TestInSequence(t *testing.T) {
 	})
 }
 
+// sequencing runs a sequencer over the events of a source, in a bubble of time.
+type sequencing struct {
+	*testing.T
+	queue    chan *intake.Message
+	delivery uint64
+	done     chan struct{}
+
+	mu      sync.Mutex
+	got     []uint64
+	late    int
+	settled uint64
+	away    bool            // NATS does not answer
+	deleted map[uint64]bool // from the source
+	asked   chan struct{}   // each question waits until it is written to; nil: it does not
+}
+
+func newSequencing(t *testing.T) *sequencing {
+	q := &sequencing{T: t, queue: make(chan *intake.Message, 100), done: make(chan struct{}), deleted: map[uint64]bool{}}
+	s := sequencer{
+		handle: func(m *intake.Message) {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.got = append(q.got, m.Sequence)
+		},
+		settled: func() (uint64, error) {
+			q.mu.Lock()
+			asked := q.asked
+			q.mu.Unlock()
+			if asked != nil {
+				<-asked
+			}
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			if q.away {
+				return 0, nats.ErrDisconnected
+			}
+			return q.settled, nil
+		},
+		holds: func(from, before uint64) (bool, error) {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			for ; from < before; from++ {
+				if !q.deleted[from] {
+					return true, nil
+				}
+			}
+			return false, nil
+		},
+		late: func() { q.late++ },
+	}
+	go func() { defer close(q.done); s.run(q.queue) }()
+	return q
+}
+
+// send sends events under a pin; deliveries is how often each was sent by now.
+func (q *sequencing) send(pin string, deliveries uint64, sequences ...uint64) {
+	for _, seq := range sequences {
+		q.delivery++
+		q.queue <- &intake.Message{Sequence: seq, Deliveries: deliveries, Delivery: q.delivery, Pin: pin}
+	}
+}
+
+// lose sends events that do not arrive.
+func (q *sequencing) lose(n uint64) { q.delivery += n }
+
+// set changes what NATS answers.
+func (q *sequencing) set(change func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	change()
+}
+
+func (q *sequencing) settle(up uint64) { q.set(func() { q.settled = up }) }
+
+func (q *sequencing) pass(d time.Duration) { <-time.After(d) } // in the bubble's time
+
+// look passes the time until it has looked again.
+func (q *sequencing) look() { q.pass(takeoverLook); synctest.Wait() }
+
+func (q *sequencing) expect(when, want string) {
+	q.Helper()
+	synctest.Wait()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if fmt.Sprint(q.got) != want {
+		q.Errorf("%s: %v, want %s", when, q.got, want)
+	}
+	q.got = nil
+}
+
+func (q *sequencing) end() { close(q.queue); <-q.done }
+
 // After a takeover nothing is handled before the events that the other matcher
 // holds are settled, or come again.
 func TestTakeover(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		queue := make(chan *intake.Message, 100)
-		delivery := uint64(0)
-		send := func(pin string, deliveries uint64, sequences ...uint64) {
-			for _, seq := range sequences {
-				delivery++
-				queue <- &intake.Message{Sequence: seq, Deliveries: deliveries, Delivery: delivery, Pin: pin}
-			}
+		q := newSequencing(t)
+		q.send("a", 1, 1, 2)
+		q.expect("alone from the beginning", "[1 2]")
+		q.settle(2)
+		q.send("b", 1, 6)
+		q.send("b", 1, 7)
+		q.pass(takeoverWait / 2)
+		q.expect("somebody holds older ones", "[]")
+		q.send("b", 2, 4, 3)
+		q.send("b", 1, 8)
+		q.look()
+		q.expect("as far as nothing is missing", "[3 4]")
+		q.settle(5)
+		q.look()
+		q.expect("what was missing is settled", "[6 7 8]")
+		q.send("b", 1, 9)
+		q.expect("and the takeover is over", "[9]")
+		q.set(func() { q.deleted[10], q.deleted[11] = true, true })
+		q.settle(9)
+		q.send("c", 1, 12)
+		q.expect("nothing is missing that does not exist", "[12]")
+		q.set(func() { q.away = true })
+		q.send("d", 1, 14)
+		q.pass(3 * takeoverWait)
+		q.expect("NATS does not tell", "[]")
+		q.set(func() { q.away = false })
+		q.pass(takeoverWait - time.Second)
+		q.expect("somebody holds one", "[]")
+		q.pass(2 * time.Second)
+		q.expect("it does not wait for ever", "[14]")
+		if q.late != 1 {
+			t.Errorf("said %d times that it goes on without them", q.late)
 		}
-		var mu sync.Mutex
-		var got []uint64
-		var late int
-		var others, away atomic.Bool
-		var settled atomic.Uint64
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			s := sequencer{
-				handle: func(m *intake.Message) {
-					mu.Lock()
-					defer mu.Unlock()
-					got = append(got, m.Sequence)
-				},
-				others: func(string) (bool, uint64, error) {
-					if away.Load() {
-						return false, 0, nats.ErrDisconnected
-					}
-					return others.Load(), settled.Load(), nil
-				},
-				late: func() { late++ },
-			}
-			s.run(queue)
-		}()
-		pass := func(d time.Duration) { <-time.After(d) } // in the bubble's time
-		expect := func(when, want string) {
-			t.Helper()
-			synctest.Wait()
-			mu.Lock()
-			defer mu.Unlock()
-			if fmt.Sprint(got) != want {
-				t.Errorf("%s: %v, want %s", when, got, want)
-			}
+		q.end()
+	})
+}
+
+// A leader that was just elected may say that nothing is settled, and nothing
+// pending: that is no reason to go on.
+func TestTakeoverWhileNATSHasForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newSequencing(t)
+		q.send("a", 1, 1)
+		q.expect("alone", "[1]")
+		q.send("b", 1, 5)
+		q.pass(time.Second)
+		q.expect("others hold older ones", "[]")
+		q.settle(4)
+		q.look()
+		q.expect("they are settled", "[5]")
+		q.end()
+	})
+}
+
+// What was sent again is not all that others may hold: the takeover lasts until
+// the server sends something new.
+func TestTakeoverBeginsWithWhatIsSentAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newSequencing(t)
+		q.settle(3)
+		q.send("a", 2, 4)
+		q.expect("the first that is not settled", "[4]")
+		q.pass(time.Hour)
+		q.send("a", 1, 8)
+		q.look()
+		q.expect("somebody else holds some in between", "[]")
+		q.send("a", 2, 7, 5)
+		q.look()
+		q.expect("one of them", "[5]")
+		q.settle(6)
+		q.look()
+		q.expect("all of them", "[7 8]")
+		q.send("a", 2, 10)
+		q.expect("what is sent again later is gathered", "[]")
+		q.send("a", 1, 9)
+		q.expect("as ever", "[10 9]")
+		if q.late != 0 {
+			t.Error("it waited too long")
 		}
-		send("a", 1, 1, 2)
-		expect("alone from the beginning", "[1 2]")
-		others.Store(true)
-		send("b", 1, 6)
-		send("b", 1, 7)
-		pass(takeoverWait / 2)
-		expect("somebody holds older ones", "[1 2]")
-		send("b", 2, 4, 3)
-		send("b", 1, 8)
-		others.Store(false)
-		pass(takeoverLook)
-		expect("they are all here", "[1 2 3 4 6 7 8]")
-		send("b", 1, 9)
-		expect("and the takeover is over", "[1 2 3 4 6 7 8 9]")
-		others.Store(true)
-		away.Store(true)
-		send("c", 1, 12, 11)
-		pass(3 * takeoverWait)
-		expect("NATS does not tell who holds what", "[1 2 3 4 6 7 8 9]")
-		away.Store(false)
-		pass(takeoverWait - time.Millisecond)
-		expect("another takeover", "[1 2 3 4 6 7 8 9]")
-		pass(2 * takeoverLook)
-		expect("it does not wait for ever", "[1 2 3 4 6 7 8 9 11 12]")
-		settled.Store(12)
-		send("d", 1, 14, 13, 17)
-		pass(takeoverLook)
-		expect("what nobody else can precede goes on", "[1 2 3 4 6 7 8 9 11 12 13 14]")
-		settled.Store(16)
-		pass(takeoverLook)
-		close(queue)
-		<-done
-		expect("the end", "[1 2 3 4 6 7 8 9 11 12 13 14 17]")
-		if late != 1 {
-			t.Errorf("said %d times that it goes on without them", late)
-		}
+		q.end()
 	})
 }
 
@@ -157,61 +252,37 @@ func TestTakeover(t *testing.T) {
 func TestLostOnTheWay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		queue := make(chan *intake.Message, 100)
-		send := func(delivery, deliveries, sequence uint64) {
-			queue <- &intake.Message{Sequence: sequence, Deliveries: deliveries, Delivery: delivery, Pin: "a"}
-		}
-		var got []uint64
-		var pending atomic.Bool
-		var settled atomic.Uint64
-		asked := make(chan struct{}) // each question waits until it is closed or written to
-		s := sequencer{
-			handle: func(m *intake.Message) { got = append(got, m.Sequence) },
-			others: func(string) (bool, uint64, error) { <-asked; return pending.Load(), settled.Load(), nil },
-			late:   func() { t.Error("it goes on without them") },
-		}
-		done := make(chan struct{})
-		go func() { defer close(done); s.run(queue) }()
-		pass := func() { <-time.After(2 * takeoverLook); synctest.Wait() } // in the bubble's time
-		expect := func(when, want string) {
-			t.Helper()
-			if synctest.Wait(); fmt.Sprint(got) != want {
-				t.Errorf("%s: %v, want %s", when, got, want)
-			}
-		}
-		send(1, 1, 1)
+		q := newSequencing(t)
+		q.send("a", 1, 1, 2)
+		q.expect("nothing is missing", "[1 2]")
+		q.settle(2)
+		q.lose(1) // event 3
+		asked := make(chan struct{})
+		q.set(func() { q.asked = asked })
+		q.send("a", 1, 4)
 		synctest.Wait()
-		asked <- struct{}{} // who was before it
-		expect("the first", "[1]")
-		send(2, 1, 2)
-		expect("nothing is missing", "[1 2]")
-		pending.Store(true) // the third delivery, of event 3, is lost
-		settled.Store(2)
-		send(4, 1, 4)
-		synctest.Wait()
+		// While it is looked, something else is lost: event 6.
+		q.send("a", 2, 3)
+		q.send("a", 1, 5)
+		q.lose(1)
+		q.send("a", 1, 7)
 		asked <- struct{}{}
-		expect("another was sent before it", "[1 2]")
-		pass() // it looks again, and while it looks something else is lost: event 6
-		pending.Store(false)
-		send(5, 2, 3)
-		send(6, 1, 5)
-		send(8, 1, 7)
-		asked <- struct{}{}
-		expect("what is known is old", "[1 2]")
-		pending.Store(true)
-		settled.Store(2)
+		q.expect("what is known is old", "[]")
+		q.set(func() { q.asked = nil })
 		close(asked)
-		pass()
-		expect("what nobody else can precede goes on", "[1 2 3 4 5]")
-		settled.Store(5)
-		send(9, 2, 6)
-		pass()
-		expect("it came again", "[1 2 3 4 5 6 7]")
-		pending.Store(false)
-		pass()
-		send(10, 1, 8)
-		expect("at once again", "[1 2 3 4 5 6 7 8]")
-		close(queue)
-		<-done
+		q.look()
+		q.expect("what nobody else can precede goes on", "[3 4 5]")
+		q.pass(time.Second)
+		q.expect("another one is missing", "[]")
+		q.settle(5)
+		q.send("a", 2, 6)
+		q.look()
+		q.expect("it came again", "[6 7]")
+		q.send("a", 1, 8)
+		q.expect("at once again", "[8]")
+		if q.late != 0 {
+			t.Error("it goes on without them")
+		}
+		q.end()
 	})
 }

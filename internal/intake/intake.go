@@ -60,8 +60,6 @@ type Intake struct {
 	beats   list // held messages, the one whose beat is due first in front
 	settled recent
 	lastAck string // reply subject of the latest ack
-
-	released uint64 // messages that were settled or given back, ever
 }
 
 // New returns an intake that receives once [Intake.Run] is called.
@@ -237,7 +235,6 @@ func (in *Intake) release(m *Message, acked bool) (reply string, ok bool) {
 	if in.held[m.Sequence] == m {
 		delete(in.held, m.Sequence)
 	}
-	in.released++
 	in.bytes -= m.size
 	in.beats.remove(m)
 	if acked {
@@ -255,33 +252,6 @@ func (in *Intake) Held() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return len(in.held)
-}
-
-// Holding is how many messages an intake held at some time.
-type Holding struct {
-	held     int
-	released uint64
-}
-
-// Holding returns how many messages are held now that the server sent under a
-// pin, to be compared with later. Those of an earlier pin do not count: another
-// client may have got and settled them meanwhile.
-func (in *Intake) Holding(pin string) Holding {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	h := Holding{released: in.released}
-	for _, m := range in.held {
-		if m.Pin == pin {
-			h.held++
-		}
-	}
-	return h
-}
-
-// Still returns how many of the messages of then are held until now for certain:
-// at any time in between the server counted so many of ours as pending.
-func (h Holding) Still(now Holding) int {
-	return max(0, h.held-int(now.released-h.released))
 }
 
 // Beat reports held messages in progress until ctx ends. It must run as long

@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/config"
+	"fanjet/internal/natstest"
+)
+
+// What a matcher asks NATS after a takeover: up to which event all are settled,
+// and whether there are any in between.
+func TestWhatIsBetween(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t, natstest.Options{})
+	js := server.JetStream()
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := consumerConfig("c", "", "")
+	want.AckPolicy, want.AckWait = jetstream.AckExplicitPolicy, time.Minute
+	consumer, err := stream.CreateConsumer(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 9 {
+		if _, err := js.Publish(t.Context(), "events", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := &matcher{source: config.Source{Stream: "EVENTS"}, nc: server.Conn(), want: want, js: js}
+	settled := func(want uint64) {
+		t.Helper()
+		if got, err := m.settled(t.Context()); err != nil || got != want {
+			t.Errorf("settled up to %d, %v; want %d", got, err, want)
+		}
+	}
+	holds := func(from, before uint64, want bool) {
+		t.Helper()
+		if got, err := m.holds(t.Context(), from, before); err != nil || got != want {
+			t.Errorf("from %d on and before %d: %v, %v; want %v", from, before, got, err, want)
+		}
+	}
+
+	settled(0)
+	batch, err := consumer.Fetch(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for msg := range batch.Messages() {
+		if n++; n == 3 {
+			continue // it is still being published by somebody
+		}
+		if err := msg.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled(2)
+	holds(3, 4, true)
+	holds(3, 5, true)
+	for _, seq := range []uint64{3, 4, 5} {
+		if err := stream.DeleteMsg(t.Context(), seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds(3, 6, false)
+	holds(3, 7, true)
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	holds(3, 9, false)
+	holds(3, 10, true) // the server does not know yet of what it sent
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.settled(ctx); err == nil {
+		t.Error("no error after the end")
+	}
+	if _, err := m.holds(ctx, 1, 2); err == nil {
+		t.Error("no error after the end")
+	}
+}
