@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/failpoint"
+	"fanjet/internal/jsapi"
 )
 
 // position is a place in a source stream up to which every event was fanned
@@ -154,7 +155,7 @@ func (c *cursor) store(ctx context.Context, p position) error {
 	} else {
 		revision, err = c.state.Update(ctx, key, value, revision)
 	}
-	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+	if jsapi.IsConflict(err) {
 		return c.load(ctx) // another replica was faster; the next round compares anew
 	}
 	if err != nil {

@@ -190,7 +190,17 @@ func (m *matcher) holds(ctx context.Context, from, before uint64) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	return stream.CachedInfo().State.LastSeq < before, nil
+	switch state := stream.CachedInfo().State; {
+	case state.LastSeq < before:
+		return true, nil
+	case state.FirstSeq >= before:
+		return false, nil
+	}
+	next, err = jsapi.Of(m.js).Next(ask, m.source.Stream, ">", from) // now it has
+	if errors.Is(err, jsapi.ErrNoMessage) {
+		return false, nil
+	}
+	return err == nil && next.Sequence < before, err
 }
 
 // run matches until ctx ends, then waits for what is being published, at most
@@ -217,6 +227,12 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 		seen:    func(msg *intake.Message) { m.gaps.look(work, *m.created.Load(), msg) },
 		settled: func() (uint64, error) { return m.settled(ctx) },
 		holds:   func(from, before uint64) (bool, error) { return m.holds(ctx, from, before) },
+		failed: func(err error) {
+			if ctx.Err() == nil {
+				m.sampled.Warn("it is not known whether older events are settled; newer ones wait", zap.Error(err))
+			}
+		},
+		full: m.in.Full,
 		late: func() {
 			m.log.Warn("older events are neither settled nor sent again; this gateway goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))
 		},

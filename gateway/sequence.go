@@ -13,11 +13,13 @@ const (
 	// sends again before they count as complete.
 	redeliveryGap = 250 * time.Millisecond
 	// A matcher that takes over looks again and again whether anything older is
-	// missing. It waits no longer than takeoverWait: one that lives holds an event
-	// for ever if it can store neither a delivery nor its dead letter. A cluster
-	// that elects leaders stores nothing for several seconds, though.
-	takeoverLook = 25 * time.Millisecond
-	takeoverWait = time.Minute
+	// missing, at first after takeoverLook. It waits no longer than takeoverWait: one
+	// that lives holds an event for ever if it can store neither a delivery nor its
+	// dead letter. A cluster that elects leaders stores nothing for several seconds,
+	// though.
+	takeoverLook     = 25 * time.Millisecond
+	takeoverLookMost = 250 * time.Millisecond
+	takeoverWait     = time.Minute
 )
 
 // sequencer hands the events of a source to handle in the order of the stream.
@@ -29,9 +31,10 @@ const (
 //
 // A matcher that takes over from one that lives may get newer events while that
 // one still publishes older ones: so it gathers everything, and handles an event
-// when all before it are settled or were handled here. So does one that lost what
-// the server sent it, because a connection broke: it comes again, and newer events
-// before it.
+// when all before it are settled or were handled here; what was handled first is
+// published first, and never given back while the process lives. So does one that
+// lost what the server sent it, because a connection broke: it comes again, and
+// newer events before it.
 type sequencer struct {
 	handle func(*intake.Message)
 	seen   func(*intake.Message) // hears of every event in order of receipt; nil: nobody does
@@ -39,17 +42,26 @@ type sequencer struct {
 	settled func() (uint64, error)
 	// holds reports whether the source has an event from a sequence on and before
 	// another.
-	holds func(from, before uint64) (bool, error)
-	late  func() // something older was missing for all of takeoverWait
+	holds  func(from, before uint64) (bool, error)
+	failed func(error) // hears why one of them does not know
+	full   func() bool // reports whether nothing more is received until something is settled
+	late   func()      // something older was missing for all of takeoverWait
 
 	pin      string    // of the latest event: it is another one after a takeover
-	delivery uint64    // number of the latest event among all that the consumer sent; 0: none
+	delivery uint64    // number of the latest event among all that the consumer sent
 	takeover time.Time // when it began, or went on; zero: it is over
-	since    uint64    // number of the event with which it began, or before which more was lost
-	changes  int       // how often that happened
-	complete bool      // nobody else can have got anything older than what comes next
-	reached  uint64    // what is up to it is settled, or was handled here under this pin
+	looked   time.Time // when it was looked last
+	changes  int       // how often it began, or something was lost
 	gathered []*intake.Message
+	gaveBack time.Time // when some of that was
+
+	// Of what was received since the latest change; only during a takeover.
+	fresh    *intake.Message // the first event that was sent to nobody before; nil: none yet
+	newest   uint64          // sequence of the latest of those
+	complete bool            // the first was handled
+
+	reached uint64    // all events up to this one are settled, or were handled here
+	stored  time.Time // when it was, if it was handled here
 }
 
 // run takes events from the queue until that is closed.
@@ -60,7 +72,7 @@ func (s *sequencer) run(queue <-chan *intake.Message) {
 		select {
 		case msg, ok := <-queue:
 			if !ok {
-				s.flush()
+				s.flush() // nothing more comes
 				return
 			}
 			if wait := s.take(msg); wait >= 0 {
@@ -69,9 +81,9 @@ func (s *sequencer) run(queue <-chan *intake.Message) {
 		case <-look.C:
 			switch {
 			case s.takeover.IsZero():
-				s.flush()
+				s.flush() // what was sent again is complete
 			case s.look(queue):
-				look.Reset(takeoverLook)
+				look.Reset(min(max(takeoverLook, time.Since(s.takeover)/8), takeoverLookMost))
 			}
 		}
 	}
@@ -83,25 +95,26 @@ func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
 	if s.seen != nil {
 		s.seen(msg)
 	}
-	lost := s.delivery > 0 && msg.Delivery != s.delivery+1
+	lost := msg.Delivery != s.delivery+1
 	s.delivery = msg.Delivery
 	// Without a pin is an event whose headers nobody can read.
 	other := msg.Pin != "" && msg.Pin != s.pin
 	if other || lost {
-		s.since, s.complete = msg.Delivery, false
 		s.changes++
+		s.beginAnew()
 	}
-	if other {
-		s.reached = 0
+	if msg.Sequence <= s.reached && (msg.Deliveries == 1 || msg.Stored.After(s.stored)) {
+		s.reached = 0 // the stream, or its consumer, went back
 	}
 	switch {
-	case other || lost && s.takeover.IsZero():
-		s.pin, s.takeover = cmp.Or(msg.Pin, s.pin), time.Now()
+	case other || lost || !s.takeover.IsZero():
+		if msg.Deliveries == 1 {
+			s.fresh, s.newest = cmp.Or(s.fresh, msg), msg.Sequence
+		}
+		begins := other || s.takeover.IsZero()
+		s.pin = cmp.Or(msg.Pin, s.pin)
 		s.gathered = append(s.gathered, msg)
-		return 0
-	case !s.takeover.IsZero():
-		s.gathered = append(s.gathered, msg)
-		if len(s.gathered) > 1 {
+		if !begins && len(s.gathered) > 1 {
 			return -1
 		}
 		s.takeover = time.Now() // nothing waited until now
@@ -115,9 +128,14 @@ func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
 	return -1
 }
 
+// beginAnew forgets what was complete.
+func (s *sequencer) beginAnew() { s.fresh, s.newest, s.complete = nil, 0, false }
+
 // do handles an event.
 func (s *sequencer) do(msg *intake.Message) {
-	s.reached = max(s.reached, msg.Sequence)
+	if msg.Sequence > s.reached {
+		s.reached, s.stored = msg.Sequence, msg.Stored
+	}
 	s.handle(msg)
 }
 
@@ -125,18 +143,22 @@ func (s *sequencer) do(msg *intake.Message) {
 // missing. It reports whether it has to look again.
 func (s *sequencer) look(queue <-chan *intake.Message) (again bool) {
 	changes := s.changes
+	defer func() { s.looked = time.Now() }()
 	settled, err := s.settled()
-	for s.reached = max(s.reached, settled); err == nil; {
+	if err == nil {
+		s.reach(settled)
+	}
+	for err == nil {
 		for range len(queue) { // came while it was looked
 			s.take(<-queue)
 		}
 		if s.changes != changes {
-			return true // what was looked at is old
+			return true // what was looked at may be of another stream
 		}
 		s.advance()
 		if len(s.gathered) == 0 {
 			if s.complete {
-				s.takeover = time.Time{}
+				s.flush()
 			}
 			return false
 		}
@@ -145,29 +167,55 @@ func (s *sequencer) look(queue <-chan *intake.Message) (again bool) {
 		if missing, err = s.holds(s.reached+1, until); missing || err != nil {
 			break
 		}
-		s.reached = until - 1
+		s.reach(until - 1)
 	}
-	switch {
+	switch waited := time.Since(s.takeover); {
 	case err != nil:
-		// Nobody can publish anything now either: the wait begins anew.
-		s.takeover = time.Now()
-	case time.Since(s.takeover) >= takeoverWait:
+		s.failed(err)
+		// Time in which it could not be looked does not count.
+		s.takeover = s.takeover.Add(min(waited, time.Since(s.looked)))
+	case waited > matchAckWait && time.Since(s.gaveBack) > matchAckWait/4 && s.full():
+		s.giveBack()
+	case waited >= takeoverWait:
 		s.late()
-		s.flush()
+		s.flush() // without what is missing
 		return false
 	}
 	return true
 }
 
-// advance handles what is gathered as far as no number is missing.
+// giveBack makes room for what is missing: it gives the newer half of what is
+// gathered back to the server, which sends it again behind all that is due.
+func (s *sequencer) giveBack() {
+	s.gaveBack = time.Now()
+	keep := len(s.gathered) / 2
+	for _, msg := range s.gathered[keep:] {
+		msg.Nak()
+	}
+	s.gathered = slices.Delete(s.gathered, keep, len(s.gathered))
+	s.beginAnew()
+}
+
+// reach notes that nothing up to a sequence is missing.
+func (s *sequencer) reach(sequence uint64) {
+	if sequence > s.reached {
+		s.reached, s.stored = sequence, time.Time{} // not known
+	}
+}
+
+// advance handles what is gathered as far as nothing can be missing.
 func (s *sequencer) advance() {
 	s.sort()
 	n := 0
-	for ; n < len(s.gathered) && s.gathered[n].Sequence <= s.reached+1; n++ {
+	for ; n < len(s.gathered); n++ {
 		msg := s.gathered[n]
-		// The server sends new events in order. What was sent to others before this
-		// one is settled, or comes again; what is sent after it comes here.
-		s.complete = s.complete || msg.Deliveries == 1 && msg.Delivery >= s.since
+		// New events are sent in order. What others got was sent before the first one
+		// that came here, and all of it is settled, or was here, when that is handled:
+		// from then on nothing is missing between two of them.
+		if msg.Sequence > s.reached+1 && !(s.complete && msg.Sequence <= s.newest) {
+			break
+		}
+		s.complete = s.complete || msg == s.fresh
 		s.do(msg)
 	}
 	if n > 0 {
@@ -176,9 +224,10 @@ func (s *sequencer) advance() {
 	}
 }
 
-// flush handles what is gathered.
+// flush handles what is gathered. A takeover is over.
 func (s *sequencer) flush() {
-	s.takeover, s.complete = time.Time{}, false
+	s.takeover = time.Time{}
+	s.beginAnew()
 	s.sort()
 	for _, msg := range s.gathered {
 		s.do(msg)

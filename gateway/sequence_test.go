@@ -78,6 +78,7 @@ type sequencing struct {
 	settled uint64
 	away    bool            // NATS does not answer
 	deleted map[uint64]bool // from the source
+	asks    int             // how often it was asked whether something is missing
 	asked   chan struct{}   // each question waits until it is written to; nil: it does not
 }
 
@@ -106,6 +107,7 @@ func newSequencing(t *testing.T) *sequencing {
 		holds: func(from, before uint64) (bool, error) {
 			q.mu.Lock()
 			defer q.mu.Unlock()
+			q.asks++
 			for ; from < before; from++ {
 				if !q.deleted[from] {
 					return true, nil
@@ -113,7 +115,9 @@ func newSequencing(t *testing.T) *sequencing {
 			}
 			return false, nil
 		},
-		late: func() { q.late++ },
+		failed: func(error) {},
+		full:   func() bool { return false },
+		late:   func() { q.late++ },
 	}
 	go func() { defer close(q.done); s.run(q.queue) }()
 	return q
@@ -123,7 +127,7 @@ func newSequencing(t *testing.T) *sequencing {
 func (q *sequencing) send(pin string, deliveries uint64, sequences ...uint64) {
 	for _, seq := range sequences {
 		q.delivery++
-		q.queue <- &intake.Message{Sequence: seq, Deliveries: deliveries, Delivery: q.delivery, Pin: pin}
+		q.queue <- &intake.Message{Sequence: seq, Stored: time.Now(), Deliveries: deliveries, Delivery: q.delivery, Pin: pin}
 	}
 }
 
@@ -142,10 +146,11 @@ func (q *sequencing) settle(up uint64) { q.set(func() { q.settled = up }) }
 func (q *sequencing) pass(d time.Duration) { <-time.After(d) } // in the bubble's time
 
 // look passes the time until it has looked again.
-func (q *sequencing) look() { q.pass(takeoverLook); synctest.Wait() }
+func (q *sequencing) look() { q.pass(takeoverLookMost); synctest.Wait() }
 
 func (q *sequencing) expect(when, want string) {
 	q.Helper()
+	q.pass(time.Millisecond) // a timer may be due
 	synctest.Wait()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -199,6 +204,100 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
+// The wait is for what makes no progress.
+func TestTakeoverThatGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newSequencing(t)
+		q.send("a", 1, 1)
+		q.expect("alone", "[1]")
+		for _, seq := range []uint64{5, 10, 15} {
+			q.lose(1)
+			q.send("a", 1, seq)
+		}
+		for _, seq := range []uint64{5, 10, 15} {
+			q.pass(takeoverWait * 2 / 3)
+			q.expect("somebody holds older ones", "[]")
+			q.settle(seq - 1)
+			q.look()
+			q.expect("they are settled", fmt.Sprintf("[%d]", seq))
+		}
+		if q.late != 0 {
+			t.Error("it waited too long")
+		}
+		q.end()
+	})
+}
+
+// A new event that came before a change says nothing about what others got since.
+func TestTakeoverAfterTakeover(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newSequencing(t)
+		q.send("a", 1, 1)
+		q.expect("alone", "[1]")
+		q.send("b", 1, 6)
+		q.send("c", 2, 5)
+		q.settle(4)
+		q.look()
+		q.expect("nothing is missing", "[5 6]")
+		q.send("c", 1, 9)
+		q.pass(time.Second)
+		q.expect("somebody got some in between", "[]")
+		q.settle(8)
+		q.look()
+		q.expect("they are settled", "[9]")
+		q.send("c", 1, 10)
+		q.expect("at once", "[10]")
+		q.end()
+	})
+}
+
+// Where the numbers of a source have gaps, they are looked at up to the first new
+// event, and not for ever.
+func TestTakeoverOfASourceWithGaps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newSequencing(t)
+		q.set(func() {
+			for seq := uint64(1); seq < 200; seq += 2 {
+				q.deleted[seq] = true
+			}
+		})
+		for seq := uint64(2); seq < 180; seq += 2 {
+			q.send("a", 1, seq)
+		}
+		want := []uint64{}
+		for seq := uint64(2); seq < 180; seq += 2 {
+			want = append(want, seq)
+		}
+		q.expect("all", fmt.Sprint(want))
+		if q.asks > 1 {
+			t.Errorf("it was asked %d times whether something is missing", q.asks)
+		}
+		q.end()
+	})
+}
+
+// An event without a pin, whose headers nobody can read, may be newer than what
+// others hold, too.
+func TestTakeoverThatBeginsWithoutAPin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newSequencing(t)
+		q.lose(3)
+		q.send("", 1, 4)
+		q.pass(time.Second)
+		q.expect("somebody holds older ones", "[]")
+		q.settle(3)
+		q.look()
+		q.expect("they are settled", "[4]")
+		q.send("", 1, 5)
+		q.expect("at once", "[5]")
+		q.end()
+	})
+}
+
 // A leader that was just elected may say that nothing is settled, and nothing
 // pending: that is no reason to go on.
 func TestTakeoverWhileNATSHasForgotten(t *testing.T) {
@@ -213,6 +312,44 @@ func TestTakeoverWhileNATSHasForgotten(t *testing.T) {
 		q.settle(4)
 		q.look()
 		q.expect("they are settled", "[5]")
+		q.end()
+	})
+}
+
+// What was handled here is not waited for, settled or not: its deliveries are
+// published first.
+func TestTakeoverFromItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newSequencing(t)
+		q.send("a", 1, 1, 2)
+		q.send("b", 1, 3)
+		q.lose(2)
+		q.send("b", 1, 6)
+		q.pass(time.Second)
+		q.expect("what was lost is waited for", "[1 2 3]")
+		q.send("b", 2, 4, 5)
+		q.look()
+		q.expect("it came again", "[4 5 6]")
+		q.end()
+	})
+}
+
+// A source that was made anew counts from the beginning again: what was handled of
+// the old one says nothing about it.
+func TestTakeoverOfASourceMadeAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newSequencing(t)
+		q.send("a", 1, 1, 2, 3)
+		q.expect("the old one", "[1 2 3]")
+		q.pass(time.Second)
+		q.send("b", 1, 2)
+		q.pass(time.Second)
+		q.expect("somebody else holds the first", "[]")
+		q.send("b", 2, 1)
+		q.look()
+		q.expect("it comes again", "[1 2]")
 		q.end()
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/jsapi"
 )
 
 // Keys of the state bucket.
@@ -48,7 +50,7 @@ func SetPause(ctx context.Context, kv jetstream.KeyValue, endpoint string, p Pau
 		switch {
 		case err == nil:
 			return before, nil
-		case !changedMeanwhile(err):
+		case !jsapi.IsConflict(err):
 			return nil, fmt.Errorf("cannot write state %s: %w", key, err)
 		}
 	}
@@ -67,7 +69,7 @@ func ClearPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (wa
 		switch {
 		case err == nil:
 			return before, nil
-		case !changedMeanwhile(err):
+		case !jsapi.IsConflict(err):
 			return nil, fmt.Errorf("cannot delete state %s: %w", key, err)
 		}
 	}
@@ -105,11 +107,6 @@ func readPause(entry jetstream.KeyValueEntry) Pause {
 		return Pause{Since: entry.Created(), Reason: "the entry " + entry.Key() + " in the state bucket is unreadable"}
 	}
 	return p
-}
-
-// changedMeanwhile reports whether a write lost against somebody else's.
-func changedMeanwhile(err error) bool {
-	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }
 
 // equal reports whether two pauses say the same.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"fanjet/internal/jsapi"
 )
 
 // removals remembers in the state bucket since when an endpoint is missing from
@@ -76,7 +78,7 @@ func (r *removals) since(ctx context.Context, endpoint string) (time.Time, error
 		case err == nil:
 			r.log.Warn("deliveries wait for an endpoint that is not in the configuration", zap.String("endpoint", endpoint))
 			return now, nil
-		case !errors.Is(err, jetstream.ErrKeyExists):
+		case !jsapi.IsConflict(err):
 			return now, fmt.Errorf("cannot write state %s: %w", key, err)
 		}
 	}

@@ -231,7 +231,7 @@ func (in *Intake) release(m *Message, acked bool) (reply string, ok bool) {
 		return "", false
 	}
 	m.released = true
-	wasFull := len(in.held) >= in.window || in.opts.WindowBytes-in.bytes < in.minBytes
+	wasFull := in.full()
 	if in.held[m.Sequence] == m {
 		delete(in.held, m.Sequence)
 	}
@@ -245,6 +245,19 @@ func (in *Intake) release(m *Message, acked bool) (reply string, ok bool) {
 		in.changed.Broadcast()
 	}
 	return m.reply, true
+}
+
+// Full reports whether nothing is asked for until something is settled or given
+// back.
+func (in *Intake) Full() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.full()
+}
+
+// full reports whether there is no room. The caller holds mu.
+func (in *Intake) full() bool {
+	return len(in.held) >= in.window || in.opts.WindowBytes-in.bytes < in.minBytes
 }
 
 // Held returns how many messages are held.

@@ -78,6 +78,12 @@ func (a API) Ask(ctx context.Context, request string, question, answer any) erro
 	return nil
 }
 
+// IsConflict reports whether a write to a key-value bucket lost against somebody
+// else's: the entry is not what it was when it was read.
+func IsConflict(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
+}
+
 // IsCode reports whether the server refused a request with a code.
 func IsCode(err error, code jetstream.ErrorCode) bool {
 	refusal, ok := errors.AsType[*jetstream.APIError](err)

@@ -67,6 +67,35 @@ func TestRefusalHasItsCode(t *testing.T) {
 	}
 }
 
+// A write that somebody else's was faster than is told from other failures.
+func TestConflict(t *testing.T) {
+	t.Parallel()
+	js, _ := events(t)
+	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := kv.Create(t.Context(), "key", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Create(t.Context(), "key", nil); !jsapi.IsConflict(err) {
+		t.Errorf("made a second time: %v", err)
+	}
+	if _, err := kv.Update(t.Context(), "key", nil, first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Update(t.Context(), "key", nil, first); !jsapi.IsConflict(err) {
+		t.Errorf("changed from an older state: %v", err)
+	}
+	if err := kv.Delete(t.Context(), "key", jetstream.LastRevision(first)); !jsapi.IsConflict(err) {
+		t.Errorf("deleted from an older state: %v", err)
+	}
+	if _, err := kv.Create(t.Context(), "*", nil); err == nil || jsapi.IsConflict(err) {
+		t.Errorf("an invalid key: %v", err)
+	}
+}
+
 func TestPrefixAndDomain(t *testing.T) {
 	t.Parallel()
 	nc := natstest.Start(t, natstest.Options{}).Conn()

@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/config"
+	"fanjet/internal/intake"
+	"fanjet/internal/natstest"
+)
+
+// What the server sent to somebody who lives no more comes after newer events.
+// When those fill all the memory that there is, some are given back: the others
+// have to come first.
+func TestTakeoverWithAFullWindow(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t, natstest.Options{})
+	js := server.JetStream()
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := consumerConfig("c", "", "")
+	want.AckWait, want.MaxAckPending = matchAckWait, matchWindow
+	want.PriorityPolicy, want.PriorityGroups, want.PinnedTTL = jetstream.PriorityPolicyPinned, []string{matchGroup}, time.Minute
+	if _, err := stream.CreateConsumer(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	const events, lost = 200, 5
+	body := make([]byte, 40<<10)
+	for range events {
+		if _, err := js.Publish(t.Context(), "events", body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Somebody gets some, and is forgotten.
+	nc := server.Conn()
+	theirs, err := nc.SubscribeSync(nc.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := fmt.Appendf(nil, `{"batch":%d,"expires":1000000000,"group":%q}`, lost, matchGroup)
+	if err := nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.EVENTS.c", theirs.Subject, request); err != nil {
+		t.Fatal(err)
+	}
+	for range lost {
+		if _, err := theirs.NextMsg(30 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := nc.Request("$JS.API.CONSUMER.UNPIN.EVENTS.c", fmt.Appendf(nil, `{"group":%q}`, matchGroup), 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+
+	queue := make(chan *intake.Message, matchWindow)
+	in := intake.New(intake.Options{
+		Conn: nc, Stream: "EVENTS", Consumer: "c", Group: matchGroup,
+		Open:        func(context.Context) error { return nil },
+		Handle:      func(m *intake.Message) { queue <- m },
+		Beat:        matchAckWait / 3,
+		WindowBytes: 1, // as little as it takes: two of the largest events
+	})
+	m := &matcher{source: config.Source{Stream: "EVENTS"}, nc: nc, want: want, in: in, js: js}
+	var got []uint64
+	all := make(chan struct{})
+	s := sequencer{
+		handle: func(msg *intake.Message) {
+			if got = append(got, msg.Sequence); len(got) == events {
+				close(all)
+			}
+			msg.Ack()
+		},
+		settled: func() (uint64, error) { return m.settled(t.Context()) },
+		holds:   func(from, before uint64) (bool, error) { return m.holds(t.Context(), from, before) },
+		failed:  func(err error) { t.Log(err) },
+		full:    in.Full,
+		late:    func() { t.Error("it goes on without what is missing") },
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var receiving, working sync.WaitGroup
+	receiving.Go(func() { in.Run(ctx) })
+	receiving.Go(func() { in.Beat(ctx) })
+	working.Go(func() { s.run(queue) })
+	select {
+	case <-all:
+	case <-time.After(2 * takeoverWait):
+		t.Error("not all events come")
+	}
+	cancel()
+	receiving.Wait()
+	close(queue)
+	working.Wait()
+	if !slices.IsSorted(got) {
+		t.Errorf("not in order: %v", got)
+	}
+}
