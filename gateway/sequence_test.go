@@ -294,6 +294,12 @@ func TestTakeoverThatBeginsWithoutAPin(t *testing.T) {
 		q.expect("they are settled", "[4]")
 		q.send("", 1, 5)
 		q.expect("at once", "[5]")
+		q.send("a", 1, 6)
+		q.expect("a pin", "[6]")
+		q.set(func() { q.away = true })
+		q.send("", 1, 7)
+		q.send("a", 1, 8)
+		q.expect("one without it begins nothing", "[7 8]")
 		q.end()
 	})
 }
