@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 
 	"fanjet/internal/failpoint"
 )
@@ -58,6 +59,9 @@ func (x *exchange) send(c *conn) (*http.Response, error) {
 func (x *exchange) roundTrip() (responseHead, error) {
 	failed := x.write()
 	failpoint.Hit(failpoint.RequestSent)
+	// Whoever else has something to do goes first: the answer is not there yet, and to
+	// find that out is one more system call. Who is alone does not wait.
+	runtime.Gosched()
 	// Who hangs up before it has read everything may have answered.
 	head, err := x.readHead()
 	if failed != nil {
