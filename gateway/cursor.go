@@ -113,17 +113,11 @@ const (
 // advance copies the ack floor that the server reports. It goes only forward:
 // never our own count, for after a restart newer events may come first.
 func (c *cursor) advance(ctx context.Context, created time.Time) error {
-	consumer, err := c.js.Consumer(ctx, c.stream, c.want.Durable)
+	ackFloor, err := ackFloorOf(ctx, c.js, c.stream, c.want)
 	if err != nil {
-		return fmt.Errorf("cannot read the ack floor of %s: %w", c.stream, err)
-	}
-	info := consumer.CachedInfo()
-	// One that was created by hand to deliver new events only has its floor at
-	// the end of the stream, and below it events wait.
-	if err := checkConsumer(info, c.want); err != nil {
 		return err
 	}
-	floor := info.AckFloor.Stream
+	floor := ackFloor.Stream
 	if at := c.at.Load(); floor == 0 || at != nil && at.Created.Equal(created) && at.Sequence >= floor {
 		return nil
 	}
@@ -138,7 +132,7 @@ func (c *cursor) advance(ctx context.Context, created time.Time) error {
 	if err != nil || stored.IsZero() {
 		return err // or it is gone, or not kept once acked, and cannot be fanned out again
 	}
-	return c.store(ctx, position{Created: created, Sequence: floor, Stored: stored, Delivery: info.AckFloor.Consumer})
+	return c.store(ctx, position{Created: created, Sequence: floor, Stored: stored, Delivery: ackFloor.Consumer})
 }
 
 func (c *cursor) store(ctx context.Context, p position) error {
@@ -167,4 +161,17 @@ func (c *cursor) store(ctx context.Context, p position) error {
 	c.mu.Unlock()
 	c.at.Store(&p)
 	return nil
+}
+
+// ackFloorOf returns up to where all events of a source are settled, as its
+// consumer says.
+func ackFloorOf(ctx context.Context, js jetstream.JetStream, stream string, want jetstream.ConsumerConfig) (jetstream.SequenceInfo, error) {
+	consumer, err := js.Consumer(ctx, stream, want.Durable)
+	if err != nil {
+		return jetstream.SequenceInfo{}, fmt.Errorf("cannot read the ack floor of %s: %w", stream, err)
+	}
+	info := consumer.CachedInfo() // of just now
+	// One that was created by hand to deliver new events only has its floor at
+	// the end of the stream, and below it events wait.
+	return info.AckFloor, checkConsumer(info, want)
 }

@@ -166,11 +166,8 @@ func (m *matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
 func (m *matcher) settled(ctx context.Context) (uint64, error) {
 	ask, answered := jsapi.WhileConnected(ctx, m.nc)
 	defer answered()
-	consumer, err := m.js.Consumer(ask, m.source.Stream, m.want.Durable)
-	if err != nil {
-		return 0, err
-	}
-	return consumer.CachedInfo().AckFloor.Stream, nil // of just now
+	floor, err := ackFloorOf(ask, m.js, m.source.Stream, m.want)
+	return floor.Stream, err
 }
 
 // holds reports whether the source has an event from a sequence on and before that

@@ -11,28 +11,35 @@ import (
 	"fanjet/internal/natstest"
 )
 
-// What a matcher asks NATS after a takeover: up to which event all are settled,
-// and whether there are any in between.
-func TestWhatIsBetween(t *testing.T) {
-	t.Parallel()
+// matcherOf returns a matcher that can ask NATS about a source with some events,
+// and the source and its consumer.
+func matcherOf(t *testing.T, want jetstream.ConsumerConfig, events int, body []byte) (*matcher, jetstream.Stream, jetstream.Consumer) {
+	t.Helper()
 	server := natstest.Start(t, natstest.Options{})
 	js := server.JetStream()
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := consumerConfig("c", "", "")
-	want.AckPolicy, want.AckWait = jetstream.AckExplicitPolicy, time.Minute
 	consumer, err := stream.CreateConsumer(t.Context(), want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 9 {
-		if _, err := js.Publish(t.Context(), "events", nil); err != nil {
+	for range events {
+		if _, err := js.Publish(t.Context(), "events", body); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m := &matcher{source: config.Source{Stream: "EVENTS"}, nc: server.Conn(), want: want, js: js}
+	return &matcher{source: config.Source{Stream: "EVENTS"}, nc: server.Conn(), want: want, js: js}, stream, consumer
+}
+
+// What a matcher asks NATS after a takeover: up to which event all are settled,
+// and whether there are any in between.
+func TestWhatIsBetween(t *testing.T) {
+	t.Parallel()
+	want := consumerConfig("c", "", "")
+	want.AckWait = time.Minute
+	m, stream, consumer := matcherOf(t, want, 9, nil)
 	settled := func(want uint64) {
 		t.Helper()
 		if got, err := m.settled(t.Context()); err != nil || got != want {

@@ -82,6 +82,17 @@ type sequencing struct {
 	asked   chan struct{}   // each question waits until it is written to; nil: it does not
 }
 
+// sequenced runs a test of a sequencer, and closes its queue at the end.
+func sequenced(t *testing.T, test func(q *sequencing)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newSequencing(t)
+		test(q)
+		close(q.queue)
+		<-q.done
+	})
+}
+
 func newSequencing(t *testing.T) *sequencing {
 	q := &sequencing{T: t, queue: make(chan *intake.Message, 100), done: make(chan struct{}), deleted: map[uint64]bool{}}
 	s := sequencer{
@@ -160,14 +171,10 @@ func (q *sequencing) expect(when, want string) {
 	q.got = nil
 }
 
-func (q *sequencing) end() { close(q.queue); <-q.done }
-
 // After a takeover nothing is handled before the events that the other matcher
 // holds are settled, or come again.
 func TestTakeover(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.send("a", 1, 1, 2)
 		q.expect("alone from the beginning", "[1 2]")
 		q.settle(2)
@@ -198,17 +205,14 @@ func TestTakeover(t *testing.T) {
 		q.pass(2 * time.Second)
 		q.expect("it does not wait for ever", "[14]")
 		if q.late != 1 {
-			t.Errorf("said %d times that it goes on without them", q.late)
+			q.Errorf("said %d times that it goes on without them", q.late)
 		}
-		q.end()
 	})
 }
 
 // The wait is for what makes no progress.
 func TestTakeoverThatGoesOn(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.send("a", 1, 1)
 		q.expect("alone", "[1]")
 		for _, seq := range []uint64{5, 10, 15} {
@@ -223,17 +227,14 @@ func TestTakeoverThatGoesOn(t *testing.T) {
 			q.expect("they are settled", fmt.Sprintf("[%d]", seq))
 		}
 		if q.late != 0 {
-			t.Error("it waited too long")
+			q.Error("it waited too long")
 		}
-		q.end()
 	})
 }
 
 // A new event that came before a change says nothing about what others got since.
 func TestTakeoverAfterTakeover(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.send("a", 1, 1)
 		q.expect("alone", "[1]")
 		q.send("b", 1, 6)
@@ -249,16 +250,13 @@ func TestTakeoverAfterTakeover(t *testing.T) {
 		q.expect("they are settled", "[9]")
 		q.send("c", 1, 10)
 		q.expect("at once", "[10]")
-		q.end()
 	})
 }
 
 // Where the numbers of a source have gaps, they are looked at up to the first new
 // event, and not for ever.
 func TestTakeoverOfASourceWithGaps(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.set(func() {
 			for seq := uint64(1); seq < 200; seq += 2 {
 				q.deleted[seq] = true
@@ -273,18 +271,15 @@ func TestTakeoverOfASourceWithGaps(t *testing.T) {
 		}
 		q.expect("all", fmt.Sprint(want))
 		if q.asks > 1 {
-			t.Errorf("it was asked %d times whether something is missing", q.asks)
+			q.Errorf("it was asked %d times whether something is missing", q.asks)
 		}
-		q.end()
 	})
 }
 
 // An event without a pin, whose headers nobody can read, may be newer than what
 // others hold, too.
 func TestTakeoverThatBeginsWithoutAPin(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.lose(3)
 		q.send("", 1, 4)
 		q.pass(time.Second)
@@ -300,16 +295,13 @@ func TestTakeoverThatBeginsWithoutAPin(t *testing.T) {
 		q.send("", 1, 7)
 		q.send("a", 1, 8)
 		q.expect("one without it begins nothing", "[7 8]")
-		q.end()
 	})
 }
 
 // A leader that was just elected may say that nothing is settled, and nothing
 // pending: that is no reason to go on.
 func TestTakeoverWhileNATSHasForgotten(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.send("a", 1, 1)
 		q.expect("alone", "[1]")
 		q.send("b", 1, 5)
@@ -318,16 +310,13 @@ func TestTakeoverWhileNATSHasForgotten(t *testing.T) {
 		q.settle(4)
 		q.look()
 		q.expect("they are settled", "[5]")
-		q.end()
 	})
 }
 
 // What was handled here is not waited for, settled or not: its deliveries are
 // published first.
 func TestTakeoverFromItself(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.send("a", 1, 1, 2)
 		q.send("b", 1, 3)
 		q.lose(2)
@@ -337,16 +326,13 @@ func TestTakeoverFromItself(t *testing.T) {
 		q.send("b", 2, 4, 5)
 		q.look()
 		q.expect("it came again", "[4 5 6]")
-		q.end()
 	})
 }
 
 // A source that was made anew counts from the beginning again: what was handled of
 // the old one says nothing about it.
 func TestTakeoverOfASourceMadeAnew(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.send("a", 1, 1, 2, 3)
 		q.expect("the old one", "[1 2 3]")
 		q.pass(time.Second)
@@ -356,16 +342,13 @@ func TestTakeoverOfASourceMadeAnew(t *testing.T) {
 		q.send("b", 2, 1)
 		q.look()
 		q.expect("it comes again", "[1 2]")
-		q.end()
 	})
 }
 
 // What was sent again is not all that others may hold: the takeover lasts until
 // the server sends something new.
 func TestTakeoverBeginsWithWhatIsSentAgain(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.settle(3)
 		q.send("a", 2, 4)
 		q.expect("the first that is not settled", "[4]")
@@ -384,18 +367,15 @@ func TestTakeoverBeginsWithWhatIsSentAgain(t *testing.T) {
 		q.send("a", 1, 9)
 		q.expect("as ever", "[10 9]")
 		if q.late != 0 {
-			t.Error("it waited too long")
+			q.Error("it waited too long")
 		}
-		q.end()
 	})
 }
 
 // A connection that breaks takes events with it: they come again, and newer ones
 // before them. The numbers of the deliveries tell.
 func TestLostOnTheWay(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newSequencing(t)
+	sequenced(t, func(q *sequencing) {
 		q.send("a", 1, 1, 2)
 		q.expect("nothing is missing", "[1 2]")
 		q.settle(2)
@@ -424,8 +404,7 @@ func TestLostOnTheWay(t *testing.T) {
 		q.send("a", 1, 8)
 		q.expect("at once again", "[8]")
 		if q.late != 0 {
-			t.Error("it goes on without them")
+			q.Error("it goes on without them")
 		}
-		q.end()
 	})
 }

@@ -10,9 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"fanjet/config"
 	"fanjet/internal/intake"
-	"fanjet/internal/natstest"
 )
 
 // What the server sent to somebody who lives no more comes after newer events.
@@ -20,27 +18,13 @@ import (
 // have to come first.
 func TestTakeoverWithAFullWindow(t *testing.T) {
 	t.Parallel()
-	server := natstest.Start(t, natstest.Options{})
-	js := server.JetStream()
-	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events"}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := consumerConfig("c", "", "")
 	want.AckWait, want.MaxAckPending = matchAckWait, matchWindow
 	want.PriorityPolicy, want.PriorityGroups, want.PinnedTTL = jetstream.PriorityPolicyPinned, []string{matchGroup}, time.Minute
-	if _, err := stream.CreateConsumer(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
 	const events, lost = 200, 5
-	body := make([]byte, 40<<10)
-	for range events {
-		if _, err := js.Publish(t.Context(), "events", body); err != nil {
-			t.Fatal(err)
-		}
-	}
+	m, _, _ := matcherOf(t, want, events, make([]byte, 40<<10))
 	// Somebody gets some, and is forgotten.
-	nc := server.Conn()
+	nc := m.nc
 	theirs, err := nc.SubscribeSync(nc.NewInbox())
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +50,6 @@ func TestTakeoverWithAFullWindow(t *testing.T) {
 		Beat:        matchAckWait / 3,
 		WindowBytes: 1, // as little as it takes: two of the largest events
 	})
-	m := &matcher{source: config.Source{Stream: "EVENTS"}, nc: nc, want: want, in: in, js: js}
 	var got []uint64
 	all := make(chan struct{})
 	s := sequencer{
