@@ -4,7 +4,7 @@
 #   docker build -t fanjet --build-arg VERSION=$(git describe --tags --always) .
 #   docker run -v ./fanjet.yaml:/etc/fanjet/fanjet.yaml:ro -v fanjet:/data fanjet
 
-ARG GO_VERSION=1.26.8
+ARG GO_VERSION=1.26.10
 FROM golang:${GO_VERSION} AS build
 WORKDIR /src
 COPY go.mod go.sum ./

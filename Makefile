@@ -5,6 +5,9 @@ SHELL       := bash
 MAKEFLAGS   += --no-builtin-rules
 
 GO       ?= go
+# The toolchain that go.mod names, also where a distribution's Go does not fetch one by
+# itself. Set it to `local` to build with what is installed.
+export GOTOOLCHAIN ?= auto
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 10s

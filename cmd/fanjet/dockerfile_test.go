@@ -19,7 +19,7 @@ func TestDockerfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	goVersion := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(module)[1]
+	goVersion := regexp.MustCompile(`(?m)^toolchain go(\S+)$`).FindSubmatch(module)[1]
 	for _, want := range []string{
 		"ARG GO_VERSION=" + string(goVersion) + "\n",
 		"CGO_ENABLED=0 go build -trimpath ",

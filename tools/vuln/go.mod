@@ -4,6 +4,8 @@ module fanjet/tools/vuln
 
 go 1.26.8
 
+toolchain go1.26.10
+
 tool golang.org/x/vuln/cmd/govulncheck
 
 require (
