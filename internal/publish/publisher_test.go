@@ -416,7 +416,7 @@ func TestEnqueueBlocksWhileTheQueueIsFull(t *testing.T) {
 // waitFor polls until the condition holds.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-deadline:
