@@ -52,6 +52,7 @@ type conn struct {
 	socket    syscall.RawConn
 	look      func(fd uintptr)
 	silent    bool // what look saw: no byte waits, and the peer has not hung up
+	looks     bool // Read looks at the socket once more when the time is up
 	idleSince time.Time
 
 	done   <-chan struct{} // of the context whose end closes the connection

@@ -233,7 +233,7 @@ func (t *transport) roundTripStandard(x *exchange) (*http.Response, error) {
 			time.AfterFunc(time.Second, t.standard.CloseIdleConnections)
 		}
 	}
-	x.timer = time.AfterFunc(time.Until(x.deadline), func() { cancel(errTimeout) })
+	x.timer = afterDeadline(x.deadline, func() { cancel(errTimeout) })
 	var reused, answered atomic.Bool
 	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:              func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
