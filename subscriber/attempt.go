@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -35,14 +34,10 @@ var (
 	errStoodStill  = errors.New("this process stood still meanwhile: stopped, suspended, or without a processor")
 )
 
-// drainTime bounds how long an attempt that is decided still reads the body,
-// to keep the connection.
-const drainTime = time.Second
-
 // attempt POSTs the body to the endpoint. decided is called as soon as the
-// outcome is known: for a response when its headers arrived. Then what is left
-// of the response is read, within bounds, so that the connection can be used
-// again.
+// outcome is known: for a response when its headers arrived. What is left of the
+// response is read then, so that the connection can be used again; attempt does not
+// wait for one that does not come to its end.
 func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(Result)) {
 	began := time.Now()
 	before := e.awake.lost(began)
@@ -69,12 +64,11 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	}
 	decided(result)
 
-	if resp.Body != http.NoBody {
-		x.limit(time.Now().Add(min(drainTime, e.Timeout)))
-		_, _ = io.CopyN(io.Discard, resp.Body, maxResponseBody)
-		_ = resp.Body.Close()
+	if resp.Body == http.NoBody {
+		e.end(x)
+		return
 	}
-	e.end(x)
+	e.finish(x, resp.Body)
 }
 
 // fail notes why there was no response.

@@ -71,6 +71,8 @@ type transport struct {
 	tight   atomic.Bool // its idle connections of HTTP/2 are about to be closed
 	retired atomic.Bool // another policy is in force
 
+	lingering lingering
+
 	mu    sync.Mutex
 	given []net.Conn // connections that speak HTTP/2, until standard asks for them
 }
@@ -84,7 +86,8 @@ func newTransport(slots int, guard *Guard) *transport {
 			// A request is written in one piece, and is of no use in smaller ones.
 			DynamicRecordSizingDisabled: true,
 		},
-		idle: idleConns{max: slots, timeout: idleTimeout},
+		idle:      idleConns{max: slots, timeout: idleTimeout},
+		lingering: lingering{most: drainTime, wait: bodyWait},
 	}
 	t.standard = &http.Transport{
 		DialTLSContext:         t.dialStandard,
