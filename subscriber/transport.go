@@ -71,6 +71,8 @@ type transport struct {
 	tight   atomic.Bool // its idle connections of HTTP/2 are about to be closed
 	retired atomic.Bool // another policy is in force
 
+	fullOnly atomic.Bool // the receiver refuses sessions, see sessions.go
+
 	lingering lingering
 
 	mu    sync.Mutex
@@ -85,6 +87,7 @@ func newTransport(slots int, guard *Guard) *transport {
 			NextProtos: []string{"h2", "http/1.1"},
 			// A request is written in one piece, and is of no use in smaller ones.
 			DynamicRecordSizingDisabled: true,
+			ClientSessionCache:          newSessions(),
 		},
 		idle:      idleConns{max: slots, timeout: idleTimeout},
 		lingering: lingering{most: drainTime, wait: bodyWait},
@@ -179,18 +182,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // dial connects to the host of a URL.
 func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
-	raw, err := t.guard.dial(ctx, addressOf(target), target.Scheme == "https")
+	if target.Scheme == "https" {
+		secure, raw, err := t.dialTLS(ctx, addressOf(target), target.Hostname())
+		if err != nil {
+			return nil, err
+		}
+		return newConn(secure, raw), nil
+	}
+	raw, err := t.guard.dial(ctx, addressOf(target), false)
 	if err != nil {
 		return nil, err
 	}
-	if target.Scheme == "http" {
-		return newConn(raw, raw), nil
-	}
-	secure, err := t.handshake(ctx, raw, target.Hostname())
-	if err != nil {
-		return nil, err
-	}
-	return newConn(secure, raw), nil
+	return newConn(raw, raw), nil
 }
 
 // addressOf is the host and port that a URL leads to.
@@ -206,22 +209,27 @@ func addressOf(target *url.URL) string {
 	return net.JoinHostPort(target.Hostname(), port)
 }
 
-// handshake speaks TLS on a connection, which it closes if that fails.
-func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (*tls.Conn, error) {
+// handshake speaks TLS on a connection, which it closes if that fails. offered says
+// that it wanted to resume a session.
+func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (_ *tls.Conn, offered bool, _ error) {
 	config := t.tls.Clone()
 	config.ServerName = name
+	sessions := &offer{ClientSessionCache: config.ClientSessionCache}
+	if config.ClientSessionCache = sessions; t.fullOnly.Load() {
+		config.ClientSessionCache = nil
+	}
 	counted := &countedConn{Conn: raw, limit: t.idle.limit}
 	secure := tls.Client(counted, config)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, handshakeFailure(err)
+		return nil, sessions.made, handshakeFailure(err)
 	}
 	if secure.ConnectionState().NegotiatedProtocol == "h2" {
 		counted.begin()
 	}
-	return secure, nil
+	return secure, sessions.made, nil
 }
 
 // roundTripStandard makes a try through net/http. It keeps using the request
@@ -286,15 +294,11 @@ func (t *transport) dialStandard(ctx context.Context, _, address string) (net.Co
 		return c, nil
 	}
 	t.mu.Unlock()
-	raw, err := t.guard.dial(ctx, address, true)
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, errors.Join(err, raw.Close())
-	}
-	secure, err := t.handshake(ctx, raw, host)
+	secure, _, err := t.dialTLS(ctx, address, host)
 	switch {
 	case err != nil:
 		return nil, err // not a nil *tls.Conn
