@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -63,9 +64,10 @@ func retryDeadConnection(ctx context.Context, _ *http.Response, err error) (bool
 // each attempt that failed, and close the connections of others.
 type transport struct {
 	guard    *Guard
+	slots    int
 	tls      *tls.Config
 	idle     idleConns
-	standard *http.Transport
+	standard *rotating // of net/http
 
 	http2   atomic.Bool // the receiver chose it when it was last asked
 	tight   atomic.Bool // its idle connections of HTTP/2 are about to be closed
@@ -75,6 +77,10 @@ type transport struct {
 
 	lingering lingering
 
+	random func() float64  // uniform in [0, 1); may be called concurrently
+	life   context.Context // of what makes connections beside the attempts
+	end    context.CancelFunc
+
 	mu    sync.Mutex
 	given []net.Conn // connections that speak HTTP/2, until standard asks for them
 }
@@ -82,6 +88,7 @@ type transport struct {
 func newTransport(slots int, guard *Guard) *transport {
 	t := &transport{
 		guard: guard,
+		slots: slots,
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			NextProtos: []string{"h2", "http/1.1"},
@@ -91,14 +98,24 @@ func newTransport(slots int, guard *Guard) *transport {
 		},
 		idle:      idleConns{max: slots, timeout: idleTimeout},
 		lingering: lingering{most: drainTime, wait: bodyWait},
+		random:    rand.Float64,
 	}
-	t.standard = &http.Transport{
-		DialTLSContext:         t.dialStandard,
+	t.life, t.end = context.WithCancel(context.Background())
+	t.idle.renew = t.renew
+	t.standard = &rotating{t: t}
+	return t
+}
+
+// newStandard returns net/http's transport, which gets its connections of TLS from
+// dialTLS.
+func (t *transport) newStandard(dialTLS func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
+	return &http.Transport{
+		DialTLSContext:         dialTLS,
 		DialContext:            t.dialPlain,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
-		MaxIdleConns:           slots,
-		MaxIdleConnsPerHost:    slots,
+		MaxIdleConns:           t.slots,
+		MaxIdleConnsPerHost:    t.slots,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxResponseHeader,
 		// A connection of HTTP/2 that fell silent would be used again until its
@@ -110,10 +127,11 @@ func newTransport(slots int, guard *Guard) *transport {
 			MaxReadFrameSize: 16 << 10,
 		},
 	}
-	return t
 }
 
+// closeIdle closes what is not in use, and has nothing made for it any more.
 func (t *transport) closeIdle() {
+	t.end()
 	t.idle.close()
 	t.standard.CloseIdleConnections()
 }
@@ -182,6 +200,15 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // dial connects to the host of a URL.
 func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
+	c, err := t.connect(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	c.target, c.span = target, t.spanOf(time.Now())
+	return c, nil
+}
+
+func (t *transport) connect(ctx context.Context, target *url.URL) (*conn, error) {
 	if target.Scheme == "https" {
 		secure, raw, err := t.dialTLS(ctx, addressOf(target), target.Hostname())
 		if err != nil {
@@ -294,6 +321,11 @@ func (t *transport) dialStandard(ctx context.Context, _, address string) (net.Co
 		return c, nil
 	}
 	t.mu.Unlock()
+	return t.dialSecure(ctx, address)
+}
+
+// dialSecure makes a connection that net/http is to use.
+func (t *transport) dialSecure(ctx context.Context, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
