@@ -32,6 +32,7 @@ type generation struct {
 	*http.Transport
 	span
 	running int         // requests whose responses have not come to their end
+	used    time.Time   // when one latest had
 	retired bool        // gets no requests any more
 	timer   *time.Timer // retires it when it is due and idle; nil: it lives for ever
 
@@ -70,7 +71,7 @@ func (r *rotating) begin(req *http.Request, now time.Time) (g *generation, first
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch g := r.current; {
-	case g == nil || g.over(now) || g.isDue(now) && g.running == 0:
+	case g == nil || g.over(now) || g.isDue(now) && g.rests(now):
 		r.become(r.generation(now, nil))
 	case g.isDue(now) && r.next != nil:
 		g, r.next = r.next, nil
@@ -84,9 +85,14 @@ func (r *rotating) begin(req *http.Request, now time.Time) (g *generation, first
 	return r.current, false
 }
 
+// rests reports whether a generation has not been used for a moment.
+func (g *generation) rests(now time.Time) bool {
+	return g.running == 0 && now.Sub(g.used) >= agedIdle
+}
+
 // generation makes one. The caller holds mu.
 func (r *rotating) generation(now time.Time, fresh net.Conn) *generation {
-	g := &generation{span: r.t.spanOf(now), fresh: fresh}
+	g := &generation{span: r.t.spanOf(now), used: now, fresh: fresh}
 	g.Transport = r.t.newStandard(func(ctx context.Context, network, address string) (net.Conn, error) {
 		r.mu.Lock()
 		c := g.fresh
@@ -115,9 +121,13 @@ func (r *rotating) become(g *generation) {
 func (r *rotating) rest(g *generation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if g == r.current && g.running == 0 {
+	switch now := time.Now(); {
+	case g != r.current:
+	case g.rests(now):
 		r.retire(g)
 		r.current = nil
+	default:
+		g.timer.Reset(agedIdle)
 	}
 }
 
@@ -136,7 +146,9 @@ func (r *rotating) retire(g *generation) {
 func (r *rotating) done(g *generation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if g.running--; g.running == 0 && g.retired {
+	g.running--
+	g.used = time.Now()
+	if g.running == 0 && g.retired {
 		g.close()
 	}
 }
