@@ -125,6 +125,7 @@ func TestFull(t *testing.T) {
 			Proxy: subscriber.Proxy{
 				URL: &url.URL{Scheme: "https", Host: "proxy.internal:3129"}, Username: "fanjet", Password: secret.New(sharedSecret),
 			},
+			MaxConnectionAge: 90 * time.Second,
 		},
 		Endpoints: []subscriber.Endpoint{number, inherits, overrides, team},
 		Subscriptions: []match.Subscription{
@@ -181,7 +182,7 @@ func TestDefaults(t *testing.T) {
 		if cfg.Admin.Listen != "127.0.0.1:8422" || cfg.DeadLetters != (DeadLetters{}) {
 			t.Errorf("%s: admin %+v, dead letters %+v", name, cfg.Admin, cfg.DeadLetters)
 		}
-		if want := (subscriber.Egress{Ports: []uint16{443}}); !reflect.DeepEqual(cfg.Egress, want) {
+		if want := (subscriber.Egress{Ports: []uint16{443}, MaxConnectionAge: 5 * time.Minute}); !reflect.DeepEqual(cfg.Egress, want) {
 			t.Errorf("%s: egress %+v, want %+v", name, cfg.Egress, want)
 		}
 		if len(cfg.Endpoints) != 1 || len(cfg.Subscriptions) != 1 {
