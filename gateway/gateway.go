@@ -316,7 +316,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		m := &matcher{
 			source: source, names: g.names, js: js, nc: nc, want: want, match: &g.match, canary: g.canary,
 			deliveries: deliveries, lanes: routes, letters: letters, health: g.health, metrics: g.metrics, counts: g.metrics.forSource(source.Stream), log: g.log,
-			cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
+			serverTime: g.clock.now, cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
 		}
 		m.init()
 		parts.Go(func() error { return m.run(ctx, g.opts.Grace) })
