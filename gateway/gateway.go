@@ -24,6 +24,7 @@ import (
 	"fanjet/gateway/match"
 	"fanjet/internal/audit"
 	"fanjet/internal/broker"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
@@ -174,7 +175,7 @@ func (g *Gateway) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	state, err := js.KeyValue(ctx, g.names.StateBucket())
+	state, err := jsapi.OpenBucket(ctx, js, g.names.StateBucket())
 	if err != nil {
 		return ignoreStop(ctx, fmt.Errorf("cannot open the state bucket: %w", err))
 	}
