@@ -28,8 +28,9 @@ type Message struct {
 	reply      string // where its acknowledgement goes; guarded by in.mu
 	size       int
 	released   bool
-	beaten     time.Time // last reported in progress
-	prev, next *Message  // in Intake.beats
+	beaten     time.Time // since when the server counts its AckWait, by the clock of this machine
+	waits      *list     // for its next beat: Intake.young or Intake.beats
+	prev, next *Message  // in that list
 }
 
 // Ack settles the message for good.
