@@ -13,6 +13,13 @@ import (
 // endpoints. Each is acknowledged there when JetStream has it in the lane.
 func (d *Dispatcher) divert(deliveries []*delivery) {
 	for _, dl := range deliveries {
+		if dl.msg.Lapsed() { // others may have delivered it
+			if dl.ep != nil {
+				dl.ep.moved()
+			}
+			dl.msg.Nak()
+			continue
+		}
 		d.settling.Add(1)
 		m := &move{d: d, dl: dl}
 		endpoint := endpointOf(dl.msg.Msg.Subject)

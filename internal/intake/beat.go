@@ -63,8 +63,10 @@ func (in *Intake) due(due []string, now time.Time, since time.Duration) []string
 	defer in.mu.Unlock()
 	for _, l := range [...]*list{&in.beats, &in.young} {
 		for m := l.front(); m != nil && now.Sub(m.beaten) >= since && !m.beaten.Equal(now); m = l.front() {
-			in.beat(m, now)
-			due = append(due, m.reply)
+			m.lapsed = m.lapsed || in.lapses(m, now)
+			if in.beat(m, now); !m.lapsed {
+				due = append(due, m.reply)
+			}
 		}
 	}
 	return due

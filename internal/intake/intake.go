@@ -46,6 +46,9 @@ type Options struct {
 	WindowBytes int           // bytes held at once; default 64 MiB, at least twice the server's max_payload
 	Remember    int           // settled messages that are known when they come again; default 16,384
 	Beat        time.Duration // how often a held message is reported in progress; required, well below the consumer's AckWait
+	// AckWait is that of the consumer; with it it is known when the server has given a
+	// held message to others, see [Message.Lapsed]. Default: that is never known.
+	AckWait time.Duration
 	// ServerTime returns the time by the clock of the NATS server, which is the
 	// one of [Message.Stored]; default: time.Now. It decides which messages are
 	// older than a beat when they come, see [Intake.Beat].
@@ -212,7 +215,7 @@ func (in *Intake) admit(msg *nats.Msg) {
 	if m := in.held[seq]; m != nil && m.Stored.Equal(stored) {
 		// Still being worked on. Its consumer may have been made anew, and would
 		// not understand an answer to what the old one sent.
-		m.reply = msg.Reply
+		m.reply, m.lapsed = msg.Reply, false
 		if old {
 			in.beat(m, now)
 		}
