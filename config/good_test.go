@@ -162,6 +162,17 @@ func messages(problems []Problem) []string {
 	return list
 }
 
+// Connections that last for ever are asked for by 0.
+func TestConnectionAge(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"0": 0, "0s": 0, "1s": time.Second, "1d": 24 * time.Hour} {
+		cfg := mustLoad(t, write(t, "version: 1\negress: {max_connection_age: "+text+"}\n"), Options{})
+		if got := cfg.Egress.MaxConnectionAge; got != want {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"minimal.yaml", "json.yaml", "crlf.yaml"} {

@@ -335,7 +335,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	if !d.loadPauses(ctx) {
 		return nil // called off
 	}
-	background.Go(func() { d.awake.run(beats) })
+	background.Go(func() { d.awake.run(beats, d.log) })
 	background.Go(func() { d.pauses.run(ctx) })
 	background.Go(func() { d.fast.beat(beats) })
 	background.Go(func() { d.lanes.beat(beats) })
