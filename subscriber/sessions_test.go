@@ -7,11 +7,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -122,13 +123,11 @@ func TestReceiverRefusesSessions(t *testing.T) {
 	ours := newAuthority(t)
 	var offers atomic.Int32
 	s := newResuming(t, &tls.Config{Certificates: []tls.Certificate{ours.issue(nil)}}, func(hello *tls.ClientHelloInfo) error {
-		for _, extension := range hello.Extensions {
-			if extension == pskExtension {
-				offers.Add(1)
-				return fmt.Errorf("no session is wanted")
-			}
+		if !slices.Contains(hello.Extensions, pskExtension) {
+			return nil
 		}
-		return nil
+		offers.Add(1)
+		return errors.New("no session is wanted")
 	})
 	ep := testEndpoint(t, s.secureURL(), loopback)
 	trust(ep, ours.roots)
