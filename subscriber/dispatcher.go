@@ -20,7 +20,6 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +99,7 @@ type Dispatcher struct {
 	endpoints atomic.Pointer[map[string]*endpoint]
 	slots     *slots
 	conns     *idleLimit
+	awake     awake
 	paused    map[string]Pause // guarded by applying
 	pauses    *pauseWatch
 	removals  *removals
@@ -191,6 +191,7 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 		if err != nil {
 			return err
 		}
+		t.awake = &d.awake
 		targets[settings.Name] = t
 	}
 
@@ -333,6 +334,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	if !d.loadPauses(ctx) {
 		return nil // called off
 	}
+	background.Go(func() { d.awake.run(beats, d.log) })
 	background.Go(func() { d.pauses.run(ctx) })
 	background.Go(func() { d.fast.beat(beats) })
 	background.Go(func() { d.lanes.beat(beats) })
@@ -438,14 +440,3 @@ func (d *Dispatcher) admit(m *intake.Message) {
 		m.Nak()
 	}
 }
-
-// hasVerdict reports whether the delivery was given up before: its letter waits
-// to be taken, and its endpoint hears nothing more of it.
-func hasVerdict(dl *delivery) bool {
-	reason, _ := dlq.Verdict(dl.msg.Msg.Header)
-	return reason != "" && reason != dlq.ReasonEndpointRemoved // which may have come back
-}
-
-// endpointOf returns the endpoint that a delivery's subject names, see
-// [wire.Names].
-func endpointOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
