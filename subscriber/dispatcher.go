@@ -15,6 +15,7 @@ package subscriber
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -82,6 +83,10 @@ type Options struct {
 	Registerer   prometheus.Registerer
 }
 
+// ErrStopping means that a dispatcher takes over nothing any more, because it is
+// about to end.
+var ErrStopping = errors.New("the gateway is stopping")
+
 // AckWait is what the delivery consumers must have: how long after a gateway
 // was killed its deliveries come again.
 const AckWait = 10 * time.Second
@@ -108,7 +113,10 @@ type Dispatcher struct {
 	lanes *lanes
 
 	work     context.Context // ends when what is in flight must end
+	stopping bool            // nothing is applied any more; guarded by applying
+	begun    sync.WaitGroup  // deliveries that a worker has, or is about to get
 	idle     chan *delivery  // an idle worker takes from it
+	done     chan struct{}   // closed when no delivery will come any more
 	workers  sync.WaitGroup
 	settling sync.WaitGroup // what waits for a word from NATS
 }
@@ -147,6 +155,7 @@ func New(o Options) (*Dispatcher, error) {
 		conns:   &idleLimit{max: maxIdle},
 		paused:  make(map[string]Pause),
 		idle:    make(chan *delivery),
+		done:    make(chan struct{}),
 	}
 	d.sampled = d.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
@@ -165,7 +174,7 @@ func New(o Options) (*Dispatcher, error) {
 // is sent any more over a connection that was made under another policy; circuits, pauses and lanes of
 // endpoints that stay are kept. Deliveries to an endpoint that is gone wait in
 // its lane for the grace time, and are dead-lettered then. An error changes
-// nothing.
+// nothing; it is [ErrStopping] once [Dispatcher.Run] is about to end.
 func (d *Dispatcher) Apply(endpoints []Endpoint, egress Egress) error {
 	return d.apply(endpoints, egress)
 }
@@ -173,6 +182,9 @@ func (d *Dispatcher) Apply(endpoints []Endpoint, egress Egress) error {
 func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 	d.applying.Lock()
 	defer d.applying.Unlock()
+	if d.stopping {
+		return ErrStopping // what it would start, nobody would stop
+	}
 	before := *d.endpoints.Load()
 	sameEgress, guard := reflect.DeepEqual(egress, d.egress), d.guard
 	if !sameEgress || guard == nil {
@@ -235,7 +247,7 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 
 func (d *Dispatcher) newEndpoint(t *target) *endpoint {
 	e := &endpoint{
-		name: t.Name, metrics: endpointMetrics{all: d.metrics, endpoint: t.Name}, slots: d.slots, fast: d.fast, target: t,
+		name: t.Name, metrics: endpointMetrics{all: d.metrics, endpoint: t.Name}, slots: d.slots, begun: &d.begun, fast: d.fast, target: t,
 		gate: newGate(&t.Endpoint),
 	}
 	e.wake = func() { d.pump(e) }
@@ -343,14 +355,11 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	receiving.Go(func() { d.lanes.run(ctx) })
 	receiving.Wait()
 
-	for _, ep := range *d.endpoints.Load() {
-		for _, waiting := range ep.stop() {
-			waiting.msg.Nak()
-		}
-	}
+	d.stopEndpoints()
 	timer := time.AfterFunc(grace, func() { interrupt(errInterrupted) })
 	defer timer.Stop()
-	close(d.idle)
+	d.begun.Wait() // no more can begin
+	close(d.done)
 	d.workers.Wait()
 	for _, ep := range *d.endpoints.Load() {
 		ep.settings().closeIdle()
@@ -363,6 +372,19 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 		return fmt.Errorf("some deliveries may come a second time: %w", err)
 	}
 	return nil
+}
+
+// stopEndpoints lets nothing begin any more, and gives back what waits. It waits
+// for an Apply that is under way: that one stops the endpoints that it removes.
+func (d *Dispatcher) stopEndpoints() {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	d.stopping = true
+	for _, ep := range *d.endpoints.Load() {
+		for _, waiting := range ep.stop() {
+			waiting.msg.Nak()
+		}
+	}
 }
 
 // loadPauses reads the pauses before anything is delivered. It reports false
@@ -422,7 +444,7 @@ func (d *Dispatcher) admit(m *intake.Message) {
 	dl := &delivery{msg: m, ep: d.endpoint(endpointOf(m.Msg.Subject))}
 	switch {
 	case hasVerdict(dl):
-		d.begin(dl)
+		d.beginUnasked(dl)
 		return
 	case dl.ep == nil:
 		d.divert([]*delivery{dl})

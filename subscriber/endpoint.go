@@ -12,6 +12,7 @@ type endpoint struct {
 	name    string
 	metrics endpointMetrics
 	slots   *slots
+	begun   *sync.WaitGroup // counts what start returned, until its worker is done with it
 	fast    *fastLane
 	wake    func() // something that waits may be ready now; must not be called with mu held
 
@@ -127,6 +128,7 @@ func (e *endpoint) start(now time.Time) *delivery {
 		e.gate.release(permit, now)
 		return nil
 	}
+	e.begun.Add(1)
 	e.inFlight++
 	d.permit, d.permitUsed, d.started = permit, false, true
 	e.pop()

@@ -314,10 +314,10 @@ func (l *lane) handle(m *intake.Message) {
 	case dl.ep == nil && !l.removed.Load():
 		m.Nak() // it was removed a moment ago
 	case dl.ep == nil, hasVerdict(dl):
-		l.d.begin(dl)
+		l.d.beginUnasked(dl)
 	case l.expired(dl):
 		dl.expired = true
-		l.d.begin(dl)
+		l.d.beginUnasked(dl)
 	case dl.ep.offerLane(dl, now):
 		l.d.pump(dl.ep)
 	default:

@@ -24,8 +24,15 @@ func (d *Dispatcher) pump(e *endpoint) {
 	}
 }
 
-// begin gives a delivery to an idle worker, or to a new one. There are never
-// more workers than messages in the windows.
+// beginUnasked begins a delivery that its endpoint was not asked for: it is not
+// attempted. Only who receives may call it, before [Dispatcher.Run] stops.
+func (d *Dispatcher) beginUnasked(dl *delivery) {
+	d.begun.Add(1)
+	d.begin(dl)
+}
+
+// begin gives a delivery, which is counted in begun, to an idle worker, or to a
+// new one. There are never more workers than messages in the windows.
 func (d *Dispatcher) begin(dl *delivery) {
 	select {
 	case d.idle <- dl:
@@ -44,12 +51,10 @@ func (d *Dispatcher) worker(dl *delivery) {
 		}
 		timer.Reset(workerIdle)
 		select {
-		case next, ok := <-d.idle:
-			if !ok {
-				return
-			}
-			dl = next
+		case dl = <-d.idle:
 		case <-timer.C:
+			return
+		case <-d.done:
 			return
 		}
 	}
@@ -58,6 +63,7 @@ func (d *Dispatcher) worker(dl *delivery) {
 // next frees the slot of a delivery and returns another one of its endpoint for
 // the same worker.
 func (d *Dispatcher) next(dl *delivery) *delivery {
+	defer d.begun.Done()
 	e := dl.ep
 	if e == nil || !dl.started {
 		return nil
