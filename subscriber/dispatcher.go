@@ -126,6 +126,8 @@ type delivery struct {
 	msg     *intake.Message
 	ep      *endpoint // nil: not in the configuration
 	lane    bool      // it came from its endpoint's lane
+	fresh   bool      // of a lane: it was not attempted yet
+	old     bool      // of a lane: it is older than its endpoint's max_age
 	expired bool      // it waited too long behind an open circuit
 
 	since      time.Time // when it began to wait for a slot
@@ -250,9 +252,14 @@ func (d *Dispatcher) newEndpoint(t *target) *endpoint {
 		name: t.Name, metrics: endpointMetrics{all: d.metrics, endpoint: t.Name}, slots: d.slots, begun: &d.begun, fast: d.fast, target: t,
 		gate: newGate(&t.Endpoint),
 	}
-	e.wake = func() { d.pump(e) }
+	e.wake = func() {
+		d.pump(e)
+		if e.grew.Swap(false) {
+			d.lanes.look()
+		}
+	}
 	if p, paused := d.paused[t.Name]; paused {
-		e.gate.setPause(&p)
+		e.gate.setPause(&p, time.Now())
 	}
 	if t.Ordered || e.gate.barred(time.Now()) {
 		e.laned.Store(true)
@@ -290,7 +297,7 @@ func (d *Dispatcher) Statuses() []Status {
 
 // countStates sets the gauge of the endpoints' states.
 func (d *Dispatcher) countStates() {
-	counts := map[State]int{StateHealthy: 0, StateSlow: 0, StateLimited: 0, StateBackingOff: 0, StateHalfOpen: 0, StateOpen: 0, StatePaused: 0}
+	counts := map[State]int{StateHealthy: 0, StateSlow: 0, StateLimited: 0, StateBackingOff: 0, StateHalfOpen: 0, StateRefusing: 0, StateOpen: 0, StatePaused: 0}
 	now := time.Now()
 	for _, e := range *d.endpoints.Load() {
 		counts[e.status(now).State]++
