@@ -15,7 +15,6 @@ package subscriber
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -31,7 +30,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"golang.org/x/sync/errgroup"
 
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
@@ -82,10 +80,6 @@ type Options struct {
 	Log          *zap.Logger
 	Registerer   prometheus.Registerer
 }
-
-// ErrStopping means that a dispatcher takes over nothing any more, because it is
-// about to end.
-var ErrStopping = errors.New("the gateway is stopping")
 
 // AckWait is what the delivery consumers must have: how long after a gateway
 // was killed its deliveries come again.
@@ -381,19 +375,6 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	return nil
 }
 
-// stopEndpoints lets nothing begin any more, and gives back what waits. It waits
-// for an Apply that is under way: that one stops the endpoints that it removes.
-func (d *Dispatcher) stopEndpoints() {
-	d.applying.Lock()
-	defer d.applying.Unlock()
-	d.stopping = true
-	for _, ep := range *d.endpoints.Load() {
-		for _, waiting := range ep.stop() {
-			waiting.msg.Nak()
-		}
-	}
-}
-
 // loadPauses reads the pauses before anything is delivered. It reports false
 // when ctx ended first.
 func (d *Dispatcher) loadPauses(ctx context.Context) bool {
@@ -414,26 +395,6 @@ func (d *Dispatcher) loadPauses(ctx context.Context) bool {
 			return false
 		}
 	}
-}
-
-// settled waits for what waits for a word from NATS, until ctx ends.
-func (d *Dispatcher) settled(ctx context.Context) {
-	done := make(chan struct{})
-	go func() { d.settling.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
-}
-
-// flush makes sure that the acknowledgements have arrived.
-func (d *Dispatcher) flush(ctx context.Context) error {
-	var group errgroup.Group
-	group.SetLimit(16)
-	for _, in := range append(d.fast.intakes(), d.lanes.unsettled()...) {
-		group.Go(func() error { return in.Flush(ctx) })
-	}
-	return group.Wait()
 }
 
 // Held returns how many deliveries are in memory: waiting or being attempted.
