@@ -94,7 +94,12 @@ func deliver(t *testing.T, endpoints ...Endpoint) *running {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{T: t, Dispatcher: d, js: js, stop: stop, ended: make(chan error, 1)}
 	go func() { r.ended <- d.Run(ctx, 5*time.Second); close(r.ended) }()
-	t.Cleanup(func() { stop(); <-r.ended })
+	t.Cleanup(func() {
+		stop()
+		if err := <-r.ended; err != nil { // nil, when somebody has read it
+			t.Errorf("Run() = %v", err)
+		}
+	})
 	return r
 }
 
