@@ -31,13 +31,16 @@ type endpointControl interface {
 	// Statuses tells of every endpoint of the configuration, in a slice of the
 	// caller's own.
 	Statuses() []subscriber.Status
+	// Lift ends what an endpoint waits for without being paused; nil: there was
+	// nothing. The error says why it is not known.
+	Lift(endpoint string) (*subscriber.Lifted, error)
 	// Ping sends a signed test event to an endpoint, outside of all streams and
 	// limits. The error says why no attempt was made.
 	Ping(ctx context.Context, endpoint string) (subscriber.Result, error)
 }
 
 // controlServer answers the requests of operators: every replica says how its
-// endpoints do, one of them sends a test event.
+// endpoints do, and ends their waits, one of them sends a test event.
 type controlServer struct {
 	nc        *nats.Conn
 	names     wire.Names
@@ -46,15 +49,15 @@ type controlServer struct {
 	log       *zap.Logger
 
 	// A request that finds no room is lost; whoever asked tries again.
-	statuses, pings chan *nats.Msg
-	subs            []*nats.Subscription
+	statuses, pings, resumes chan *nats.Msg
+	subs                     []*nats.Subscription
 }
 
 func newControlServer(nc *nats.Conn, names wire.Names, endpoints endpointControl, version string, log *zap.Logger) *controlServer {
 	host, _ := os.Hostname() // only for people
 	return &controlServer{
 		nc: nc, names: names, endpoints: endpoints, log: log.Named("control"),
-		statuses: make(chan *nats.Msg, 64), pings: make(chan *nats.Msg, 64),
+		statuses: make(chan *nats.Msg, 64), pings: make(chan *nats.Msg, 64), resumes: make(chan *nats.Msg, 64),
 		self: control.Replica{
 			ID: strings.ToLower(rand.Text()[:8]), Host: cmp.Or(host, "unknown"), Version: version, Started: time.Now().UTC(),
 		},
@@ -74,6 +77,7 @@ func (c *controlServer) listen() {
 	}
 	subscribe(c.nc.ChanSubscribe(c.names.ControlEndpointsSubject(), c.statuses))
 	subscribe(c.nc.ChanQueueSubscribe(c.names.ControlPingSubject("*"), c.names.Prefix(), c.pings))
+	subscribe(c.nc.ChanSubscribe(c.names.ControlResumeSubject("*"), c.resumes))
 	_ = c.nc.FlushTimeout(2 * time.Second) // if NATS is away, it hears of it on reconnect
 }
 
@@ -96,6 +100,8 @@ func (c *controlServer) run(ctx context.Context) {
 			return
 		case m := <-c.statuses:
 			c.report(m)
+		case m := <-c.resumes:
+			c.lift(m)
 		case m := <-c.pings:
 			select {
 			case slots <- struct{}{}:
@@ -156,10 +162,31 @@ func (c *controlServer) ping(ctx context.Context, m *nats.Msg) {
 	}
 	c.log.Info("test event", zap.String("endpoint", endpoint), zap.String("class", string(result.Class)),
 		zap.Int("status", result.Status), zap.Duration("took", result.Took))
-	c.answer(m, control.PingAnswer{
+	answer := control.PingAnswer{
 		Endpoint: endpoint, Class: result.Class, Status: result.Status, Error: result.Failure(),
 		TookMS: float64(result.Took) / float64(time.Millisecond),
-	})
+	}
+	for _, s := range c.endpoints.Statuses() {
+		if s.Endpoint == endpoint && s.State.Waits() {
+			answer.State, answer.Reason, answer.Next = s.State, s.Reason, s.Next
+		}
+	}
+	c.answer(m, answer)
+}
+
+// lift ends what an endpoint waits for, and answers what that was.
+func (c *controlServer) lift(m *nats.Msg) {
+	answer := control.LiftAnswer{Replica: c.self}
+	var err error
+	if answer.Lifted, err = c.endpoints.Lift(lastToken(m.Subject)); err != nil {
+		answer.Error = err.Error()
+	}
+	data, err := json.Marshal(answer)
+	if err != nil {
+		c.log.Error("cannot tell what an operator ended", zap.Error(err))
+		return
+	}
+	c.respond(m, data)
 }
 
 // answer sends what became of a test event.

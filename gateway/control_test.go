@@ -20,12 +20,26 @@ import (
 // fakeEndpoints are the endpoints of a replica: "up", "down", "slow", which ends
 // with its context, and "broken", which cannot be tried.
 type fakeEndpoints struct {
-	mu    sync.Mutex
-	pings int
+	mu           sync.Mutex
+	pings, lifts int
+}
+
+func (f *fakeEndpoints) Lift(endpoint string) (*subscriber.Lifted, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch endpoint {
+	case "up":
+		return nil, nil
+	case "down":
+		f.lifts++
+		return &subscriber.Lifted{State: subscriber.StateOpen, Reason: "503", Until: time.Unix(int64(f.lifts), 0)}, nil
+	default:
+		return nil, errors.New("no such endpoint")
+	}
 }
 
 func (f *fakeEndpoints) Statuses() []subscriber.Status {
-	return []subscriber.Status{{Endpoint: "up", State: subscriber.StateHealthy, InFlight: 2}, {Endpoint: "down", State: subscriber.StateOpen}}
+	return []subscriber.Status{{Endpoint: "up", State: subscriber.StateHealthy, InFlight: 2}, {Endpoint: "down", State: subscriber.StateOpen, Reason: "503"}}
 }
 
 func (f *fakeEndpoints) Ping(ctx context.Context, endpoint string) (subscriber.Result, error) {
@@ -90,7 +104,7 @@ func TestControlPing(t *testing.T) {
 	srv, fake := operate(t, 2)
 	for endpoint, want := range map[string]control.PingAnswer{
 		"up":   {Class: subscriber.Class2xx, Status: 204, TookMS: 1.5},
-		"down": {Class: subscriber.ClassConnect, Error: "connect: connection refused"},
+		"down": {Class: subscriber.ClassConnect, Error: "connect: connection refused", State: subscriber.StateOpen, Reason: "503"},
 		"slow": {Class: subscriber.ClassTimeout, Error: "timeout: context deadline exceeded"},
 		"gone": {Error: "no such endpoint"},
 	} {
@@ -104,6 +118,25 @@ func TestControlPing(t *testing.T) {
 		t.Errorf("%d test events were sent, want 4: one replica sends each", fake.pings)
 	}
 	fake.mu.Unlock()
+}
+
+func TestControlLift(t *testing.T) {
+	t.Parallel()
+	srv, fake := operate(t, 2)
+	for endpoint, want := range map[string]int{"up": 0, "down": 2, "gone": 0} {
+		answers, err := control.Lift(t.Context(), srv.Conn(), wire.NewNames(""), endpoint)
+		if err != nil || len(answers) != 2 {
+			t.Fatalf("Lift(%s) = %+v, %v", endpoint, answers, err)
+		}
+		for _, a := range answers {
+			if (a.Lifted != nil) != (want > 0) || (a.Error != "") != (endpoint == "gone") || a.Replica.ID == "" {
+				t.Errorf("Lift(%s): %+v", endpoint, a)
+			}
+		}
+	}
+	if fake.lifts != 2 {
+		t.Errorf("%d were lifted", fake.lifts)
+	}
 }
 
 func TestControlBoundsPings(t *testing.T) {
@@ -131,7 +164,7 @@ func TestControlIgnoresJunk(t *testing.T) {
 	t.Parallel()
 	srv, _ := operate(t, 1)
 	names := wire.NewNames("")
-	for _, subject := range []string{names.ControlEndpointsSubject(), names.ControlPingSubject("up")} {
+	for _, subject := range []string{names.ControlEndpointsSubject(), names.ControlPingSubject("up"), names.ControlResumeSubject("up")} {
 		for _, junk := range []string{"", "{", "[]"} {
 			if err := srv.Conn().PublishRequest(subject, "nobody", []byte(junk)); err != nil {
 				t.Fatal(err)

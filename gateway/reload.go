@@ -59,9 +59,6 @@ func (r *reloading) end() {
 	r.stopped = true
 }
 
-// errStopping is why a configuration is not loaded any more.
-var errStopping = errors.New("the gateway is stopping")
-
 // Reload puts another configuration into force: endpoints, subscriptions and
 // the egress policy. What is on its way is not touched. What cannot change while
 // the gateway runs stays as it is; a warning names its keys. Before [Gateway.Run]
@@ -74,7 +71,7 @@ func (g *Gateway) Reload(cfg *config.Config) (config.Changes, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
-		return config.Changes{}, errStopping
+		return config.Changes{}, subscriber.ErrStopping
 	}
 	cfg = g.canary.join(cfg)
 	changes := config.Compare(r.live, cfg)
@@ -83,6 +80,9 @@ func (g *Gateway) Reload(cfg *config.Config) (config.Changes, error) {
 		if err = g.apply(cfg, changes); err != nil {
 			err = errors.Join(err, g.admin.Apply(r.live.Admin))
 		}
+	}
+	if errors.Is(err, subscriber.ErrStopping) { // it began meanwhile, and there is nothing wrong with the file
+		return config.Changes{}, subscriber.ErrStopping
 	}
 	if err != nil {
 		err = fmt.Errorf("the configuration cannot be put into force: %w", err)

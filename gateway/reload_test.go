@@ -140,7 +140,7 @@ func TestReloadRefused(t *testing.T) {
 		t.Errorf("still remembered: %v", err)
 	}
 	w.stop()
-	if _, err := w.gw.Reload(w.cfg); !errors.Is(err, errStopping) {
+	if _, err := w.gw.Reload(w.cfg); !errors.Is(err, subscriber.ErrStopping) {
 		t.Errorf("Reload after the stop = %v", err)
 	}
 }
@@ -181,6 +181,8 @@ type order struct {
 	steps []string
 	fail  int // the call to Apply that fails, from 1; 0: none
 	calls int
+
+	stopping error // of every call
 }
 
 func (o *order) Apply(endpoints []subscriber.Endpoint, _ subscriber.Egress) error {
@@ -194,7 +196,7 @@ func (o *order) Apply(endpoints []subscriber.Endpoint, _ subscriber.Egress) erro
 	if o.calls++; o.calls == o.fail {
 		return errors.New("no")
 	}
-	return nil
+	return o.stopping
 }
 
 // At no time does an event go to an endpoint that is not known.
@@ -235,6 +237,24 @@ func TestReloadOrder(t *testing.T) {
 				t.Errorf("steps %q, want %q; then events go to %v, want %s", o.steps, tt.want, routed, tt.after)
 			}
 		})
+	}
+}
+
+// A reload that meets a stop is called off: nothing is wrong with its file.
+func TestReloadMeetsAStop(t *testing.T) {
+	t.Parallel()
+	gw, err := New(Options{Config: &config.Config{Admin: config.Admin{Listen: "127.0.0.1:0"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeAdmin(t, gw) })
+	if err := gw.reloading.join(&order{gw: gw, stopping: subscriber.ErrStopping}, gw.reloading.config()); err != nil {
+		t.Fatal(err)
+	}
+	next := *gw.config
+	next.Endpoints = []subscriber.Endpoint{{Name: "b"}}
+	if _, err := gw.Reload(&next); !errors.Is(err, subscriber.ErrStopping) || gw.ReloadError() != nil {
+		t.Errorf("Reload = %v, remembered %v", err, gw.ReloadError())
 	}
 }
 

@@ -23,6 +23,7 @@ type Result struct {
 	Took       time.Duration // until the response headers, or the failure
 	Status     int           // 0: there was no response
 	RetryAfter time.Duration // what the endpoint asked for, 0: nothing
+	Absurd     string        // a Retry-After that counts as none, as the endpoint sent it
 	Err        error         // why there was no response
 	Class      Class
 }
@@ -60,7 +61,11 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	result.Class = statusClass(resp.StatusCode)
 	e.excuse(&result, stood)
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-		result.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
+		asked := resp.Header.Get("Retry-After")
+		var sane bool
+		if result.RetryAfter, sane = parseRetryAfter(asked, time.Now()); !sane {
+			result.Absurd = asked
+		}
 	}
 	decided(result)
 

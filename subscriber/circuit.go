@@ -11,6 +11,11 @@ import "time"
 // While it is open one attempt at a time goes out, the probe, and only its
 // result counts: what began before the opening may still fail as it likes. But
 // a success is good news whoever brings it.
+//
+// An answer that speaks of the event, see [speaksOfEvent], opens no circuit and
+// closes none: it neither counts nor ends a count. As the answer to a probe it
+// shows that the endpoint is there: the circuit is half-open, for one attempt at
+// first, and it takes a success to close it.
 type circuit struct {
 	settings Circuit
 	full     int // slots of the endpoint: half-open ends when its limit is there
@@ -24,6 +29,9 @@ type circuit struct {
 	limit    int       // else: attempts at once, of those that began in this state
 	running  int       // else: that many of them are running
 	waiting  time.Time // open: when the wait for the next probe began
+	missed   time.Time // open: when the latest probe failed; zero: none did
+	answers  bool      // open: the latest failure was an answer
+	judge    int       // half-open: status that spoke of an event, if nothing better is known
 	misses   int       // failed probes, and falls out of half-open, since it was closed
 	cause    cause     // of the latest opening
 }
@@ -117,8 +125,11 @@ func (c *circuit) succeeded(now time.Time, p permit) change {
 	case circuitOpen:
 		c.become(circuitHalfOpen, now, halfOpenLimit)
 		c.failures = 0
+		if c.limit < c.full {
+			return changeHalfOpen
+		}
 	case circuitHalfOpen:
-		c.failures = 0
+		c.failures, c.judge = 0, 0
 		c.limit++
 		if c.limit >= recovered {
 			c.misses = 0 // it is back, if not at its best: a fall is a new one
@@ -128,8 +139,25 @@ func (c *circuit) succeeded(now time.Time, p permit) change {
 		c.close(now)
 		return changeClosed
 	}
-	if c.limit == halfOpenLimit {
-		return changeHalfOpen
+	return 0
+}
+
+// judged hears of an answer that speaks of the event.
+func (c *circuit) judged(now time.Time, p permit, r Result) change {
+	if present := c.end(p); !present {
+		return 0
+	}
+	switch c.state {
+	case circuitOpen:
+		c.become(circuitHalfOpen, now, 1)
+		c.failures, c.judge = 0, r.Status
+		return changeJudged
+	case circuitHalfOpen:
+		c.failures = 0
+		c.limit = max(c.limit, min(c.limit+1, c.full, recovered))
+		if c.limit >= min(c.full, recovered) {
+			c.misses = 0
+		}
 	}
 	return 0
 }
@@ -146,7 +174,7 @@ func (c *circuit) failed(now time.Time, p permit, r Result) change {
 		if c.failures < c.settings.Failures {
 			return 0
 		}
-		c.open(now, cause{failures: c.failures, last: r.short()})
+		c.open(now, cause{failures: c.failures, last: r.short()}, r)
 		return changeOpened
 	case circuitHalfOpen:
 		if !present {
@@ -157,14 +185,14 @@ func (c *circuit) failed(now time.Time, p permit, r Result) change {
 			return 0
 		}
 		c.misses++
-		c.open(now, cause{last: r.short()})
+		c.open(now, cause{last: r.short()}, r)
 		return changeOpened
 	default:
 		if !present {
 			return 0
 		}
 		c.misses++
-		c.waiting = now
+		c.waiting, c.missed, c.answers = now, now, r.Status != 0
 		c.cause.probes++
 		c.cause.probe = r.short()
 		return changeProbeFailed
@@ -179,10 +207,10 @@ func (c *circuit) undecided(now time.Time, p permit) {
 	}
 }
 
-func (c *circuit) open(now time.Time, why cause) {
+func (c *circuit) open(now time.Time, why cause, last Result) {
 	c.become(circuitOpen, now, 1)
 	c.opened = c.epoch
-	c.waiting = now
+	c.waiting, c.missed, c.answers = now, time.Time{}, last.Status != 0
 	c.cause = why
 }
 
@@ -195,6 +223,7 @@ func (c *circuit) close(now time.Time) {
 func (c *circuit) become(state circuitState, now time.Time, limit int) {
 	c.state, c.since = state, now
 	c.limit, c.running = limit, 0
+	c.judge = 0
 	c.epoch++
 }
 

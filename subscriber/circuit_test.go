@@ -25,6 +25,7 @@ func TestCircuitCounts(t *testing.T) {
 		{"connect", broke(ClassConnect), failure},
 		{"tls", broke(ClassTLS), failure},
 		{"final status", answered(410), neutral},
+		{"verdict on the event", answered(400), neutral},
 		{"blocked", broke(ClassBlocked), neutral},
 		{"local", broke(ClassLocal), neutral},
 		{"interrupted", broke(ClassInterrupted), neutral},

@@ -29,7 +29,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"golang.org/x/sync/errgroup"
 
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
@@ -108,7 +107,10 @@ type Dispatcher struct {
 	lanes *lanes
 
 	work     context.Context // ends when what is in flight must end
+	stopping bool            // nothing is applied any more; guarded by applying
+	begun    sync.WaitGroup  // deliveries that a worker has, or is about to get
 	idle     chan *delivery  // an idle worker takes from it
+	done     chan struct{}   // closed when no delivery will come any more
 	workers  sync.WaitGroup
 	settling sync.WaitGroup // what waits for a word from NATS
 }
@@ -118,6 +120,8 @@ type delivery struct {
 	msg     *intake.Message
 	ep      *endpoint // nil: not in the configuration
 	lane    bool      // it came from its endpoint's lane
+	fresh   bool      // of a lane: it was not attempted yet
+	old     bool      // of a lane: it is older than its endpoint's max_age
 	expired bool      // it waited too long behind an open circuit
 
 	since      time.Time // when it began to wait for a slot
@@ -147,6 +151,7 @@ func New(o Options) (*Dispatcher, error) {
 		conns:   &idleLimit{max: maxIdle},
 		paused:  make(map[string]Pause),
 		idle:    make(chan *delivery),
+		done:    make(chan struct{}),
 	}
 	d.sampled = d.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
@@ -165,7 +170,7 @@ func New(o Options) (*Dispatcher, error) {
 // is sent any more over a connection that was made under another policy; circuits, pauses and lanes of
 // endpoints that stay are kept. Deliveries to an endpoint that is gone wait in
 // its lane for the grace time, and are dead-lettered then. An error changes
-// nothing.
+// nothing; it is [ErrStopping] once [Dispatcher.Run] is about to end.
 func (d *Dispatcher) Apply(endpoints []Endpoint, egress Egress) error {
 	return d.apply(endpoints, egress)
 }
@@ -173,6 +178,9 @@ func (d *Dispatcher) Apply(endpoints []Endpoint, egress Egress) error {
 func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 	d.applying.Lock()
 	defer d.applying.Unlock()
+	if d.stopping {
+		return ErrStopping // what it would start, nobody would stop
+	}
 	before := *d.endpoints.Load()
 	sameEgress, guard := reflect.DeepEqual(egress, d.egress), d.guard
 	if !sameEgress || guard == nil {
@@ -236,12 +244,17 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 
 func (d *Dispatcher) newEndpoint(t *target) *endpoint {
 	e := &endpoint{
-		name: t.Name, metrics: endpointMetrics{all: d.metrics, endpoint: t.Name}, slots: d.slots, fast: d.fast, target: t,
+		name: t.Name, metrics: endpointMetrics{all: d.metrics, endpoint: t.Name}, slots: d.slots, begun: &d.begun, fast: d.fast, target: t,
 		gate: newGate(&t.Endpoint),
 	}
-	e.wake = func() { d.pump(e) }
+	e.wake = func() {
+		d.pump(e)
+		if e.grew.Swap(false) {
+			d.lanes.look()
+		}
+	}
 	if p, paused := d.paused[t.Name]; paused {
-		e.gate.setPause(&p)
+		e.gate.setPause(&p, time.Now())
 	}
 	if t.Ordered || e.gate.barred(time.Now()) {
 		e.laned.Store(true)
@@ -279,7 +292,7 @@ func (d *Dispatcher) Statuses() []Status {
 
 // countStates sets the gauge of the endpoints' states.
 func (d *Dispatcher) countStates() {
-	counts := map[State]int{StateHealthy: 0, StateSlow: 0, StateLimited: 0, StateBackingOff: 0, StateHalfOpen: 0, StateOpen: 0, StatePaused: 0}
+	counts := map[State]int{StateHealthy: 0, StateSlow: 0, StateLimited: 0, StateBackingOff: 0, StateHalfOpen: 0, StateRefusing: 0, StateOpen: 0, StatePaused: 0}
 	now := time.Now()
 	for _, e := range *d.endpoints.Load() {
 		counts[e.status(now).State]++
@@ -345,14 +358,11 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	receiving.Go(func() { d.lanes.run(ctx) })
 	receiving.Wait()
 
-	for _, ep := range *d.endpoints.Load() {
-		for _, waiting := range ep.stop() {
-			waiting.msg.Nak()
-		}
-	}
+	d.stopEndpoints()
 	timer := time.AfterFunc(grace, func() { interrupt(errInterrupted) })
 	defer timer.Stop()
-	close(d.idle)
+	d.begun.Wait() // no more can begin
+	close(d.done)
 	d.workers.Wait()
 	for _, ep := range *d.endpoints.Load() {
 		ep.settings().closeIdle()
@@ -389,26 +399,6 @@ func (d *Dispatcher) loadPauses(ctx context.Context) bool {
 	}
 }
 
-// settled waits for what waits for a word from NATS, until ctx ends.
-func (d *Dispatcher) settled(ctx context.Context) {
-	done := make(chan struct{})
-	go func() { d.settling.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
-}
-
-// flush makes sure that the acknowledgements have arrived.
-func (d *Dispatcher) flush(ctx context.Context) error {
-	var group errgroup.Group
-	group.SetLimit(16)
-	for _, in := range append(d.fast.intakes(), d.lanes.unsettled()...) {
-		group.Go(func() error { return in.Flush(ctx) })
-	}
-	return group.Wait()
-}
-
 // Held returns how many deliveries are in memory: waiting or being attempted.
 func (d *Dispatcher) Held() int {
 	held := 0
@@ -424,7 +414,7 @@ func (d *Dispatcher) admit(m *intake.Message) {
 	dl := &delivery{msg: m, ep: d.endpoint(endpointOf(m.Msg.Subject))}
 	switch {
 	case hasVerdict(dl):
-		d.begin(dl)
+		d.beginUnasked(dl)
 		return
 	case dl.ep == nil:
 		d.divert([]*delivery{dl})

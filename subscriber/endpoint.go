@@ -12,6 +12,7 @@ type endpoint struct {
 	name    string
 	metrics endpointMetrics
 	slots   *slots
+	begun   *sync.WaitGroup // counts what start returned, until its worker is done with it
 	fast    *fastLane
 	wake    func() // something that waits may be ready now; must not be called with mu held
 
@@ -29,6 +30,11 @@ type endpoint struct {
 	stopped  bool        // nothing starts any more
 	draining bool        // made ordered, but older deliveries are not settled yet
 	expiring bool        // behind an open circuit: the oldest delivery was too old
+
+	// While it is in doubt, see gate.choosy.
+	ahead   int         // how much of its lane is looked at; 0: as little as possible
+	arrived time.Time   // when something came from the lane
+	grew    atomic.Bool // ahead did, and the lane does not know yet
 
 	// Of an ordered endpoint.
 	headKnown   bool      // attempts of the line's first delivery are known here
@@ -95,7 +101,7 @@ func (e *endpoint) offerLane(d *delivery, now time.Time) bool {
 	if e.stopped {
 		return false
 	}
-	d.since = now
+	d.since, e.arrived = now, now
 	e.queue = append(e.queue, d)
 	return true
 }
@@ -108,12 +114,10 @@ func (e *endpoint) start(now time.Time) *delivery {
 	if e.stopped || len(e.queue) == 0 {
 		return nil
 	}
-	d := e.queue[0]
-	if d.started {
+	if first := e.queue[0]; first.started {
 		return nil // back at the head of its line before its worker let it go
-	}
-	if d.notBefore.After(now) {
-		e.arm(now, d.notBefore)
+	} else if first.notBefore.After(now) {
+		e.arm(now, first.notBefore)
 		return nil
 	}
 	permit, ok, retry := e.gate.admit(now, e.inFlight)
@@ -121,25 +125,30 @@ func (e *endpoint) start(now time.Time) *delivery {
 		e.arm(now, retry)
 		return nil
 	}
+	i, better := e.choose(now)
 	// Last, or an endpoint that may not begin anything would take the slot that
 	// others were refused.
-	if !e.slots.take(e, e.inFlight) {
+	if better || !e.slots.take(e, e.inFlight) {
 		e.gate.release(permit, now)
 		return nil
 	}
+	d := e.queue[i]
+	e.begun.Add(1)
 	e.inFlight++
 	d.permit, d.permitUsed, d.started = permit, false, true
-	e.pop()
+	e.remove(i)
 	if !d.lane {
 		e.fast.starts(d, now)
 	}
 	return d
 }
 
-func (e *endpoint) pop() {
-	if !e.queue[0].lane {
+// remove takes one out of the queue.
+func (e *endpoint) remove(i int) {
+	if !e.queue[i].lane {
 		e.shared--
 	}
+	copy(e.queue[1:i+1], e.queue[:i]) // mostly it is the first, and nothing is moved
 	e.queue[0] = nil
 	e.queue = e.queue[1:]
 	if len(e.queue) == 0 {
@@ -184,16 +193,18 @@ func (e *endpoint) ring() {
 	e.wake()
 }
 
-// heard takes over the result of an attempt. others are deliveries that must go
-// to the lane.
-func (e *endpoint) heard(d *delivery, r Result, final bool, now time.Time) (c change, others []*delivery) {
+// heard takes over the result of an attempt to deliver an event; final says that
+// it gets no other. others are deliveries that must go to the lane, lapsed those
+// that are too old to wait for an endpoint that is down.
+func (e *endpoint) heard(d *delivery, r Result, final bool, event string, now time.Time) (c change, others, lapsed []*delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if d.permitUsed {
-		return 0, nil
+		return 0, nil, nil
 	}
 	d.permitUsed = true
-	c = e.gate.done(now, d.permit, r, final)
+	c = e.gate.done(now, d.permit, r, final, event)
+	lapsed = e.lapse(d, c)
 	const weight = 0.1
 	switch r.Class {
 	case ClassInterrupted, ClassLocal:
@@ -209,7 +220,7 @@ func (e *endpoint) heard(d *delivery, r Result, final bool, now time.Time) (c ch
 	if !e.laned.Load() && e.gate.barred(now) {
 		others = e.toLane(now, "")
 	}
-	return c, others
+	return c, others, lapsed
 }
 
 // finish frees the slot of a delivery that was started.
@@ -283,6 +294,7 @@ func (e *endpoint) takeLane() []*delivery {
 		}
 		return d.lane
 	})
+	e.ahead = 0
 	return out
 }
 
@@ -322,13 +334,9 @@ func (e *endpoint) pause(p *Pause, now time.Time) (others []*delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if p == nil && e.gate.paused != nil {
-		// The operator's word counts at once for the head of a line, too.
-		e.resumed, e.lineNext = now, time.Time{}
-		for _, d := range e.queue {
-			d.notBefore = time.Time{}
-		}
+		e.hurryLine(now) // the operator's word counts at once for it, too
 	}
-	e.gate.setPause(p)
+	e.gate.setPause(p, now)
 	if p == nil {
 		return nil
 	}

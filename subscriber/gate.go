@@ -3,7 +3,7 @@ package subscriber
 import "time"
 
 // gate decides whether an endpoint may be sent to now: it joins the pause, the
-// circuit, Retry-After, the slots and the rate limit.
+// circuit, what the endpoint refuses, Retry-After, the slots and the rate limit.
 //
 // It is pure: it has no lock, no goroutine and no timer, and is told the time.
 // The caller holds the endpoint's mutex for every call. Each permit that admit
@@ -11,6 +11,7 @@ import "time"
 type gate struct {
 	slots   int // attempts at once
 	circuit circuit
+	refusal refusing
 	rate    bucket
 	hold    hold
 	gone    goneCount
@@ -20,9 +21,10 @@ type gate struct {
 
 // permit is the leave to make one attempt.
 type permit struct {
-	epoch uint64 // of the circuit when the attempt was admitted
-	probe bool   // the circuit is open: this attempt shows whether the endpoint is back
-	token bool   // one of the rate limit was taken for it
+	epoch   uint64 // of the circuit when the attempt was admitted
+	refusal uint64 // of the refusal; 0: the endpoint did not refuse
+	probe   bool   // the circuit is open: this attempt shows whether the endpoint is back
+	token   bool   // one of the rate limit was taken for it
 }
 
 // change is a set of what the result of an attempt has changed, for logs and
@@ -33,8 +35,11 @@ const (
 	changeOpened      change = 1 << iota // the circuit opened, or opened again out of half-open
 	changeProbeFailed                    // it stays open, and the next probe is further off
 	changeHalfOpen                       // a probe got through: more and more attempts are admitted
+	changeJudged                         // a probe was refused for its event's sake: half-open, but one attempt at first
 	changeClosed                         // the endpoint is back
 	changeGone                           // it said 410 again and again: pause it
+	changeRefusing                       // it gave one event after the other a final answer: one attempt at a time
+	changeAccepts                        // it did, and has accepted one
 )
 
 // has reports whether any of those is in the set.
@@ -59,13 +64,15 @@ func (g *gate) configure(ep *Endpoint, now time.Time) {
 		settings.Failures = 0
 	}
 	g.circuit.configure(settings, g.slots, now)
+	g.refusal.configure(ep.Circuit)
 	g.rate.configure(ep.RateLimit, now)
 }
 
 // setPause pauses the endpoint, or resumes it with nil. After a resume it
 // starts afresh, with a closed circuit and without a hold, and attempts from
-// before change nothing: the operator's word counts at once.
-func (g *gate) setPause(p *Pause) {
+// before change nothing: the operator's word counts at once. One that refused
+// what it got before gets one delivery first: each of them may be lost to it.
+func (g *gate) setPause(p *Pause, now time.Time) {
 	if p != nil {
 		pause := *p
 		g.paused = &pause
@@ -74,11 +81,37 @@ func (g *gate) setPause(p *Pause) {
 	if g.paused == nil {
 		return
 	}
+	refused := g.refusal.on || g.paused.gone()
 	g.paused = nil
+	g.startAfresh()
+	g.refusal.end()
+	if refused {
+		g.refusal.begin(now, true)
+	}
+}
+
+// startAfresh forgets what attempts have shown so far, and what those will show
+// that are running.
+func (g *gate) startAfresh() {
 	g.circuit.close(time.Time{})
 	g.resumed = g.circuit.epoch
 	g.hold = hold{}
 	g.gone = goneCount{}
+}
+
+// lift ends the waits that the endpoint itself is the reason for, by an
+// operator's word. One that refuses still gets one delivery at a time, the next
+// at once. It returns the state that was ended; healthy: there was nothing to
+// lift.
+func (g *gate) lift(now time.Time) (was State, reason string, until time.Time) {
+	circuit, hold := g.circuit.state != circuitClosed, g.hold.running(now)
+	if !circuit && !hold && !g.refusal.on {
+		return StateHealthy, "", time.Time{}
+	}
+	was, reason, _, until = g.trouble(now)
+	g.startAfresh()
+	g.refusal.hurry()
+	return was, reason, until
 }
 
 // admit asks to begin an attempt beside the inFlight that are running. When it
@@ -92,28 +125,29 @@ func (g *gate) admit(now time.Time, inFlight int) (p permit, ok bool, retry time
 		return permit{}, false, time.Time{}
 	}
 	admitted, wait := g.circuit.admits(now)
+	accepts, pause := g.refusal.admits(now)
 	switch {
-	case !admitted && wait.IsZero():
+	case !admitted && wait.IsZero(), !accepts && pause.IsZero():
 		return permit{}, false, time.Time{}
-	case !admitted, g.hold.running(now):
-		return permit{}, false, later(wait, g.hold.until)
+	case !admitted, !accepts, g.hold.running(now):
+		return permit{}, false, later(later(wait, pause), g.hold.until)
 	}
 	// The token comes last: it is taken only when all else admits.
 	token, next, ok := g.rate.take(now)
 	if !ok {
 		return permit{}, false, next
 	}
-	return permit{epoch: g.circuit.epoch, probe: g.circuit.begin(), token: token}, true, time.Time{}
+	return permit{epoch: g.circuit.epoch, refusal: g.refusal.take(), probe: g.circuit.begin(), token: token}, true, time.Time{}
 }
 
-// done hears the result of an admitted attempt. final says that its status is
-// one of dead_letter_on: the event is refused, which says nothing about the
-// endpoint's health.
-func (g *gate) done(now time.Time, p permit, r Result, final bool) change {
+// done hears the result of an admitted attempt to deliver an event. final says
+// that its status is one of dead_letter_on: the event gets no other attempt.
+func (g *gate) done(now time.Time, p permit, r Result, final bool, event string) change {
 	if r.Class == ClassLocal || r.Class == ClassInterrupted {
 		g.release(p, now) // the endpoint has no part in it
 		return 0
 	}
+	single := g.refusal.giveBack(p)
 	if p.epoch < g.resumed {
 		return 0 // from before the operator's word
 	}
@@ -122,10 +156,19 @@ func (g *gate) done(now time.Time, p permit, r Result, final bool) change {
 	switch {
 	case r.Class == Class2xx:
 		changes = g.circuit.succeeded(now, p)
+	case r.Status != 0 && speaksOfEvent(r.Status):
+		changes = g.circuit.judged(now, p, r)
 	case r.Class == ClassBlocked, final:
 		g.circuit.undecided(now, p)
 	default:
 		changes = g.circuit.failed(now, p, r)
+	}
+	begins, ends := g.refusal.heard(now, r, final, event, single)
+	if begins {
+		changes |= changeRefusing
+	}
+	if ends {
+		changes |= changeAccepts
 	}
 	if g.gone.count(now, r) {
 		changes |= changeGone
@@ -140,6 +183,7 @@ func (g *gate) release(p permit, now time.Time) {
 		g.rate.giveBack(now)
 	}
 	g.circuit.end(p)
+	g.refusal.giveBack(p)
 }
 
 // calm hears that nothing waits for the endpoint. A circuit that has been
@@ -153,19 +197,60 @@ func (g *gate) calm(now time.Time, least time.Duration) {
 // barred reports whether something other than its slots limits the endpoint, so
 // that the shared fast lane must not serve it.
 func (g *gate) barred(now time.Time) bool {
-	return g.paused != nil || g.circuit.state != circuitClosed || g.hold.running(now) || g.rate.usedUp(now)
+	return g.paused != nil || g.circuit.state != circuitClosed || g.refusal.on || g.hold.running(now) || g.rate.usedUp(now)
 }
 
-// probing reports whether only probes may go out, and when the next one may;
-// zero: not before the one that is out has ended, or while a pause lasts.
+// probing reports whether only single attempts may go out, because the circuit
+// is open or the endpoint refuses, and when the next one may; zero: not before
+// the one that is out has ended, or while a pause lasts.
 func (g *gate) probing(now time.Time) (only bool, next time.Time) {
-	if g.circuit.state != circuitOpen {
+	open := g.circuit.state == circuitOpen
+	if !open && !g.refusal.on {
 		return false, time.Time{}
 	}
-	if g.paused != nil || g.circuit.probing() {
+	if g.paused != nil || g.circuit.probing() || g.refusal.out {
 		return true, time.Time{}
 	}
-	return true, later(g.circuit.nextProbe(), g.hold.runningUntil(now))
+	if open {
+		next = g.circuit.nextProbe()
+	}
+	if g.refusal.on {
+		next = later(next, g.refusal.next())
+	}
+	return true, later(next, g.hold.runningUntil(now))
+}
+
+// choosy reports whether it matters which delivery is attempted next: while the
+// endpoint is in doubt, one that was not tried yet tells more than one that was
+// refused before. passOver is how many of those are passed over first.
+func (g *gate) choosy() (is bool, passOver int) {
+	if g.circuit.state == circuitOpen && g.circuit.answers {
+		passOver = passedOver(g.circuit.misses)
+	}
+	if g.refusal.on {
+		passOver = max(passOver, passedOver(g.refusal.refused))
+	}
+	return g.circuit.state != circuitClosed || g.refusal.on, passOver
+}
+
+// keeps is how long before the next single attempt its delivery is fetched
+// already: to give it back and fetch it again would take longer.
+func (g *gate) keeps() time.Duration {
+	if g.circuit.state == circuitOpen {
+		return 0 // what takes long enough, and there may be very many of them
+	}
+	return turn
+}
+
+// downSince is when a probe failed, if that one is the latest word about the
+// endpoint: what was too old by then will not be delivered in time. Zero: it is
+// not known to be down, because the next probe is due, for example.
+func (g *gate) downSince(now time.Time) time.Time {
+	c := &g.circuit
+	if c.state != circuitOpen || c.probing() || !now.Before(c.nextProbe()) {
+		return time.Time{}
+	}
+	return c.missed
 }
 
 // later is the later of two times.

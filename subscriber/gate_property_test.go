@@ -95,7 +95,7 @@ func (m *gateModel) take(t *rapid.T) modelAttempt {
 func (m *gateModel) done(t *rapid.T) {
 	a := m.take(t)
 	r := rapid.SampledFrom([]Result{
-		answered(200), answered(200), answered(500), answered(500), answered(410), broke(ClassTimeout), asked(503, 7*time.Second),
+		answered(200), answered(200), answered(500), answered(500), answered(410), answered(422), answered(422), broke(ClassTimeout), asked(503, 7*time.Second),
 		broke(ClassBlocked), broke(ClassInterrupted), broke(ClassLocal),
 	}).Draw(t, "result")
 	before := m.seen
@@ -106,12 +106,17 @@ func (m *gateModel) done(t *rapid.T) {
 	switch {
 	case before != StateOpen && after == StateOpen:
 		want = changeOpened
-	case before == StateOpen && after == StateHalfOpen:
+	case before == StateOpen && after == StateHalfOpen && r.Class == Class2xx:
 		want = changeHalfOpen
+	case before == StateOpen && after == StateHalfOpen:
+		want = changeJudged
 	case before != StateHealthy && after == StateHealthy:
 		want = changeClosed
 	case after == StateOpen && changes.has(changeProbeFailed):
 		want = changeProbeFailed
+	}
+	if changes == changeJudged && (r.Status != 422 || !a.p.probe || a.period != m.period-1 && a.period != m.period) {
+		t.Fatal("judged by something else than the probe")
 	}
 	if changes != want {
 		t.Fatalf("%s, then %s: changes %05b", before, after, changes)
@@ -131,7 +136,7 @@ func (m *gateModel) done(t *rapid.T) {
 		m.moved()
 	case changes.has(changeProbeFailed):
 		m.quiet = m.c.now.Add(m.c.ep.Circuit.Probe)
-	case success:
+	case success, r.Status == 422:
 		m.successes++
 	}
 }
@@ -159,12 +164,12 @@ func (m *gateModel) configure(t *rapid.T) {
 }
 
 func (m *gateModel) pause(*rapid.T) {
-	m.c.g.setPause(&Pause{Since: m.c.now, By: "alice"})
+	m.c.g.setPause(&Pause{Since: m.c.now, By: "alice"}, m.c.now)
 	m.paused = true
 }
 
 func (m *gateModel) resume(*rapid.T) {
-	m.c.g.setPause(nil)
+	m.c.g.setPause(nil, m.c.now)
 	if m.paused {
 		m.paused, m.held = false, time.Time{}
 		m.moved()
@@ -212,7 +217,7 @@ func (m *gateModel) heals(t *rapid.T) {
 		if !ok {
 			t.Fatalf("still refused, until %v", retry)
 		}
-		m.c.g.done(m.c.now, p, answered(200), false)
+		m.c.g.done(m.c.now, p, answered(200), false, "")
 	}
 	m.c.pass(time.Hour)
 	if state, _, _, _ := m.c.g.status(m.c.now); state != StateHealthy {

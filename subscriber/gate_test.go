@@ -2,7 +2,8 @@ package subscriber
 
 import (
 	"errors"
-	"net/http"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -21,6 +22,8 @@ type gateClock struct {
 	ep  Endpoint
 	now time.Time
 	out int // attempts in flight
+
+	events int // that got a final answer
 }
 
 func newGateClock(t testFailer, change func(*Endpoint)) *gateClock {
@@ -66,7 +69,11 @@ func (c *gateClock) refused() time.Duration {
 
 func (c *gateClock) end(p permit, r Result) change {
 	c.out--
-	return c.g.done(c.now, p, r, r.Status == http.StatusGone)
+	if final := slices.Contains(c.ep.DeadLetterOn, r.Status); final {
+		c.events++
+		return c.g.done(c.now, p, r, final, fmt.Sprint("msg_", c.events))
+	}
+	return c.g.done(c.now, p, r, false, "msg_x")
 }
 
 // try makes one attempt.
@@ -169,7 +176,7 @@ func TestPause(t *testing.T) {
 	c := newGateClock(t, nil)
 	running := c.begin()
 	pause := &Pause{Since: c.now.Add(-time.Minute), By: "alice", Reason: "they migrate"}
-	c.g.setPause(pause)
+	c.g.setPause(pause, c.now)
 	pause.By = "somebody else" // the caller's copy is its own
 
 	if wait := c.refused(); wait != 0 {
@@ -183,7 +190,7 @@ func TestPause(t *testing.T) {
 	c.refused()
 	c.g.configure(&c.ep, c.now)
 	c.refused()
-	c.g.setPause(nil)
+	c.g.setPause(nil, c.now)
 	c.begin()
 	c.wantState(StateHealthy)
 }
@@ -197,8 +204,8 @@ func TestResumeStartsAfresh(t *testing.T) {
 	c.pass(5 * time.Second)
 	probe := c.begin()
 	c.end(old[3], asked(503, time.Hour))
-	c.g.setPause(&Pause{Since: c.now, By: "alice"})
-	c.g.setPause(nil)
+	c.g.setPause(&Pause{Since: c.now, By: "alice"}, c.now)
+	c.g.setPause(nil, c.now)
 
 	c.wantState(StateHealthy)
 	if c.g.barred(c.now) {
@@ -217,7 +224,7 @@ func TestResumeWithoutPause(t *testing.T) {
 	t.Parallel()
 	c := newGateClock(t, nil)
 	c.open()
-	c.g.setPause(nil)
+	c.g.setPause(nil, c.now)
 	c.wantState(StateOpen)
 }
 
@@ -235,7 +242,7 @@ func TestRetryAfterHoldsTheEndpoint(t *testing.T) {
 		t.Errorf("held for %v", wait)
 	}
 	state, reason, since, next := c.g.status(c.now)
-	if state != StateBackingOff || reason != "asked with Retry-After, status 503" || !since.Equal(began) || !next.Equal(began.Add(20*time.Second)) || !c.g.barred(c.now) {
+	if state != StateBackingOff || reason != "asked with Retry-After, status 503: nothing is sent until 2026-01-01T12:00:20Z" || !since.Equal(began) || !next.Equal(began.Add(20*time.Second)) || !c.g.barred(c.now) {
 		t.Errorf("%s, %s, since %v, next %v", state, reason, since, next)
 	}
 	c.pass(c.refused())
@@ -254,7 +261,7 @@ func TestRetryAfterSince(t *testing.T) {
 			c.end(running[0], r)
 			running = running[1:]
 			_, reason, since, next := c.g.status(c.now)
-			if want := "asked with Retry-After, status " + r.short(); reason != want || !since.Equal(began) || !next.Equal(c.now.Add(r.RetryAfter)) {
+			if want := "asked with Retry-After, status " + r.short() + ": nothing is sent until " + next.Format(time.RFC3339); reason != want || !since.Equal(began) || !next.Equal(c.now.Add(r.RetryAfter)) {
 				t.Errorf("%s, since %v, next %v", reason, since, next)
 			}
 			c.pass(time.Second)
@@ -308,7 +315,7 @@ func TestGateStatusPrecedence(t *testing.T) {
 	c.pass(5 * time.Second)
 	c.want("the probe", c.try(asked(200, 3*time.Second)), changeHalfOpen)
 	c.wantState(StateHalfOpen)
-	c.g.setPause(&Pause{By: "alice"})
+	c.g.setPause(&Pause{By: "alice"}, c.now)
 	c.wantState(StatePaused)
 }
 
@@ -352,7 +359,7 @@ func TestGateClosesWhenNothingWaits(t *testing.T) {
 		if !ok {
 			t.Fatal("not admitted")
 		}
-		g.done(now, p, Result{Class: class, Status: 500}, false)
+		g.done(now, p, Result{Class: class, Status: 500}, false, "msg_1")
 	}
 	attempt(Class5xx)
 	g.calm(now, 0)
@@ -385,7 +392,7 @@ func TestGateStaysHalfOpenWithSingleFailures(t *testing.T) {
 		if !ok {
 			t.Fatal("not admitted")
 		}
-		return g.done(now, p, Result{Class: class, Status: 500}, false)
+		return g.done(now, p, Result{Class: class, Status: 500}, false, "msg_1")
 	}
 	for range ep.Circuit.Failures {
 		attempt(Class5xx)

@@ -10,18 +10,27 @@ import (
 // holds, for operators. since is when that began, next the next probe or the
 // end of a wait; both can be zero: not known, or none.
 func (g *gate) status(now time.Time) (s State, reason string, since, next time.Time) {
+	if g.paused != nil {
+		return StatePaused, g.paused.text(), g.paused.Since, time.Time{}
+	}
+	return g.trouble(now)
+}
+
+// trouble is status without a pause.
+func (g *gate) trouble(now time.Time) (s State, reason string, since, next time.Time) {
 	c := &g.circuit
 	hold := g.hold.runningUntil(now)
 	switch {
-	case g.paused != nil:
-		return StatePaused, g.paused.text(), g.paused.Since, time.Time{}
 	case c.state == circuitOpen:
 		_, next = g.probing(now)
 		return StateOpen, c.text(), c.since, next
+	case g.refusal.on:
+		_, next = g.probing(now)
+		return StateRefusing, g.refusal.text(), g.refusal.since, next
 	case c.state == circuitHalfOpen:
 		return StateHalfOpen, c.text(), c.since, hold
 	case !hold.IsZero():
-		return StateBackingOff, fmt.Sprintf("asked with Retry-After, status %d", g.hold.status), g.hold.since, hold
+		return StateBackingOff, g.hold.text(), g.hold.since, hold
 	case g.rate.usedUp(now):
 		return StateLimited, g.rate.text(), g.rate.usedUpSince(now), g.rate.next(now)
 	default:
@@ -36,7 +45,14 @@ func (p *Pause) text() string {
 	return "paused by " + p.By + ": " + p.Reason
 }
 
+func (h *hold) text() string {
+	return fmt.Sprintf("asked with Retry-After, status %d: nothing is sent until %s", h.status, h.until.UTC().Format(time.RFC3339))
+}
+
 func (c *circuit) text() string {
+	if c.state == circuitHalfOpen && c.judge != 0 {
+		return fmt.Sprintf("a probe was refused with %d, which speaks of its event alone, up to %s at once", c.judge, plural(c.limit, "attempt"))
+	}
 	if c.state == circuitHalfOpen {
 		return fmt.Sprintf("a probe got through, up to %d attempts at once", c.limit)
 	}

@@ -12,6 +12,10 @@ const (
 	goneWithin  = 10 * time.Minute
 )
 
+// gone reports whether we paused the endpoint because it was gone: for what else
+// we pause one, we name a delivery.
+func (p *Pause) gone() bool { return p != nil && p.By == pausedByUs && p.Blocked == "" }
+
 // goneCount counts answers 410 Gone.
 type goneCount struct {
 	answers  int

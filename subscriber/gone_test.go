@@ -35,7 +35,7 @@ func TestGone(t *testing.T) {
 				reported := 0
 				for i, s := range tt.steps {
 					c.pass(s.after)
-					if c.g.done(c.now, c.begin(), s.r, final).has(changeGone) {
+					if c.g.done(c.now, c.begin(), s.r, final, "msg_1").has(changeGone) {
 						if reported != 0 {
 							t.Errorf("reported at step %d and %d", reported, i+1)
 						}
@@ -55,11 +55,16 @@ func TestGoneAgainAfterResume(t *testing.T) {
 	t.Parallel()
 	c := newGateClock(t, nil)
 	for range 2 {
-		c.want("first", c.try(answered(410)), 0)
-		c.want("second", c.try(answered(410)), 0)
-		c.want("third", c.try(answered(410)), changeGone)
-		c.g.setPause(&Pause{By: "fanjet"})
-		c.g.setPause(nil)
+		for _, want := range []change{0, 0, changeGone} {
+			p := c.begin()
+			if c.g.refusal.on && c.refused() != 0 {
+				t.Error("two at once after a resume")
+			}
+			c.want("410", c.end(p, answered(410)), want)
+			c.pass(time.Second)
+		}
+		c.g.setPause(&Pause{By: "fanjet"}, c.now)
+		c.g.setPause(nil, c.now)
 	}
 }
 
@@ -72,7 +77,7 @@ func TestGoneCountsForTheCircuit(t *testing.T) {
 		if i == 2 {
 			want = changeGone | changeOpened
 		}
-		c.want("410", c.g.done(c.now, c.begin(), answered(410), false), want)
+		c.want("410", c.g.done(c.now, c.begin(), answered(410), false, "msg_1"), want)
 		c.out--
 	}
 }

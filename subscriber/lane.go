@@ -108,7 +108,8 @@ func (e *endpoint) laneReady(now time.Time) (is bool, at time.Time) {
 		return false, until
 	}
 	if probing, next := e.gate.probing(now); probing {
-		return !next.After(now), next // zero: the probe is out
+		expires := e.expiring && !e.gate.downSince(now).IsZero()
+		return expires || !next.After(now.Add(e.gate.keeps())), next // zero: the probe is out
 	}
 	until := e.gate.hold.runningUntil(now)
 	return until.IsZero(), until
@@ -255,10 +256,7 @@ func (e *endpoint) laneWindow(now time.Time) int {
 		return 1
 	}
 	if probing, _ := e.gate.probing(now); probing {
-		if e.expiring {
-			return maxLaneWindow
-		}
-		return 1
+		return e.lookAhead() + e.inFlight // which began before, and may hang for a while
 	}
 	window := min(max(4*e.target.MaxInFlight, minLaneWindow), maxLaneWindow)
 	if r := e.target.RateLimit; r.Count > 0 {
@@ -311,17 +309,20 @@ func (l *lane) handle(m *intake.Message) {
 	if m.Pending > 0 {
 		l.fellBehind(now)
 	}
-	dl := &delivery{msg: m, ep: l.d.endpoint(l.name), lane: true}
+	dl := &delivery{msg: m, ep: l.d.endpoint(l.name), lane: true, fresh: m.Msg.Header.Get(wire.HeaderAttempt) == "1"}
 	switch {
 	case dl.ep == nil && !l.removed.Load():
 		m.Nak() // it was removed a moment ago
 	case dl.ep == nil, hasVerdict(dl):
-		l.d.begin(dl)
+		l.d.beginUnasked(dl)
 	case l.expired(dl):
 		dl.expired = true
-		l.d.begin(dl)
+		l.d.beginUnasked(dl)
 	case dl.ep.offerLane(dl, now):
 		l.d.pump(dl.ep)
+		if dl.ep.grew.Swap(false) {
+			l.in.SetWindow(dl.ep.laneWindow(now))
+		}
 	default:
 		m.Nak()
 	}
@@ -332,21 +333,7 @@ func (l *lane) fellBehind(now time.Time) { l.behind.Store(now.UnixNano()) }
 // expired reports whether the delivery has waited too long behind an open
 // circuit.
 func (l *lane) expired(dl *delivery) bool {
-	e := dl.ep
-	now := time.Now()
-	e.mu.Lock()
-	probing, _ := e.gate.probing(now)
-	maxAge := e.target.Retry.MaxAge
-	e.mu.Unlock()
-	if !probing || maxAge <= 0 {
-		return false
-	}
-	accepted, err := wire.Accepted(dl.msg.Msg.Header)
-	is := err == nil && l.d.opts.ServerTime().Sub(accepted) > maxAge
-	e.mu.Lock()
-	changed := e.expiring != is
-	e.expiring = is
-	e.mu.Unlock()
+	is, changed := dl.ep.lapses(dl, time.Now(), l.d.opts.ServerTime)
 	if changed {
 		l.d.lanes.look() // there may be many of them
 	}

@@ -19,7 +19,9 @@ var ErrUnknownEndpoint = errors.New("no such endpoint in the configuration")
 
 // Ping sends a small signed test event to an endpoint, in the same way as a
 // delivery, and returns what came of it. It is no attempt of any event, and
-// neither a pause nor the circuit keeps it back, nor hears of it.
+// neither a pause nor the circuit, nor a Retry-After, keeps it back, nor hears of
+// it: that an endpoint takes one test event does not say that it is ready for all
+// that waits.
 func (d *Dispatcher) Ping(ctx context.Context, endpoint string) (Result, error) {
 	e := d.endpoint(endpoint)
 	if e == nil {

@@ -45,9 +45,9 @@ func TestRate(t *testing.T) {
 func TestRefusalsTakeNoToken(t *testing.T) {
 	t.Parallel()
 	for name, forbid := range map[string]func(*gateClock){
-		"pause":       func(c *gateClock) { c.g.setPause(&Pause{By: "alice"}) },
+		"pause":       func(c *gateClock) { c.g.setPause(&Pause{By: "alice"}, c.now) },
 		"slots":       func(c *gateClock) { c.out = 8 },
-		"circuit":     func(c *gateClock) { c.g.circuit.open(c.now, cause{}) },
+		"circuit":     func(c *gateClock) { c.g.circuit.open(c.now, cause{}, Result{}) },
 		"Retry-After": func(c *gateClock) { c.g.hold.ask(c.now, asked(503, time.Hour)) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,27 +7,38 @@ import (
 	"time"
 )
 
-// maxRetryAfter bounds what an endpoint may ask for.
-const maxRetryAfter = time.Hour
+const (
+	// maxRetryAfter bounds what an endpoint may ask for.
+	maxRetryAfter = time.Hour
+	// absurdRetryAfter is from where on it cannot be meant: mostly it is a Unix
+	// time where a number of seconds belongs.
+	absurdRetryAfter = 24 * time.Hour
+)
 
 // parseRetryAfter reads a Retry-After header (RFC 9110, 10.2.3): seconds or a
-// date. It returns 0 for none, one in the past or one that is unreadable, and
-// never more than an hour.
-func parseRetryAfter(value string, now time.Time) time.Duration {
+// date. It returns 0 for none and never more than an hour. sane is false when
+// the value counts as none because it cannot be meant: it is neither seconds nor
+// a date, in the past, or more than a day ahead.
+func parseRetryAfter(value string, now time.Time) (wait time.Duration, sane bool) {
 	value = strings.TrimSpace(value)
 	if value == "" {
-		return 0
+		return 0, true
 	}
 	if strings.Trim(value, "0123456789") == "" {
 		seconds, err := strconv.ParseUint(value, 10, 32)
-		if err != nil || time.Duration(seconds)*time.Second > maxRetryAfter {
-			return maxRetryAfter // too many digits, or too long
+		if err != nil {
+			return 0, false // too many digits
 		}
-		return time.Duration(seconds) * time.Second
+		wait = time.Duration(seconds) * time.Second
+	} else {
+		date, err := http.ParseTime(value)
+		if err != nil {
+			return 0, false
+		}
+		wait = date.Sub(now)
 	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		return 0
+	if wait < 0 || wait > absurdRetryAfter {
+		return 0, false
 	}
-	return min(max(date.Sub(now), 0), maxRetryAfter)
+	return min(wait, maxRetryAfter), true
 }

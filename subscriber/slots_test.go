@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 type crowd struct {
 	*testing.T
 	slots *slots
+	begun sync.WaitGroup
 	holds map[*endpoint][]*delivery
 }
 
@@ -24,7 +26,7 @@ func newCrowd(t *testing.T, total int) *crowd {
 // endpoint returns an endpoint with deliveries that wait.
 func (c *crowd) endpoint(name string, waiting int) *endpoint {
 	settings := Endpoint{Name: name, MaxInFlight: 10_000}
-	e := &endpoint{name: name, slots: c.slots, fast: &fastLane{}, target: &target{Endpoint: settings}, gate: newGate(&settings)}
+	e := &endpoint{name: name, slots: c.slots, begun: &c.begun, fast: &fastLane{}, target: &target{Endpoint: settings}, gate: newGate(&settings)}
 	e.wake = func() { c.Errorf("%s is woken by its timer", name) }
 	for range waiting {
 		e.queue = append(e.queue, &delivery{ep: e, msg: &intake.Message{}, lane: true})

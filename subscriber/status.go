@@ -12,9 +12,20 @@ const (
 	StateLimited    State = "limited"     // its rate_limit is used up
 	StateBackingOff State = "backing_off" // it asked for a pause with Retry-After
 	StateHalfOpen   State = "half_open"   // a probe got through; more and more deliveries follow
+	StateRefusing   State = "refusing"    // it gave one event after the other a final answer: one delivery at a time, until it accepts one
 	StateOpen       State = "open"        // it failed too often in a row: only probes go out
 	StatePaused     State = "paused"      // by an operator, or by Fanjet itself: nothing goes out
 )
+
+// Waits reports whether an endpoint in this state gets no deliveries, or one now
+// and then.
+func (s State) Waits() bool {
+	switch s {
+	case StatePaused, StateOpen, StateRefusing, StateBackingOff:
+		return true
+	}
+	return false
+}
 
 // Status is what one replica knows about an endpoint. It is JSON that the
 // command line shows.

@@ -24,8 +24,16 @@ func (d *Dispatcher) pump(e *endpoint) {
 	}
 }
 
-// begin gives a delivery to an idle worker, or to a new one. There are never
-// more workers than messages in the windows.
+// beginUnasked begins a delivery that its endpoint was not asked for: it is not
+// attempted. Only who receives, or is begun, may call it: then the count cannot
+// have come down to nothing, after which [Dispatcher.Run] stops.
+func (d *Dispatcher) beginUnasked(dl *delivery) {
+	d.begun.Add(1)
+	d.begin(dl)
+}
+
+// begin gives a delivery, which is counted in begun, to an idle worker, or to a
+// new one. There are never more workers than messages in the windows.
 func (d *Dispatcher) begin(dl *delivery) {
 	select {
 	case d.idle <- dl:
@@ -44,12 +52,10 @@ func (d *Dispatcher) worker(dl *delivery) {
 		}
 		timer.Reset(workerIdle)
 		select {
-		case next, ok := <-d.idle:
-			if !ok {
-				return
-			}
-			dl = next
+		case dl = <-d.idle:
 		case <-timer.C:
+			return
+		case <-d.done:
 			return
 		}
 	}
@@ -58,6 +64,7 @@ func (d *Dispatcher) worker(dl *delivery) {
 // next frees the slot of a delivery and returns another one of its endpoint for
 // the same worker.
 func (d *Dispatcher) next(dl *delivery) *delivery {
+	defer d.begun.Done()
 	e := dl.ep
 	if e == nil || !dl.started {
 		return nil
@@ -107,21 +114,25 @@ func (d *Dispatcher) attempt(ctx context.Context, dl *delivery, env *wire.Envelo
 	t.attempt(ctx, env, dl.msg.Msg.Header, dl.msg.Msg.Data, func(r Result) {
 		d.metrics.inFlight.Dec()
 		d.observe(dl.ep, env, r)
-		d.hear(dl, t, r)
+		d.hear(dl, t, env, r)
 		settle(r)
 	})
 }
 
 // hear tells the endpoint what came of an attempt, and acts on what that
 // changes.
-func (d *Dispatcher) hear(dl *delivery, t *target, r Result) {
+func (d *Dispatcher) hear(dl *delivery, t *target, env *wire.Envelope, r Result) {
 	final := r.Status != 0 && slices.Contains(t.DeadLetterOn, r.Status)
 	e := dl.ep
-	changes, others := e.heard(dl, r, final, time.Now())
+	changes, others, lapsed := e.heard(dl, r, final, env.EventID, time.Now())
 	if changes == 0 && others == nil {
 		return
 	}
 	d.divert(others)
+	for _, late := range lapsed {
+		late.expired = true
+		d.beginUnasked(late)
+	}
 	log := d.log.With(zap.String("endpoint", e.name))
 	switch {
 	case changes.has(changeOpened):
@@ -131,8 +142,17 @@ func (d *Dispatcher) hear(dl *delivery, t *target, r Result) {
 		log.Info("a probe failed; the circuit stays open", zap.String("last", r.short()))
 	case changes.has(changeHalfOpen):
 		log.Info("a probe succeeded; the endpoint gets more and more deliveries")
+	case changes.has(changeJudged):
+		log.Info("a probe was refused for its event's sake: the endpoint is there, and gets one delivery at a time at first", zap.Int("status", r.Status))
 	case changes.has(changeClosed):
 		log.Info("circuit is closed: the endpoint is back")
+	}
+	switch {
+	case changes.has(changeRefusing):
+		log.Warn("the endpoint refuses: one event after the other gets a final answer; it gets one delivery at a time until it accepts one",
+			zap.Int("events", refusedEvents), zap.Int("status", r.Status))
+	case changes.has(changeAccepts):
+		log.Info("the endpoint accepts events again")
 	}
 	if changes.has(changeGone) {
 		// At once here, or every other 410 would cost a delivery.
@@ -165,6 +185,9 @@ func (d *Dispatcher) storePause(ctx context.Context, endpoint string, p Pause) {
 	}
 }
 
+// maxAbsurd bounds what of a Retry-After that makes no sense is logged, in bytes.
+const maxAbsurd = 64
+
 // pausedByUs is who pauses an endpoint when no operator does.
 const pausedByUs = "fanjet"
 
@@ -175,6 +198,10 @@ func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 		return
 	}
 	d.metrics.duration.Observe(r.Took.Seconds())
+	if r.Absurd != "" {
+		d.sampled.Warn("an absurd Retry-After counts as none", zap.String("endpoint", ep.name), zap.Int("status", r.Status),
+			zap.String("value", plain(r.Absurd, maxAbsurd)))
+	}
 	level := zap.InfoLevel
 	if r.Class == Class2xx {
 		level = zap.DebugLevel

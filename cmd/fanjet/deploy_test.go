@@ -377,7 +377,7 @@ func TestDeployNATSRefuses(t *testing.T) {
 			"fanjet.deliver.billing", "$KV.fanjet-state.paused.billing", "$JS.API.INFO", "$JS.API.STREAM.PURGE.FANJET_DLQ", "$SYS.REQ.SERVER.PING",
 		}, []string{">", "events.>", "fanjet.>", "$KV.>", "$JS.>"}},
 		{"viewer", []string{
-			"events.x", "fanjet.deliver.billing", "fanjet.dlq.billing", "fanjet.ctl.ping.billing", "fanjet.audit.cli.purge", "$KV.fanjet-state.paused.billing",
+			"events.x", "fanjet.deliver.billing", "fanjet.dlq.billing", "fanjet.ctl.ping.billing", "fanjet.ctl.resume.billing", "fanjet.audit.cli.purge", "$KV.fanjet-state.paused.billing",
 			"$JS.API.STREAM.PURGE.FANJET_DLQ", "$JS.API.STREAM.MSG.DELETE.FANJET_DLQ", "$JS.API.CONSUMER.CREATE.EVENTS.spy",
 			"$JS.API.CONSUMER.MSG.NEXT.FANJET_DELIVERIES.fanjet-deliver",
 		}, []string{">", "events.>", "fanjet.>", "_INBOX.>", "_INBOX.fanjet-gateway.>", "$KV.>"}},

@@ -13,6 +13,7 @@ import (
 
 	"fanjet/internal/audit"
 	"fanjet/internal/control"
+	"fanjet/subscriber"
 )
 
 const skipFlag = "skip-first" // of resume
@@ -59,9 +60,14 @@ func newEndpointsResumeCommand(g *globals) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use:   "resume NAME...",
-		Short: "End the pause of an endpoint",
+		Short: "End the pause of an endpoint, and what else it waits for",
 		Long: `End the pause of endpoints: what was held is delivered, as fast as the endpoint's
 settings allow.
+
+With it ends, in all gateways, what an endpoint waits for by itself, paused or not: a
+time that it asked for with Retry-After, and an open circuit. One that refused
+everything, or answered 410, gets one delivery first: when it accepts that, the others
+follow. --all means the endpoints that are paused.
 
 An ordered endpoint with on_exhausted: block pauses when its first delivery has used
 up its attempts. A resume tries that one anew; with --skip-first it is dead-lettered,
@@ -78,17 +84,29 @@ and the line goes on behind it.`,
 			return o.Resume(ctx, by, name, reason, skip)
 		},
 		tell: func(r control.PauseReport) string {
-			if !r.Changed {
-				return "was not paused"
+			text := "was not paused"
+			if r.Pause != nil {
+				text = fmt.Sprintf("resumed after %s; %s held", shortDuration(time.Since(r.Pause.Since)), were(*r.Held))
 			}
-			text := fmt.Sprintf("resumed after %s; %s held", shortDuration(time.Since(r.Pause.Since)), were(*r.Held))
 			if r.Skipped != "" {
 				text += "; the first of them is dead-lettered"
+			}
+			for _, l := range r.Lifted {
+				text += "; " + lifted(l)
 			}
 			return text
 		},
 	})
 	return cmd
+}
+
+// lifted says what was ended.
+func lifted(l control.LiftReport) string {
+	text := fmt.Sprintf("it was %s in %s (%s)", l.State, counted(l.Gateways, "gateway"), l.Reason)
+	if l.State == subscriber.StateRefusing {
+		return text + ": the next one is sent at once, and others when it accepts that"
+	}
+	return text + ": that is lifted"
 }
 
 func were(deliveries uint64) string {

@@ -21,6 +21,9 @@ func newEndpointsPingCommand(g *globals) *cobra.Command {
 the endpoint's headers and under its egress policy, as it would send any event, but
 past what waits, pauses and limits. It is stored nowhere and not tried again.
 
+It changes nothing of what deliveries wait for, whatever the answer: a Retry-After, a
+circuit or a pause is named beside it, and "fanjet endpoints resume" ends it.
+
 The command ends with 0 if the endpoint answers 2xx, with 1 if not.`,
 		Example: `  fanjet endpoints ping billing
   fanjet endpoints ping billing --timeout 3s`,
@@ -58,8 +61,16 @@ The command ends with 0 if the endpoint answers 2xx, with 1 if not.`,
 	return cmd
 }
 
-// describePing says what became of a test event.
+// describePing says what became of a test event, and why deliveries wait.
 func describePing(a *control.PingAnswer) string {
+	text := describeAnswer(a)
+	if a.State != "" {
+		text += fmt.Sprintf("; its deliveries wait nevertheless, for it is %s (%s); fanjet endpoints resume %s ends that", a.State, a.Reason, a.Endpoint)
+	}
+	return text
+}
+
+func describeAnswer(a *control.PingAnswer) string {
 	took := latency(a.TookMS)
 	switch {
 	case a.Class == "":

@@ -28,6 +28,7 @@ import (
 //	state KEY             print an entry of the state bucket; fails if there is none
 //	pause ENDPOINT JSON   store a pause
 //	answer ID FILE        from now on, answer as a gateway whose endpoints do as FILE says
+//	lift ID JSON          from now on, answer as a gateway that lifts that of every endpoint, once
 func TestEndpointsScripts(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/endpoints/*.txtar")
@@ -52,6 +53,7 @@ func TestEndpointsScripts(t *testing.T) {
 					"state":   s.state,
 					"pause":   s.pause,
 					"answer":  s.answer,
+					"lift":    s.lift,
 				},
 			})
 		})
@@ -134,6 +136,24 @@ func (s *endpointsScript) answer(ts *testscript.TestScript, _ bool, args []strin
 				s.t.Error(err)
 			}
 		}
+	})
+	ts.Check(err)
+	ts.Check(nc.Flush())
+}
+
+func (s *endpointsScript) lift(ts *testscript.TestScript, _ bool, args []string) {
+	answer := control.LiftAnswer{Replica: control.Replica{ID: args[0]}}
+	ts.Check(json.Unmarshal([]byte(args[1]), &answer.Lifted))
+	nc := s.srv.Connect()
+	_, err := nc.Subscribe(s.names.ControlResumeSubject("*"), func(m *nats.Msg) {
+		data, err := json.Marshal(answer)
+		if err == nil {
+			err = m.Respond(data)
+		}
+		if err != nil {
+			s.t.Error(err)
+		}
+		answer.Lifted = nil
 	})
 	ts.Check(err)
 	ts.Check(nc.Flush())

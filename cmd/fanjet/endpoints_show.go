@@ -111,8 +111,11 @@ func nextText(state subscriber.State, next, now time.Time) string {
 		return ""
 	}
 	what := "attempts again"
-	if state == subscriber.StateOpen {
+	switch state {
+	case subscriber.StateOpen:
 		what = "a probe"
+	case subscriber.StateRefusing:
+		what = "one attempt"
 	}
 	if !next.After(now) {
 		return what + " now"

@@ -41,6 +41,7 @@ func TestTextsOfEndpoints(t *testing.T) {
 		{subscriber.StateOpen, now.Add(12 * time.Second), "a probe in 12s"},
 		{subscriber.StateOpen, now.Add(-time.Second), "a probe now"},
 		{subscriber.StateBackingOff, now.Add(time.Minute), "attempts again in 1m0s"},
+		{subscriber.StateRefusing, now.Add(time.Second), "one attempt in 1s"},
 	} {
 		if got := nextText(tt.state, tt.next, now); got != tt.want {
 			t.Errorf("nextText(%s) = %q, want %q", tt.state, got, tt.want)
@@ -50,6 +51,9 @@ func TestTextsOfEndpoints(t *testing.T) {
 		"a: 204 in 1.5ms": {Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5},
 		"a: no response after 15.0s: timeout: late":   {Endpoint: "a", Class: subscriber.ClassTimeout, TookMS: 15000, Error: "timeout: late"},
 		"a: not tried by the gateway on h: no such a": {Endpoint: "a", Error: "no such a", Replica: control.Replica{Host: "h"}},
+		"a: 204 in 1.5ms; its deliveries wait nevertheless, for it is backing_off (until noon); fanjet endpoints resume a ends that": {
+			Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5, State: subscriber.StateBackingOff, Reason: "until noon",
+		},
 	} {
 		if got := describePing(&a); got != want {
 			t.Errorf("describePing() = %q, want %q", got, want)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,8 +23,16 @@ type PauseReport struct {
 	Changed    bool              `json:"changed"`               // false: it was so already
 	Pause      *subscriber.Pause `json:"pause,omitempty"`       // in force, or that ended
 	Held       *uint64           `json:"held,omitempty"`        // deliveries that waited when it ended
+	Lifted     []LiftReport      `json:"lifted,omitempty"`      // what else a resume ended
 	Skipped    string            `json:"skipped,omitempty"`     // key of the delivery that is dead-lettered
 	AuditError string            `json:"audit_error,omitempty"` // why it is not recorded
+}
+
+// LiftReport is what gateways ended at an endpoint that was in the same state for
+// them.
+type LiftReport struct {
+	subscriber.Lifted     // of the one that would have waited the longest
+	Gateways          int `json:"gateways"`
 }
 
 // PingReport is what became of a test event.
@@ -47,7 +56,8 @@ func (o *Operator) Pause(ctx context.Context, by audit.Actor, endpoint, reason s
 	return report, err
 }
 
-// Resume ends the pause of an endpoint. With skip the delivery at which the line
+// Resume ends the pause of an endpoint, and in every gateway what it waits for
+// besides, also if it is not paused; see [Lift]. With skip the delivery at which the line
 // of an ordered endpoint stands is dead-lettered; the error is
 // [ErrNothingToSkip] if there is none.
 func (o *Operator) Resume(ctx context.Context, by audit.Actor, endpoint, reason string, skip bool) (PauseReport, error) {
@@ -60,6 +70,8 @@ func (o *Operator) Resume(ctx context.Context, by audit.Actor, endpoint, reason 
 		record.Action = audit.Skip
 	case err == nil && !report.Changed:
 		record.Detail = "it was not paused"
+	case report.Pause == nil && len(report.Lifted) > 0:
+		record.Detail = "it was not paused, but " + string(report.Lifted[0].State)
 	}
 	report.AuditError = errorText(o.audit.write(ctx, by, record))
 	return report, err
@@ -86,6 +98,13 @@ func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, 
 	if err != nil {
 		return report, err
 	}
+	// Before the pause ends, which lets the gateways forget it as well.
+	answers, err := Lift(ctx, o.conn(), o.opts.Names, endpoint)
+	if err != nil && !errors.Is(err, ErrNoGateway) { // none runs, so none waits
+		return report, err
+	}
+	report.Lifted = mergeLifted(answers)
+	report.Changed = len(report.Lifted) > 0
 	if report.Pause, err = subscriber.ClearPause(ctx, state, endpoint); err != nil || report.Pause == nil {
 		return report, err
 	}
@@ -93,6 +112,28 @@ func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, 
 	return report, subscriber.RecordResume(ctx, state, endpoint, subscriber.Resume{
 		At: time.Now().UTC(), By: by.Name, Pause: *report.Pause, Skipped: report.Skipped,
 	})
+}
+
+// mergeLifted adds up what gateways ended, the worst state first.
+func mergeLifted(answers []LiftAnswer) (merged []LiftReport) {
+	for _, a := range answers {
+		if a.Lifted == nil {
+			continue
+		}
+		i := slices.IndexFunc(merged, func(r LiftReport) bool { return r.State == a.Lifted.State })
+		if i < 0 {
+			i, merged = len(merged), append(merged, LiftReport{Lifted: *a.Lifted})
+		}
+		merged[i].Gateways++
+		if a.Lifted.Until.After(merged[i].Until) {
+			merged[i].Lifted = *a.Lifted
+		}
+	}
+	order := StatesByTrouble()
+	slices.SortStableFunc(merged, func(a, b LiftReport) int {
+		return slices.Index(order, a.State) - slices.Index(order, b.State)
+	})
+	return merged
 }
 
 // Ping lets one of the gateways send a test event to an endpoint; see [Ping].

@@ -30,31 +30,63 @@ func Statuses(ctx context.Context, nc *nats.Conn, names wire.Names, endpoints ..
 	if err != nil {
 		return nil, err
 	}
+	var answers assembly
+	err = ask(ctx, nc, subject, request, func(data []byte) (complete bool, err error) {
+		err = answers.add(data)
+		return answers.complete(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answers.reports()
+}
+
+// Lift has every gateway end what an endpoint waits for without being paused, see
+// [subscriber.Dispatcher.Lift]. It returns their answers, or [ErrNoGateway], in
+// the time that [Statuses] takes.
+func Lift(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string) ([]LiftAnswer, error) {
+	var answers []LiftAnswer
+	err := ask(ctx, nc, names.ControlResumeSubject(endpoint), nil, func(data []byte) (complete bool, err error) {
+		var answer LiftAnswer
+		if err := json.Unmarshal(data, &answer); err != nil {
+			return false, fmt.Errorf("unreadable answer of a gateway: %w", err)
+		}
+		answers = append(answers, answer)
+		return true, nil
+	})
+	return answers, err
+}
+
+// ask asks every gateway, and hands over each message that is answered. take
+// says whether it completes what its gateway, and all others that have begun,
+// have to say.
+func ask(ctx context.Context, nc *nats.Conn, subject string, request []byte, take func(data []byte) (complete bool, err error)) error {
 	inbox := nc.NewInbox()
 	messages := make(chan *nats.Msg, 4096)
 	sub, err := nc.ChanSubscribe(inbox, messages)
 	if err != nil {
-		return nil, fmt.Errorf("asking the gateways: %w", err)
+		return fmt.Errorf("asking the gateways: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
 	if err := nc.PublishRequest(subject, inbox, request); err != nil {
-		return nil, fmt.Errorf("asking the gateways: %w", err)
+		return fmt.Errorf("asking the gateways: %w", err)
 	}
-
-	var answers assembly
 	silence, end := time.NewTimer(answerTime), time.NewTimer(answersEnd)
 	defer silence.Stop()
 	defer end.Stop()
+	answered := false
 	for waiting := true; waiting; {
 		select {
 		case m := <-messages:
 			if noResponders(m) {
-				return nil, nobody(subject)
+				return nobody(subject)
 			}
-			if err := answers.add(m.Data); err != nil {
-				return nil, err
+			answered = true
+			complete, err := take(m.Data)
+			if err != nil {
+				return err
 			}
-			if answers.complete() {
+			if complete {
 				silence.Reset(quiet)
 			} else {
 				silence.Reset(answerTime)
@@ -64,13 +96,13 @@ func Statuses(ctx context.Context, nc *nats.Conn, names wire.Names, endpoints ..
 		case <-end.C:
 			waiting = false
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
-	if len(answers.order) == 0 {
-		return nil, nobody(subject)
+	if !answered {
+		return nobody(subject)
 	}
-	return answers.reports()
+	return nil
 }
 
 // Ping lets one gateway send a test event to an endpoint, and returns what became

@@ -56,6 +56,19 @@ type PingAnswer struct {
 	Status   int              `json:"status,omitempty"` // 0: there was no response
 	TookMS   float64          `json:"took_ms"`          // until the response headers, or the failure
 	Error    string           `json:"error,omitempty"`  // why there was no response, or no attempt
+
+	// Why deliveries wait nevertheless, as this gateway knows it: a test event is
+	// sent past all that, and changes nothing of it. Empty: they do not.
+	State  subscriber.State `json:"state,omitempty"`
+	Reason string           `json:"reason,omitempty"`
+	Next   time.Time        `json:"next,omitzero"` // the next attempt, or the end of a wait
+}
+
+// LiftAnswer is what one gateway ended at an endpoint.
+type LiftAnswer struct {
+	Replica Replica            `json:"replica"`
+	Lifted  *subscriber.Lifted `json:"lifted,omitempty"` // nil: there was nothing
+	Error   string             `json:"error,omitempty"`  // why it did nothing; it may not know the endpoint
 }
 
 // OK reports whether the endpoint took the event.

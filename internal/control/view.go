@@ -17,7 +17,7 @@ const (
 // StatesByTrouble lists all states, from the worst.
 func StatesByTrouble() []subscriber.State {
 	return []subscriber.State{
-		subscriber.StatePaused, subscriber.StateOpen, subscriber.StateHalfOpen, subscriber.StateBackingOff,
+		subscriber.StatePaused, subscriber.StateOpen, subscriber.StateRefusing, subscriber.StateHalfOpen, subscriber.StateBackingOff,
 		subscriber.StateLimited, subscriber.StateSlow, subscriber.StateHealthy, StateUnknown, StateRemoved,
 	}
 }
@@ -68,7 +68,8 @@ func mergeReplicas(name string, replicas []ReplicaView) EndpointView {
 	for _, r := range replicas {
 		s := r.Status
 		worse := slices.Index(order, s.State) < slices.Index(order, v.State)
-		if v.State == "" || worse {
+		longer := s.State == v.State && s.State == subscriber.StateBackingOff && s.Next.After(v.Next)
+		if v.State == "" || worse || longer {
 			v.State, v.Reason, v.Since, v.Next = s.State, s.Reason, s.Since, s.Next
 		}
 		if v.LastError == "" || worse {

@@ -20,6 +20,9 @@ func TestMergeReplicas(t *testing.T) {
 		State: subscriber.StateOpen, Reason: "down", Since: at, Next: at.Add(time.Minute), InFlight: 1, Failed: 300, LatencyMS: 50, LastError: "refused", Ordered: true,
 	}
 	idle := subscriber.Status{State: subscriber.StateHealthy}
+	held := func(until time.Time) subscriber.Status {
+		return subscriber.Status{State: subscriber.StateBackingOff, Reason: "until " + until.String(), Next: until}
+	}
 	tests := []struct {
 		name     string
 		statuses []subscriber.Status
@@ -30,6 +33,9 @@ func TestMergeReplicas(t *testing.T) {
 			State: subscriber.StateHealthy, InFlight: 1, Held: 2, Delivered: 90, Failed: 10, LatencyMS: 10, LastError: "500",
 		}},
 		{"idle", []subscriber.Status{idle, idle}, EndpointView{State: subscriber.StateHealthy}},
+		{"held", []subscriber.Status{held(at), held(at.Add(time.Hour)), held(at.Add(time.Minute))}, EndpointView{
+			State: subscriber.StateBackingOff, Reason: "until " + at.Add(time.Hour).String(), Next: at.Add(time.Hour),
+		}},
 	}
 	merged := EndpointView{
 		State: subscriber.StateOpen, Reason: "down", Since: at, Next: at.Add(time.Minute), Ordered: true,
@@ -69,7 +75,7 @@ func TestEveryStateHasARank(t *testing.T) {
 	}
 	for _, s := range []subscriber.State{
 		subscriber.StateHealthy, subscriber.StateSlow, subscriber.StateLimited, subscriber.StateBackingOff,
-		subscriber.StateHalfOpen, subscriber.StateOpen, subscriber.StatePaused,
+		subscriber.StateHalfOpen, subscriber.StateRefusing, subscriber.StateOpen, subscriber.StatePaused,
 	} {
 		if !ranks[s] {
 			t.Errorf("%s has no rank", s)

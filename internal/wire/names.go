@@ -117,3 +117,9 @@ func (n Names) ControlCanarySubject(replica string) string {
 // ControlPingSubject is where one of the gateways takes the order to send a test
 // event to an endpoint.
 func (n Names) ControlPingSubject(endpoint string) string { return n.prefix + ".ctl.ping." + endpoint }
+
+// ControlResumeSubject is where every gateway ends the waits of an endpoint that
+// is not paused, and answers which those were.
+func (n Names) ControlResumeSubject(endpoint string) string {
+	return n.prefix + ".ctl.resume." + endpoint
+}

@@ -1,0 +1,100 @@
+package subscriber
+
+import (
+	"slices"
+	"time"
+
+	"fanjet/internal/wire"
+)
+
+// What is done with the deliveries of an endpoint in doubt: its circuit is not
+// closed, or it refuses what it gets.
+
+// choose returns which delivery of the queue is attempted next. better says that
+// one that would tell more may come from the lane in a moment: none is. The
+// caller holds mu, and the queue is not empty.
+func (e *endpoint) choose(now time.Time) (i int, better bool) {
+	choosy, passOver := e.gate.choosy()
+	if !choosy || e.target.Ordered {
+		return 0, false
+	}
+	best, fresh := 0, 0
+	for i, d := range e.queue {
+		if !d.fresh {
+			continue
+		}
+		if fresh++; fresh > passOver {
+			return i, false
+		}
+		best = i
+	}
+	if single, _ := e.gate.probing(now); !single {
+		return best, false
+	}
+	if window := e.lookAhead(); len(e.queue) >= window && window < maxLaneWindow {
+		e.ahead = min(4*window, maxLaneWindow)
+		e.grew.Store(true)
+	}
+	// The lane does not say that there is nothing more: what was given back to it
+	// is not among what it still has to send. Nor may one retry after the other
+	// keep it waiting for ever.
+	more := e.arrived.Add(quiet)
+	if last := e.queue[0].since.Add(turn); last.Before(more) {
+		more = last
+	}
+	if more.After(now) && len(e.queue) < maxLaneWindow {
+		e.arm(now, more)
+		return 0, true
+	}
+	return best, false
+}
+
+// lookAhead is how much of its lane is looked at while only single attempts go
+// out. The caller holds mu.
+func (e *endpoint) lookAhead() int {
+	if e.expiring {
+		return maxLaneWindow
+	}
+	_, passOver := e.gate.choosy()
+	return max(e.ahead, passOver+1)
+}
+
+// lapses reports whether a delivery that came from the lane is given up
+// unattempted: it has become too old before the endpoint was found to be down.
+// changed says that it was otherwise with the one before. serverTime tells the
+// time by which events are accepted.
+//
+// That its circuit is open is not enough: it may be back. So a delivery that is
+// too old is given up only between a probe that failed and the next one, and may
+// be the next one itself.
+func (e *endpoint) lapses(d *delivery, now time.Time, serverTime func() time.Time) (is, changed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gate.circuit.state == circuitOpen && e.target.Retry.MaxAge > 0 {
+		if accepted, err := wire.Accepted(d.msg.Msg.Header); err == nil {
+			over := serverTime().Sub(accepted) - e.target.Retry.MaxAge
+			down := e.gate.downSince(now)
+			d.old = over > 0
+			is = d.old && !down.IsZero() && over > now.Sub(down)
+		}
+	}
+	before := e.expiring
+	e.expiring = is || d.old && before
+	return is, before != e.expiring
+}
+
+// lapse takes the deliveries out of the queue that are given up because a probe
+// has failed. The caller holds mu.
+func (e *endpoint) lapse(probe *delivery, c change) (lapsed []*delivery) {
+	if !c.has(changeProbeFailed) {
+		return nil
+	}
+	e.queue = slices.DeleteFunc(e.queue, func(d *delivery) bool {
+		if d.lane && d.old {
+			lapsed = append(lapsed, d)
+		}
+		return d.lane && d.old
+	})
+	e.expiring = probe.old || lapsed != nil // there may be many more
+	return lapsed
+}

@@ -1,0 +1,353 @@
+package subscriber
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"fanjet/internal/intake"
+	"fanjet/internal/wire"
+)
+
+// Which statuses speak of the event, and so open no circuit; all others do.
+func TestStatusesThatSpeakOfTheEvent(t *testing.T) {
+	t.Parallel()
+	ofEndpoint := []int{401, 402, 403, 404, 405, 407, 408, 410, 411, 414, 417, 421, 423, 424, 425, 426, 429, 431, 451}
+	for status := 100; status <= 999; status++ {
+		if status >= 200 && status <= 299 {
+			continue
+		}
+		c := newGateClock(t, func(ep *Endpoint) { ep.DeadLetterOn = nil })
+		var changes change
+		for range 50 {
+			changes |= c.g.done(c.now, c.begin(), answered(status), false, "msg_1") &^ changeGone
+			c.out--
+			c.pass(time.Hour)
+		}
+		want := status < 400 || status > 499 || slices.Contains(ofEndpoint, status)
+		if opened := changes.has(changeOpened); opened != want {
+			t.Errorf("%d opens the circuit: %v", status, opened)
+		}
+	}
+}
+
+// A verdict on an event neither counts as a failure nor ends the count of those.
+func TestVerdictsAreNeutral(t *testing.T) {
+	t.Parallel()
+	for _, final := range []bool{false, true} {
+		c := newGateClock(t, func(ep *Endpoint) {
+			if final {
+				ep.DeadLetterOn = []int{422}
+			}
+		})
+		for range 2 {
+			c.want("a failure", c.try(answered(500)), 0)
+			for range 20 {
+				c.want("a verdict", c.try(answered(422)), 0)
+			}
+		}
+		c.want("the third failure", c.try(answered(503)), changeOpened)
+	}
+}
+
+// A probe that is refused for its event's sake is followed at once: by one
+// attempt, then by more, but it takes a success to close the circuit.
+func TestJudgedProbe(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, func(ep *Endpoint) { ep.DeadLetterOn = []int{409} })
+	c.open()
+	c.pass(5 * time.Second)
+	c.want("the probe", c.try(answered(500)), changeProbeFailed)
+	c.pass(10 * time.Second)
+	c.want("the probe", c.try(answered(409)), changeJudged)
+	c.wantState(StateHalfOpen)
+	if _, reason, _, _ := c.g.status(c.now); reason != "a probe was refused with 409, which speaks of its event alone, up to 1 attempt at once" {
+		t.Error(reason)
+	}
+	for _, want := range []int{1, 2, 4, 8, 8} {
+		running := c.fill()
+		if len(running) != want {
+			t.Fatalf("%d at once, want %d", len(running), want)
+		}
+		for _, p := range running {
+			c.want("a verdict", c.end(p, answered(422)), 0)
+		}
+	}
+	c.wantState(StateHalfOpen)
+	c.want("a success", c.try(answered(200)), changeClosed)
+}
+
+// What fails among the verdicts does not open it again, unless it is all that
+// comes; the waits begin anew then, for the endpoint has judged enough.
+func TestJudgedHalfOpenFalls(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	c.open()
+	for range 4 {
+		c.pass(time.Minute)
+		c.want("the probe", c.try(answered(500)), changeProbeFailed)
+	}
+	c.pass(time.Minute)
+	c.want("the probe", c.try(answered(422)), changeJudged)
+	for range 10 {
+		c.want("a failure", c.try(answered(500)), 0)
+		c.want("a verdict", c.try(answered(422)), 0)
+	}
+	c.falls(503)
+	if wait := c.refused(); wait != 10*time.Second {
+		t.Errorf("the next probe in %v", wait)
+	}
+}
+
+// A verdict that somebody else brings, who began before, changes nothing.
+func TestOldVerdictChangesNothing(t *testing.T) {
+	t.Parallel()
+	c := newGateClock(t, nil)
+	old := c.begin()
+	c.open()
+	c.pass(5 * time.Second)
+	probe := c.begin()
+	c.want("an old verdict", c.end(old, answered(422)), 0)
+	c.wantState(StateOpen)
+	c.want("the probe", c.end(probe, broke(ClassConnect)), changeProbeFailed)
+}
+
+func TestPassedOver(t *testing.T) {
+	t.Parallel()
+	for refused, want := range map[int]int{0: 0, 1: 1, 2: 3, 3: 7, 6: 63, 7: 63, 1000: 63} {
+		if got := passedOver(refused); got != want {
+			t.Errorf("after %d: %d, want %d", refused, got, want)
+		}
+	}
+}
+
+// doubtful is an endpoint with a queue, whose time passes as the test wants.
+type doubtful struct {
+	*crowd
+	e   *endpoint
+	now time.Time
+}
+
+func newDoubtful(t *testing.T, change func(*Endpoint)) *doubtful {
+	d := &doubtful{crowd: newCrowd(t, 100), now: noon}
+	d.e = d.endpoint("a", 0)
+	settings := DefaultEndpoint()
+	settings.Name = "a"
+	change(&settings)
+	d.e.target, d.e.gate = &target{Endpoint: settings}, newGate(&settings)
+	d.e.laned.Store(true)
+	d.e.wake = func() {}
+	t.Cleanup(func() { d.e.stop() })
+	return d
+}
+
+// arrive brings deliveries from the lane: f not tried yet, r retries.
+func (d *doubtful) arrive(kinds string) {
+	for _, kind := range kinds {
+		if !d.e.offerLane(&delivery{ep: d.e, lane: true, fresh: kind == 'f', old: kind == 'o'}, d.now) {
+			d.Fatal("it is not taken")
+		}
+	}
+}
+
+// starts returns which of the queue is started, -1 for none.
+func (d *doubtful) starts() int {
+	before := slices.Clone(d.e.queue)
+	dl := d.e.start(d.now)
+	if dl == nil {
+		return -1
+	}
+	return slices.Index(before, dl)
+}
+
+// answers ends the attempt of a delivery.
+func (d *doubtful) answers(dl *delivery, r Result, event string) (change, []*delivery) {
+	c, _, lapsed := d.e.heard(dl, r, slices.Contains(d.e.target.DeadLetterOn, r.Status), event, d.now)
+	d.e.finish(dl, d.now)
+	return c, lapsed
+}
+
+// opens opens the circuit with answers, or without.
+func (d *doubtful) opens(r Result) {
+	d.Helper()
+	for d.e.gate.circuit.state != circuitOpen {
+		d.arrive("f")
+		d.answers(d.e.start(d.now), r, "msg_1")
+	}
+	d.now = d.now.Add(d.e.target.Circuit.Probe)
+}
+
+// miss makes a probe fail.
+func (d *doubtful) miss(r Result) {
+	d.Helper()
+	d.now = d.now.Add(time.Hour)
+	d.arrive("f")
+	d.now = d.now.Add(quiet) // and nothing else comes
+	if c, _ := d.answers(d.e.start(d.now), r, "msg_1"); !c.has(changeProbeFailed) {
+		d.Fatalf("no probe: changes %b", c)
+	}
+}
+
+// Retries do not probe while there are deliveries that were not tried yet. The
+// more probes are answered, and fail, the further ahead the next one is.
+func TestProbesChooseWhatWasNotTried(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		queue  string
+		misses int // probes that failed
+		now    int // what is started; -1: nothing, another one may come
+		later  int // when nothing comes
+	}{
+		{"f", 0, 0, 0},
+		{"r", 0, -1, 0},
+		{"rrf", 0, 2, 2},
+		{"rfrf", 0, 1, 1},
+		{"f", 1, -1, 0},
+		{"fff", 1, 1, 1},
+		{"frrf", 1, 3, 3},
+		{"ffff", 2, 3, 3},
+		{"frfr", 2, -1, 2},
+		{"rrrr", 2, -1, 0},
+	} {
+		for _, r := range []Result{answered(503), broke(ClassTimeout)} {
+			t.Run(fmt.Sprint(tt.queue, tt.misses, r.short()), func(t *testing.T) {
+				t.Parallel()
+				d := newDoubtful(t, func(*Endpoint) {})
+				d.opens(answered(500))
+				for range tt.misses {
+					d.miss(r)
+				}
+				d.now = d.now.Add(time.Hour)
+				d.arrive(tt.queue)
+				now, then := tt.now, tt.later
+				if first := strings.IndexByte(tt.queue, 'f'); r.Status == 0 && first >= 0 {
+					now, then = first, first // those that are not there have no verdict
+				}
+				if got := d.starts(); got != now {
+					t.Errorf("%d is started, want %d", got, now)
+				}
+				if now >= 0 {
+					return
+				}
+				d.now = d.now.Add(quiet)
+				if got := d.starts(); got != then {
+					t.Errorf("when nothing comes %d is started, want %d", got, then)
+				}
+			})
+		}
+	}
+}
+
+// To find one that was not tried, more and more of the lane is looked at; when
+// all of that are retries, one of them will do.
+func TestLooksFurtherAhead(t *testing.T) {
+	t.Parallel()
+	d := newDoubtful(t, func(*Endpoint) {})
+	d.opens(answered(500))
+	for _, want := range []int{1, 4, 16, 64, 256, maxLaneWindow} {
+		if got := d.e.laneWindow(d.now); got != want {
+			t.Fatalf("looks %d ahead, want %d", got, want)
+		}
+		for len(d.e.queue) < want {
+			if got := d.starts(); got != -1 {
+				t.Fatalf("of %d retries, %d is started", len(d.e.queue), got)
+			}
+			d.arrive("r")
+		}
+		if want < maxLaneWindow && d.starts() != -1 {
+			t.Fatalf("of %d retries, one is started", len(d.e.queue))
+		}
+	}
+	if got := d.starts(); got != 0 {
+		t.Errorf("%d is started", got)
+	}
+	d.e.takeLane()
+	if got := d.e.laneWindow(d.now) - d.e.inFlight; got != 1 {
+		t.Errorf("looks %d ahead at the next one", got)
+	}
+}
+
+// Retries that come one after the other do not keep the probe back for ever.
+func TestProbeDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	d := newDoubtful(t, func(*Endpoint) {})
+	d.opens(answered(500))
+	began := d.now
+	d.arrive("r")
+	for d.starts() == -1 {
+		d.now = d.now.Add(quiet / 2)
+		d.arrive("r")
+		if d.now.Sub(began) > time.Minute {
+			t.Fatal("no probe in a minute")
+		}
+	}
+}
+
+// In the fast lane, and in a line, the first is the first.
+func TestNothingIsChosenWithoutDoubt(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Endpoint){
+		"healthy": func(*Endpoint) {},
+		"ordered": func(e *Endpoint) { e.Ordered = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDoubtful(t, change)
+			if d.e.target.Ordered {
+				d.e.gate.refusal.begin(d.now, true)
+			}
+			d.arrive("rrf")
+			if got := d.starts(); got != 0 {
+				t.Errorf("%d is started", got)
+			}
+		})
+	}
+}
+
+// What is too old is given up only when a probe has just failed, and not while
+// one is due or under way: it may be the next one.
+func TestLapses(t *testing.T) {
+	t.Parallel()
+	d := newDoubtful(t, func(e *Endpoint) { e.Retry.MaxAge = time.Hour })
+	probe := d.e.target.Circuit.Probe
+	lapses := func(what string, age time.Duration, want bool) {
+		t.Helper()
+		accepted := nats.Header{wire.HeaderAccepted: {d.now.Add(-age).Format(time.RFC3339Nano)}}
+		dl := &delivery{ep: d.e, lane: true, msg: &intake.Message{Msg: &nats.Msg{Header: accepted}}}
+		if got, _ := d.e.lapses(dl, d.now, func() time.Time { return d.now }); got != want || dl.old != (age > time.Hour && d.e.gate.circuit.state == circuitOpen) {
+			t.Errorf("%s: lapses %v, old %v", what, got, dl.old)
+		}
+	}
+	old := 2 * time.Hour
+	lapses("circuit closed", old, false)
+	d.opens(answered(500))
+	lapses("the first probe is due", old, false)
+	d.now = d.now.Add(-probe)
+	lapses("no probe has failed yet", old, false)
+	d.now = d.now.Add(probe)
+
+	d.arrive("oof")
+	first := d.e.start(d.now)
+	lapses("the probe is under way", old, false)
+	d.now = d.now.Add(time.Minute)
+	c, lapsed := d.answers(first, broke(ClassConnect), "msg_1")
+	if !c.has(changeProbeFailed) || len(lapsed) != 2 || len(d.e.queue) != 0 || !d.e.expiring {
+		t.Errorf("changes %b, %d lapse, %d wait, expiring %v", c, len(lapsed), len(d.e.queue), d.e.expiring)
+	}
+	if is, _ := d.e.laneReady(d.now); !is {
+		t.Error("others that may be too old are not taken from the lane")
+	}
+	lapses("a probe has failed", old, true)
+	lapses("young", time.Minute, false)
+	if is, _ := d.e.laneReady(d.now); is || d.e.expiring {
+		t.Error("the lane is read although nothing is too old")
+	}
+	d.now = d.now.Add(probe)
+	lapses("it became too old after that", time.Hour+probe, false)
+	d.now = d.now.Add(probe)
+	lapses("the next probe is due", old, false)
+}
