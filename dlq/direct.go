@@ -136,7 +136,7 @@ func (q *Queue) decode(m *nats.Msg) (Letter, error) {
 		Seq:          seq,
 		EventID:      env.EventID,
 		Key:          env.Key,
-		Endpoint:     strings.TrimPrefix(last(jetstream.SubjectHeader), q.names.DeadLetterSubject("")),
+		Endpoint:     q.endpoint(last(jetstream.SubjectHeader)),
 		Subject:      env.Subject,
 		Source:       env.Source,
 		Accepted:     env.Accepted,

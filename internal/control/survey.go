@@ -39,7 +39,7 @@ func (o *Operator) survey(ctx context.Context, endpoint string) (*survey, error)
 		return err
 	})
 	group.Go(func() (err error) {
-		s.pauses, err = subscriber.Pauses(ctx, o.opts.State)
+		s.pauses, err = o.Paused(ctx)
 		return err
 	})
 	group.Go(func() (err error) {
