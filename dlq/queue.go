@@ -34,8 +34,9 @@ type Queue struct {
 	names  wire.Names
 
 	// remove deletes the letter with a sequence; gone means that it was no
-	// longer there. Tests set it, and the two constants.
+	// longer there. Tests set it, the clock and the two constants.
 	remove          func(ctx context.Context, seq uint64) (gone bool, err error)
+	now             func() time.Time
 	patience, grace time.Duration
 }
 
@@ -53,7 +54,7 @@ func Open(ctx context.Context, js jetstream.JetStream, names wire.Names) (*Queue
 	if !stream.CachedInfo().Config.AllowDirect {
 		return nil, fmt.Errorf("%w %s: set its allow_direct to true, as the gateway does when it starts", errNoDirectReads, names.DeadLettersStream())
 	}
-	q := &Queue{js: js, api: jsapi.Of(js), stream: stream, names: names, patience: patience, grace: settleGrace}
+	q := &Queue{js: js, api: jsapi.Of(js), stream: stream, names: names, now: time.Now, patience: patience, grace: settleGrace}
 	q.remove = q.deleteLetter
 	return q, nil
 }

@@ -34,14 +34,16 @@ var (
 type run struct {
 	tally
 	publisher *publish.Publisher
-	inFlight  chan struct{}  // a slot a letter, from publish to removal
-	removals  chan<- removal // has room for all that are in flight
+	now       func() time.Time
+	inFlight  chan struct{}   // a slot a letter, from publish to removal
+	checks    chan *delivered // those that waited too long; has room for all that are in flight
+	removals  chan<- removal  // has room for all that are in flight
 	stopped   atomic.Pointer[error]
 	grace     time.Duration
 
-	finishRemovals func()
-	stopRemovals   context.CancelFunc
-	stopReport     func()
+	stopChecks, stopRemovals     context.CancelFunc
+	finishChecks, finishRemovals func()
+	stopReport                   func()
 }
 
 func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
@@ -50,12 +52,18 @@ func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
 		publisher: publish.New(publish.Options{
 			Conn:          q.js.Conn(),
 			Stream:        q.names.DeliveriesStream(),
+			Fresh:         func(c publish.Completion) bool { return c.(*delivered).fresh() },
 			FailWhenFull:  true,
 			MaxQueueBytes: queueBytes,
 		}),
+		now:      q.now,
 		inFlight: make(chan struct{}, n),
+		checks:   make(chan *delivered, n),
 		grace:    q.grace,
 	}
+	checking, stopChecks := context.WithCancel(ctx)
+	r.stopChecks = stopChecks
+	r.finishChecks = q.startChecks(checking, r)
 	// What was published is to be removed even when ctx has ended.
 	removing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stopRemovals = stop
@@ -76,7 +84,9 @@ func (r *run) publish(ctx context.Context, l *Letter, m *nats.Msg) error {
 		<-r.inFlight
 		return *err
 	}
-	err := r.publisher.Enqueue(ctx, m, &delivered{run: r, seq: l.Seq, endpoint: l.Endpoint})
+	err := r.publisher.Enqueue(ctx, m, &delivered{
+		run: r, message: m, seq: l.Seq, endpoint: l.Endpoint, stored: l.DeadLettered, seen: l.read,
+	})
 	if err != nil {
 		<-r.inFlight
 	}
@@ -90,9 +100,16 @@ func (r *run) stop(err error) { r.stopped.CompareAndSwap(nil, &err) }
 // delivered is the completion of one letter's delivery.
 type delivered struct {
 	run      *run
+	message  *nats.Msg
 	seq      uint64
 	endpoint string
+	stored   time.Time // the letter
+	seen     time.Time // in the queue, the last time
 }
+
+// fresh reports whether the delivery may be published without another look at
+// its letter.
+func (d *delivered) fresh() bool { return !old(d.seen, d.run.now()) }
 
 // Published implements [publish.Completion]. A delivery that JetStream had
 // already is as good as a new one: a replay before this one made it.
@@ -103,6 +120,9 @@ func (d *delivered) Published(err error) {
 		return
 	}
 	switch {
+	case errors.Is(err, publish.ErrStale):
+		d.run.checks <- d
+		return
 	case errors.Is(err, publish.ErrClosed):
 		err = errInterrupted
 	case publish.IsTooLarge(err):
@@ -148,7 +168,9 @@ func (r *run) finish(ctx context.Context, stop bool) {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.grace)
 	defer cancel()
 	wait(grace)
+	r.stopChecks()
 	r.publisher.Close()
+	r.finishChecks()
 	r.stopRemovals()
 	r.finishRemovals()
 	r.stopReport()

@@ -55,6 +55,13 @@ func (p *Publisher) tryBatch(items []item) error {
 		}
 		failpoint.Hit(failpoint.Publishing)
 	}
+	// The commit is what stores them: one that became stale while they were staged
+	// stops it.
+	for i := range items {
+		if !p.fresh(&items[i]) {
+			return ErrStale
+		}
+	}
 	items[last].msg.Header[headerBatchCommit] = []string{"1"}
 	return p.commit(ctx, items[last].msg, len(items))
 }

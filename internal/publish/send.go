@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,8 +32,15 @@ func (p *Publisher) send(items []item) {
 func (p *Publisher) sendBatch(items []item) {
 	wait := minHold
 	for {
+		if items = p.freshOf(items); len(items) < 2 {
+			p.sendSingles(items)
+			return
+		}
 		began := time.Now()
 		err := p.tryBatch(items)
+		if errors.Is(err, ErrStale) {
+			continue // without those
+		}
 		switch verdict(err) {
 		case stored:
 			p.pace.observeBatch(len(items), time.Since(began))
@@ -75,6 +83,9 @@ func (p *Publisher) sendSingles(items []item) {
 			p.sendSingles(items[:1])
 		}
 	}
+	if len(items) == 0 {
+		return
+	}
 	wait := minHold
 	for first := true; ; first = false {
 		began, n := time.Now(), len(items)
@@ -91,6 +102,26 @@ func (p *Publisher) sendSingles(items []item) {
 			return
 		}
 	}
+}
+
+// fresh reports whether an item may be sent.
+func (p *Publisher) fresh(it *item) bool { return p.opts.Fresh == nil || p.opts.Fresh(it.done) }
+
+// freshOf completes the items that may not be sent any more, and returns the
+// others, in order.
+func (p *Publisher) freshOf(items []item) []item {
+	if p.opts.Fresh == nil {
+		return items
+	}
+	left := items[:0]
+	for i := range items {
+		if it := items[i]; p.fresh(&it) {
+			left = append(left, it)
+		} else {
+			complete([]item{it}, ErrStale)
+		}
+	}
+	return left
 }
 
 // hold waits before the next try. It reports false when there will be none.

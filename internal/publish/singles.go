@@ -70,6 +70,11 @@ func (p *Publisher) trySingles(items []item) (left []item, err error) {
 	for i := range items {
 		it := &items[i]
 		it.unstage()
+		if !p.fresh(it) {
+			it.done.Published(ErrStale)
+			*it = item{}
+			continue
+		}
 		it.msg.Reply = p.answers.subject(first + uint64(i))
 		if failure := p.opts.Conn.PublishMsg(it.msg); failure == nil {
 			waiting++
