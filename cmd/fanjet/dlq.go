@@ -17,12 +17,12 @@ import (
 func newDLQCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dlq",
-		Short: "Look at dead letters, replay them, or purge them",
+		Short: "Look at dead letters, replay, drain or purge them",
 		Long: `Look at the dead-letter queue, and act on it.
 
 A dead letter is a delivery that Fanjet gave up: every attempt failed, or one was
 answered with a final status. It stays in the queue, with the event, until you
-replay or purge it.`,
+replay, drain or purge it.`,
 		Example: `  fanjet dlq stats
   fanjet dlq list --endpoint billing --since 2h
   fanjet dlq replay --endpoint billing --dry-run`,
@@ -33,6 +33,7 @@ replay or purge it.`,
 		newDLQShowCommand(g),
 		newDLQExportCommand(g),
 		newDLQReplayCommand(g),
+		newDLQDrainCommand(g),
 		newDLQPurgeCommand(g),
 	)
 	return cmd

@@ -110,7 +110,7 @@ func breakdown(counts dlq.Counts) string {
 	return strings.Join(parts, ", ")
 }
 
-// endOperation reports how a replay or a purge ended; did says what it did to
+// endOperation reports how a replay, a purge or a drain ended; did says what it did to
 // letters. err is what stopped it.
 func (g *globals) endOperation(did string, r control.LettersReport, out *output, err error) error {
 	if out.json() {
@@ -120,7 +120,7 @@ func (g *globals) endOperation(did string, r control.LettersReport, out *output,
 	} else {
 		fmt.Fprintf(g.out, "%s %s\n", did, counted(r.Done, "letter"))
 		if r.Skipped > 0 {
-			fmt.Fprintf(g.err, "%s gone already: another replay or purge was faster\n", counted(r.Skipped, "letter"))
+			fmt.Fprintf(g.err, "%s gone already: another replay, purge or drain was faster\n", counted(r.Skipped, "letter"))
 		}
 		if r.Failed > 0 {
 			fmt.Fprintf(g.err, "%s left in the queue, because of errors:\n", counted(r.Failed, "letter"))

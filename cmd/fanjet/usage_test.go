@@ -17,6 +17,7 @@ func TestEmptyFlags(t *testing.T) {
 		"fanjet publish --data":            true, // an event may be empty
 		"fanjet dlq replay --note":         true,
 		"fanjet dlq purge --note":          true,
+		"fanjet dlq drain --note":          true,
 		"fanjet endpoints pause --reason":  true,
 		"fanjet endpoints resume --reason": true,
 	}

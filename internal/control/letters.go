@@ -15,7 +15,7 @@ import (
 // Letters acts on dead letters, and records it. Its methods may be called
 // concurrently.
 //
-// A replay and a purge leave two records, of the beginning and of the end. They
+// A replay, a purge and a drain leave two records, of the beginning and of the end. They
 // do not begin when the first cannot be stored. A dry run leaves one.
 type Letters struct {
 	*dlq.Queue
@@ -56,9 +56,11 @@ type Act struct {
 	// Unrecorded lets the act go on without the record of its beginning: on a disk
 	// that is full, a purge may be what makes room for one.
 	Unrecorded bool
+
+	detail string // for the record
 }
 
-// LettersReport is what became of a replay or a purge. Its JSON is what the
+// LettersReport is what became of a replay, a purge or a drain. Its JSON is what the
 // command line and the API show.
 type LettersReport struct {
 	Done       int             `json:"done"`
@@ -103,9 +105,18 @@ func (l *Letters) Purge(ctx context.Context, act Act, f dlq.Filter, o dlq.PurgeO
 	return l.record(ctx, audit.Purge, act, f, o.DryRun, func() (dlq.Outcome, error) { return l.Queue.Purge(ctx, f, o) })
 }
 
+// Drain moves letters to a file; see [dlq.Queue.Drain]. For the rest it is as
+// Replay. The record names the file.
+func (l *Letters) Drain(ctx context.Context, act Act, f dlq.Filter, file *dlq.DrainFile, o dlq.DrainOptions) (LettersReport, error) {
+	if file != nil {
+		act.detail = "to " + file.Path()
+	}
+	return l.record(ctx, audit.Drain, act, f, o.DryRun, func() (dlq.Outcome, error) { return l.Queue.Drain(ctx, f, file, o) })
+}
+
 // record does something between the records of its beginning and of its end.
 func (l *Letters) record(ctx context.Context, action audit.Action, act Act, f dlq.Filter, dryRun bool, do func() (dlq.Outcome, error)) (LettersReport, error) {
-	r := audit.Record{Action: action, Target: f.Endpoint, Filter: FilterText(f), Reason: act.Reason, DryRun: dryRun}
+	r := audit.Record{Action: action, Target: f.Endpoint, Filter: FilterText(f), Detail: act.detail, Reason: act.Reason, DryRun: dryRun}
 	var unrecorded error
 	if !dryRun {
 		r.Operation = strings.ToLower(rand.Text()[:12])
