@@ -43,6 +43,7 @@ func (q *Queue) Drain(ctx context.Context, f Filter, file *DrainFile, o DrainOpt
 	if err != nil {
 		return Outcome{}, err
 	}
+	beside := q.startRemover(f.Endpoint)
 	d := &drain{queue: q, file: file}
 	defer d.report(o.Progress, nil)()
 	err = q.each(ctx, &f, state, 0, func(l Letter) error {
@@ -57,7 +58,7 @@ func (q *Queue) Drain(ctx context.Context, f Filter, file *DrainFile, o DrainOpt
 	if err == nil {
 		err = d.flush(ctx)
 	}
-	return d.result(), err
+	return beside.end(d.result()), err
 }
 
 // drain is one in progress: what is written next, and removed then.

@@ -66,7 +66,7 @@ func (q *Queue) publishAgain(ctx context.Context, d *delivered) {
 	default:
 		d.run.failed(d.seq, d.endpoint, fmt.Errorf("it waited too long, and whether it is still there is not known: %w", err))
 	}
-	<-d.run.inFlight
+	d.settled()
 }
 
 // holds reports whether a letter is in the queue. The leader of the stream answers:

@@ -35,6 +35,7 @@ type run struct {
 	tally
 	publisher *publish.Publisher
 	now       func() time.Time
+	beside    *besides
 	inFlight  chan struct{}   // a slot a letter, from publish to removal
 	checks    chan *delivered // those that waited too long; has room for all that are in flight
 	removals  chan<- removal  // has room for all that are in flight
@@ -43,7 +44,7 @@ type run struct {
 
 	stopChecks, stopRemovals     context.CancelFunc
 	finishChecks, finishRemovals func()
-	stopReport                   func()
+	stopBeside, stopReport       func()
 }
 
 func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
@@ -53,6 +54,7 @@ func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
 			Conn:          q.js.Conn(),
 			Stream:        q.names.DeliveriesStream(),
 			Fresh:         func(c publish.Completion) bool { return c.(*delivered).fresh() },
+			Known:         func(c publish.Completion) { c.(*delivered).known = true },
 			FailWhenFull:  true,
 			MaxQueueBytes: queueBytes,
 		}),
@@ -61,6 +63,7 @@ func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
 		checks:   make(chan *delivered, n),
 		grace:    q.grace,
 	}
+	r.beside, r.stopBeside = q.startBesides(&r.tally)
 	checking, stopChecks := context.WithCancel(ctx)
 	r.stopChecks = stopChecks
 	r.finishChecks = q.startChecks(checking, r)
@@ -84,11 +87,12 @@ func (r *run) publish(ctx context.Context, l *Letter, m *nats.Msg) error {
 		<-r.inFlight
 		return *err
 	}
-	err := r.publisher.Enqueue(ctx, m, &delivered{
-		run: r, message: m, seq: l.Seq, endpoint: l.Endpoint, stored: l.DeadLettered, seen: l.read,
-	})
+	d := &delivered{
+		run: r, message: m, seq: l.Seq, endpoint: l.Endpoint, stored: l.DeadLettered, seen: l.read, round: r.beside.begin(),
+	}
+	err := r.publisher.Enqueue(ctx, m, d)
 	if err != nil {
-		<-r.inFlight
+		d.settled()
 	}
 	return err
 }
@@ -105,11 +109,19 @@ type delivered struct {
 	endpoint string
 	stored   time.Time // the letter
 	seen     time.Time // in the queue, the last time
+	round    int       // see besides
+	known    bool      // NATS had the delivery: another replay, or one before this, made it
 }
 
 // fresh reports whether the delivery may be published without another look at
 // its letter.
-func (d *delivered) fresh() bool { return !old(d.seen, d.run.now()) }
+func (d *delivered) fresh() bool { return !old(d.seen, d.run.now()) && d.run.beside.isOf(d.seen) }
+
+// settled counts the letter out.
+func (d *delivered) settled() {
+	d.run.beside.settle(d.round)
+	<-d.run.inFlight
+}
 
 // Published implements [publish.Completion]. A delivery that JetStream had
 // already is as good as a new one: a replay before this one made it.
@@ -131,7 +143,7 @@ func (d *delivered) Published(err error) {
 		d.run.stop(fmt.Errorf("NATS has no room for more deliveries: %w", err))
 	}
 	d.run.failed(d.seq, d.endpoint, err)
-	<-d.run.inFlight
+	d.settled()
 }
 
 func (d *delivered) removed(gone bool, err error) {
@@ -142,10 +154,13 @@ func (d *delivered) removed(gone bool, err error) {
 		d.run.stop(fmt.Errorf("letter %d: %w", d.seq, err))
 	case gone:
 		d.run.skipped()
+		if !d.known {
+			d.run.beside.wasGone(d.endpoint)
+		}
 	default:
 		d.run.done()
 	}
-	<-d.run.inFlight
+	d.settled()
 }
 
 // finish waits for the letters in flight. Once ctx has ended, or when the
@@ -173,5 +188,6 @@ func (r *run) finish(ctx context.Context, stop bool) {
 	r.finishChecks()
 	r.stopRemovals()
 	r.finishRemovals()
+	r.stopBeside()
 	r.stopReport()
 }

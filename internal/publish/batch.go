@@ -77,7 +77,8 @@ func (p *Publisher) commit(ctx context.Context, m *nats.Msg, count int) error {
 		}
 		return err
 	}
-	return p.readAck(resp, m.Subject, count)
+	_, err = p.readAck(resp, m.Subject, count)
+	return err
 }
 
 // sequence is the value of the header of the message at a place of a batch.

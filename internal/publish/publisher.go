@@ -49,6 +49,10 @@ type Options struct {
 	// completion is done; false has it complete with [ErrStale] instead. It is called
 	// from the publisher's goroutine and must not block. Optional.
 	Fresh func(done Completion) bool
+	// Known hears of a message, whose completion is done, that JetStream held already
+	// when it was sent for the first time; Published follows. It is called as Fresh
+	// is. Optional.
+	Known func(done Completion)
 	// FailWhenFull gives [ErrFull] to the messages that a full stream refuses,
 	// instead of holding them until there is room.
 	FailWhenFull bool
@@ -91,6 +95,7 @@ type item struct {
 	size   int
 	done   Completion // nil when it was called
 	staged bool       // has the headers of a batch
+	tried  bool       // was sent, and what became of it is not known
 }
 
 // Publisher publishes to one stream. Its methods may be called concurrently.

@@ -68,7 +68,7 @@ func (p *Publisher) sendBatch(items []item) {
 				return
 			}
 		}
-		if !p.hold(err, len(items), &wait) {
+		if !p.hold(err, items, &wait) {
 			complete(items, ErrClosed)
 			return
 		}
@@ -97,7 +97,7 @@ func (p *Publisher) sendSingles(items []item) {
 			p.setHeld(nil)
 			return
 		}
-		if items = left; !p.hold(err, len(items), &wait) {
+		if items = left; !p.hold(err, items, &wait) {
 			complete(items, ErrClosed)
 			return
 		}
@@ -125,14 +125,17 @@ func (p *Publisher) freshOf(items []item) []item {
 }
 
 // hold waits before the next try. It reports false when there will be none.
-func (p *Publisher) hold(cause error, messages int, wait *time.Duration) bool {
+func (p *Publisher) hold(cause error, items []item, wait *time.Duration) bool {
 	if p.ctx.Err() != nil {
 		return false
 	}
 	if p.Held() == nil {
-		p.log.Warn("publishing is held; it is tried again until it succeeds", zap.Int("messages", messages), zap.Error(cause))
+		p.log.Warn("publishing is held; it is tried again until it succeeds", zap.Int("messages", len(items)), zap.Error(cause))
 	}
 	p.setHeld(cause)
+	for i := range items {
+		items[i].tried = true
+	}
 	select {
 	case <-time.After(*wait):
 	case <-p.ctx.Done():
