@@ -2,6 +2,7 @@ package dlq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -132,34 +133,42 @@ func TestRemovalBesideAReplayThatStandsStill(t *testing.T) {
 func TestRemoverHearsNonsense(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, natstest.Options{})
-	f.put(spec{}, spec{})
-	listening := func(endpoint string) *remover {
-		t.Helper()
-		r := f.startRemover(endpoint)
-		if err := f.js.Conn().Flush(); err != nil {
-			t.Fatal(err)
-		}
-		return r
-	}
-	r := listening("billing")
 	nc := f.srv.Connect()
-	for _, text := range []string{"", "nonsense", `{"delivered": 7}`, `{"delivered": {"crm": 7}}`, `{"delivered": {"billing": -3}}`} {
-		if err := nc.Publish(f.names.ControlRemoveSubject(), []byte(text)); err != nil {
+	for _, tt := range []struct {
+		endpoint string
+		say      []string
+		skipped  int // of three
+	}{
+		{"billing", []string{"", "nonsense", `{"delivered": 7}`, `{"delivered": {"crm": 7}}`, `{"delivered": {"billing": -3}}`, `{"to": "somebody", "delivered": {"billing": 2}}`}, 0},
+		{"billing", []string{`{"from": "x", "delivered": {"crm": 2, "billing": 1}}`}, 1},
+		{"", []string{`{"from": "x", "delivered": {"crm": 1, "billing": 1}}`}, 2},
+		{"", []string{`{"from": "x", "delivered": {"crm": 9}}`}, 3}, // more than there were
+	} {
+		answers, err := nc.SubscribeSync(f.names.ControlReplaySubject())
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if m, err := nc.Request(f.names.ControlRemoveSubject(), []byte(`{"delivered": {"crm": 2, "billing": 1}}`), 10*time.Second); err != nil || string(m.Data) != `{"taken":{"billing":1}}` {
-		t.Errorf("the answer is %v, %v", m, err)
-	}
-	if out := r.end(Outcome{Done: 3}); out.Done != 2 || out.Skipped != 1 {
-		t.Errorf("the outcome is %+v, want one of three skipped", out)
-	}
-	// More than there were cannot have been delivered.
-	r = listening("")
-	if _, err := nc.Request(f.names.ControlRemoveSubject(), []byte(`{"delivered": {"crm": 9}}`), 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	if out := r.end(Outcome{Done: 3}); out.Done != 0 || out.Skipped != 3 {
-		t.Errorf("the outcome is %+v, want three skipped", out)
+		r := f.startRemover(tt.endpoint)
+		if err := errors.Join(nc.Flush(), f.js.Conn().Flush()); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range append(tt.say, `{"from": "last"}`) {
+			if err := nc.Publish(f.names.ControlRemoveSubject(), []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for answer := ""; !strings.Contains(answer, `"to":"last"`); {
+			m, err := answers.NextMsg(10 * time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer = string(m.Data)
+		}
+		if err := errors.Join(answers.Unsubscribe(), nc.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if out := r.end(Outcome{Done: 3}); out.Done != 3-tt.skipped || out.Skipped != tt.skipped {
+			t.Errorf("after %q the outcome is %+v, want %d of three skipped", tt.say, out, tt.skipped)
+		}
 	}
 }
