@@ -46,12 +46,15 @@ type besideNote struct {
 	Taken Counts `json:"taken,omitempty"`
 }
 
-// of returns the counts of an endpoint, of all without a name; those that are not
-// positive are left out.
+// mostSaid is more letters than there can be: sums of less do not overflow.
+const mostSaid = 1 << 40
+
+// of returns the counts of an endpoint, of all without a name; those that nobody
+// can mean are left out.
 func (c Counts) of(endpoint string) Counts {
 	some := make(Counts)
 	for name, n := range c {
-		if n > 0 && (endpoint == "" || name == endpoint) {
+		if n > 0 && n < mostSaid && (endpoint == "" || name == endpoint) {
 			some[name] = n
 		}
 	}

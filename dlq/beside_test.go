@@ -37,7 +37,7 @@ func TestRemovalBesideReplay(t *testing.T) {
 	all := Filter{Reason: ReasonExhausted} // one by one
 	for name, remove := range map[string]func(*Queue, string) (Outcome, error){
 		"purge in one step": func(q *Queue, _ string) (Outcome, error) {
-			return q.Purge(context.Background(), Filter{}, PurgeOptions{Selected: n})
+			return q.Purge(context.Background(), Filter{}, PurgeOptions{})
 		},
 		"purge one by one": func(q *Queue, _ string) (Outcome, error) {
 			return q.Purge(context.Background(), all, PurgeOptions{})
@@ -50,8 +50,8 @@ func TestRemovalBesideReplay(t *testing.T) {
 			if err != nil {
 				return Outcome{}, err
 			}
-			defer file.Close()
-			return q.Drain(context.Background(), all, file, DrainOptions{})
+			out, err := q.Drain(context.Background(), all, file, DrainOptions{})
+			return out, errors.Join(err, file.Close())
 		},
 	} {
 		// The removal begins before, amid and near the end of the replay.
@@ -86,9 +86,6 @@ func TestRemovalBesideReplay(t *testing.T) {
 					t.Errorf("replayed %+v, removed %+v: want %d together, and as many replayed as there are deliveries, %d; %d letters are left",
 						replayed, removed, n, f.deliveries(), f.letters())
 				}
-				if strings.HasPrefix(name, "purge in") && removed.Done+removed.Skipped != n {
-					t.Errorf("removed %+v, want %d done or skipped", removed, n)
-				}
 			})
 		}
 	}
@@ -118,7 +115,7 @@ func TestRemovalBesideAReplayThatStandsStill(t *testing.T) {
 	<-stands
 	await(t, func() bool { return f.deliveries() == 5 })
 	// It takes as long as an answer is waited for, and not longer.
-	purged, err := f.another().Purge(t.Context(), Filter{}, PurgeOptions{Selected: n})
+	purged, err := f.another().Purge(t.Context(), Filter{}, PurgeOptions{})
 	if err != nil || purged.Done != n {
 		t.Errorf("Purge() = %+v, %v", purged, err)
 	}
@@ -140,6 +137,7 @@ func TestRemoverHearsNonsense(t *testing.T) {
 		skipped  int // of three
 	}{
 		{"billing", []string{"", "nonsense", `{"delivered": 7}`, `{"delivered": {"crm": 7}}`, `{"delivered": {"billing": -3}}`, `{"to": "somebody", "delivered": {"billing": 2}}`}, 0},
+		{"", []string{`{"delivered": {"a": 9223372036854775807, "b": 9223372036854775807}}`}, 0},
 		{"billing", []string{`{"from": "x", "delivered": {"crm": 2, "billing": 1}}`}, 1},
 		{"", []string{`{"from": "x", "delivered": {"crm": 1, "billing": 1}}`}, 2},
 		{"", []string{`{"from": "x", "delivered": {"crm": 9}}`}, 3}, // more than there were

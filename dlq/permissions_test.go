@@ -2,6 +2,7 @@ package dlq
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -82,8 +83,8 @@ func TestPermissions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	if out, err := operator.Drain(t.Context(), Filter{Reason: ReasonRejected}, file, DrainOptions{}); err != nil || out.Done != 1 {
+	out, err := operator.Drain(t.Context(), Filter{Reason: ReasonRejected}, file, DrainOptions{})
+	if err := errors.Join(err, file.Close()); err != nil || out.Done != 1 {
 		t.Errorf("Drain() = %+v, %v, want 1 done", out, err)
 	}
 	if out, err := operator.Purge(t.Context(), Filter{}, PurgeOptions{}); err != nil || out.Done != 1 {

@@ -12,10 +12,6 @@ type PurgeOptions struct {
 	DryRun   bool           // count what would be purged
 	Rate     float64        // letters a second; 0: as fast as NATS can
 	Progress func(Progress) // called a few times a second, from one goroutine
-
-	// Selected is how many letters the filter selected when it was frozen, if that
-	// is known: those that are gone in the meantime are skipped.
-	Selected int
 }
 
 // Purge removes the letters that the filter selects for good. Those that arrive
@@ -35,7 +31,7 @@ func (q *Queue) Purge(ctx context.Context, f Filter, o PurgeOptions) (Outcome, e
 	beside := q.startRemover(f.Endpoint)
 	if f.bySubject() && o.Rate == 0 {
 		n, err := q.purgeUpTo(ctx, q.subject(&f), state.last)
-		return beside.end(Outcome{Done: n, Skipped: max(o.Selected-n, 0)}), err
+		return beside.end(Outcome{Done: n}), err
 	}
 
 	var t tally

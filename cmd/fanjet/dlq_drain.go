@@ -38,10 +38,10 @@ anything else is refused.`,
 	out := addOutputFlag(cmd)
 	check := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		switch {
-		case path == "":
+		switch path {
+		case "":
 			return errors.New("takes --out FILE")
-		case path == "-":
+		case "-":
 			return errors.New("--out -: what goes to the standard output may be lost; name a file, or use export")
 		}
 		return check(cmd, args)

@@ -52,7 +52,7 @@ func (l *Letters) Check(ctx context.Context, f dlq.Filter) error {
 type Act struct {
 	By       audit.Actor
 	Reason   string // in the words of the actor
-	Selected int    // letters that the filter selects, for the record
+	Selected int    // letters that the filter selected when it was frozen
 	// Unrecorded lets the act go on without the record of its beginning: on a disk
 	// that is full, a purge may be what makes room for one.
 	Unrecorded bool
@@ -101,7 +101,6 @@ func (l *Letters) Replay(ctx context.Context, act Act, f dlq.Filter, outlook Out
 // Purge removes letters for good; see [dlq.Queue.Purge]. For the rest it is as
 // Replay.
 func (l *Letters) Purge(ctx context.Context, act Act, f dlq.Filter, o dlq.PurgeOptions) (LettersReport, error) {
-	o.Selected = act.Selected
 	return l.record(ctx, audit.Purge, act, f, o.DryRun, func() (dlq.Outcome, error) { return l.Queue.Purge(ctx, f, o) })
 }
 
@@ -126,6 +125,10 @@ func (l *Letters) record(ctx context.Context, action audit.Action, act Act, f dl
 		}
 	}
 	outcome, err := do()
+	if err == nil && !dryRun {
+		// What was gone before it was looked at is skipped, too.
+		outcome.Skipped = max(outcome.Skipped, act.Selected-outcome.Done-outcome.Failed)
+	}
 	r.Count, r.Skipped, r.Failed, r.Result = outcome.Done, outcome.Skipped, outcome.Failed, audit.ResultOf(err)
 	if failed := l.operator.audit.write(ctx, act.By, r); failed != nil {
 		unrecorded = failed
