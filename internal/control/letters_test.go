@@ -133,6 +133,11 @@ func TestOutlookWithoutGateway(t *testing.T) {
 	if _, err := l.Outlook(t.Context(), dlq.Filter{Endpoint: "crm"}, dlq.Counts{"crm": 2}); !errors.Is(err, ErrRemoved) {
 		t.Errorf("to a removed endpoint: %v", err)
 	}
+	// Of a configuration without endpoints nothing follows.
+	l.operator.opts.Endpoints = func() []subscriber.Endpoint { return nil }
+	if all, err := l.Outlook(t.Context(), f, counts); err != nil || len(all.Waiting) != 2 || len(all.Removed) != 0 {
+		t.Errorf("without endpoints: %+v, %v", all, err)
+	}
 	report, err := l.Replay(t.Context(), Act{By: audit.Actor{Via: audit.ViaCLI, Name: "ann"}, Selected: 3}, f, outlook, dlq.ReplayOptions{})
 	if err != nil || report.Done != 1 || report.Failed != 2 || report.Skipped != 0 || len(report.Waiting) != 1 {
 		t.Errorf("Replay() = %+v, %v", report, err)

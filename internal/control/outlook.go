@@ -113,7 +113,9 @@ func (l *Letters) Outlook(ctx context.Context, f dlq.Filter, letters dlq.Counts)
 
 // surveyOf asks the gateways about some endpoints, and NATS about their pauses.
 func (o *Operator) surveyOf(ctx context.Context, endpoints []string) (*survey, error) {
-	s := &survey{configured: o.Configured(), noConfig: o.opts.NoConfig, backlogs: make(map[string]Backlog)}
+	s := &survey{configured: o.Configured(), backlogs: make(map[string]Backlog)}
+	// A configuration without endpoints is that of a machine that only has commands.
+	s.noConfig = o.opts.NoConfig || len(s.configured) == 0
 	for _, name := range endpoints {
 		s.backlogs[name] = Backlog{} // that it is shown
 	}
