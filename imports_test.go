@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"examples/...":  {"..."},
 	"gateway":       {"admin", "config", "subscriber", "dlq", "gateway/match", "webhook", "internal/..."},
 	"gateway/match": {},
-	"config":        {"admin", "subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/wire"},
+	"config":        {"admin", "subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/slip", "internal/wire"},
 	"subscriber":    {"webhook", "dlq", "internal/..."},
 	"dlq":           {"internal/failpoint", "internal/jsapi", "internal/publish", "internal/wire"},
 	"webhook":       {},

@@ -125,6 +125,9 @@ func query(r *http.Request, known ...string) *parameters {
 			p.err = badRequest("there is no parameter %q here; there are %s", name, strings.Join(known, ", "))
 		} else if len(list) > 1 {
 			p.err = badRequest("the parameter %s is given twice", name)
+		} else if strings.TrimSpace(list[0]) == "" {
+			// Left out, it would select more than the client thinks.
+			p.err = badRequest("the parameter %s is given, but empty; leave it out, or give it a value", name)
 		}
 	}
 	return p

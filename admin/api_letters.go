@@ -34,6 +34,9 @@ func (s *Server) listLetters(w http.ResponseWriter, r *http.Request, in *Install
 	if err := filter.Validate(); err != nil {
 		return nil, badRequest("%v", err)
 	}
+	if err := in.Letters.Check(r.Context(), filter); err != nil {
+		return nil, err
+	}
 	letters := []dlq.Letter{}
 	for l, err := range in.Letters.List(r.Context(), filter) {
 		if err != nil {
@@ -83,66 +86,26 @@ func (s *Server) showLetter(_ http.ResponseWriter, r *http.Request, in *Installa
 	return &letter, nil
 }
 
-// selection is the body of a replay or a purge.
-type selection struct {
-	Endpoint string  `json:"endpoint"`
-	Reason   string  `json:"reason"`
-	Subject  string  `json:"subject"`
-	Since    string  `json:"since"`
-	Until    string  `json:"until"`
-	ID       string  `json:"id"`
-	Limit    int     `json:"limit"`
-	All      bool    `json:"all"` // every letter is meant
-	DryRun   bool    `json:"dry_run"`
-	Rate     float64 `json:"rate"` // letters a second; 0: as fast as NATS can
-	Note     string  `json:"note"` // why, for the audit
-}
-
-// filter is what is selected. Nobody selects everything by leaving out something.
-func (b *selection) filter(now time.Time) (dlq.Filter, error) {
-	since, err := control.ParseTime(b.Since, now)
-	if err != nil {
-		return dlq.Filter{}, badRequest("since: %v", err)
-	}
-	until, err := control.ParseTime(b.Until, now)
-	if err != nil {
-		return dlq.Filter{}, badRequest("until: %v", err)
-	}
-	f := dlq.Filter{
-		Endpoint: b.Endpoint, Reason: dlq.Reason(b.Reason), Subject: b.Subject, Since: since, Until: until, ID: b.ID, Limit: b.Limit,
-	}
-	if err := f.Validate(); err != nil {
-		return f, badRequest("%v", err)
-	}
-	which := f
-	which.Limit = 0
-	switch everything := which == (dlq.Filter{}); {
-	case everything && !b.All:
-		return f, newProblem(http.StatusUnprocessableEntity, `nothing says which letters: give endpoint, reason, subject, since, until or id, or "all": true`)
-	case !everything && b.All:
-		return f, newProblem(http.StatusUnprocessableEntity, `"all": true and a filter contradict each other`)
-	case b.Rate < 0:
-		return f, badRequest("rate: must not be negative")
-	}
-	return f, checkReason(b.Note)
-}
-
 func (s *Server) replayLetters(w http.ResponseWriter, r *http.Request, in *Installation) (any, error) {
-	return s.onLetters(w, r, in, func(ctx context.Context, act control.Act, f dlq.Filter, b *selection) (control.LettersReport, error) {
-		return in.Letters.Replay(ctx, act, f, dlq.ReplayOptions{DryRun: b.DryRun, Rate: b.Rate})
+	return s.onLetters(w, r, in, func(ctx context.Context, act control.Act, f dlq.Filter, selected dlq.Counts, b *selection) (control.LettersReport, error) {
+		outlook, err := in.Letters.Outlook(ctx, f, selected)
+		if err != nil {
+			return control.LettersReport{}, err
+		}
+		return in.Letters.Replay(ctx, act, f, outlook, dlq.ReplayOptions{DryRun: b.DryRun.value, Rate: b.Rate.value})
 	})
 }
 
 func (s *Server) purgeLetters(w http.ResponseWriter, r *http.Request, in *Installation) (any, error) {
-	return s.onLetters(w, r, in, func(ctx context.Context, act control.Act, f dlq.Filter, b *selection) (control.LettersReport, error) {
-		return in.Letters.Purge(ctx, act, f, dlq.PurgeOptions{DryRun: b.DryRun, Rate: b.Rate})
+	return s.onLetters(w, r, in, func(ctx context.Context, act control.Act, f dlq.Filter, _ dlq.Counts, b *selection) (control.LettersReport, error) {
+		return in.Letters.Purge(ctx, act, f, dlq.PurgeOptions{DryRun: b.DryRun.value, Rate: b.Rate.value})
 	})
 }
 
 // onLetters acts on the letters that a request selects, for a bounded time. What
 // is not done then, the same request goes on with.
 func (s *Server) onLetters(w http.ResponseWriter, r *http.Request, in *Installation,
-	do func(context.Context, control.Act, dlq.Filter, *selection) (control.LettersReport, error),
+	do func(context.Context, control.Act, dlq.Filter, dlq.Counts, *selection) (control.LettersReport, error),
 ) (any, error) {
 	var body selection
 	if err := errors.Join(query(r).err, decode(r, &body)); err != nil {
@@ -159,12 +122,17 @@ func (s *Server) onLetters(w http.ResponseWriter, r *http.Request, in *Installat
 		w.Header().Set("Retry-After", "5")
 		return nil, newProblem(http.StatusTooManyRequests, "others replay or purge at the moment; try again when they have ended")
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bulkTime + bulkGrace)) // longer than others; not every writer can
-	selected, err := in.Letters.Freeze(r.Context(), &filter)                                 // what arrives from now on stays
+	// Longer than others; not every writer can.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bulkTime + bulkGrace))
+	if err := in.Letters.Check(r.Context(), filter); err != nil {
+		return nil, err
+	}
+	selected, err := in.Letters.Freeze(r.Context(), &filter) // what arrives from now on stays
 	if err != nil {
 		return nil, err
 	}
-	report, err := do(r.Context(), control.Act{By: whoIs(r).actor, Reason: body.Note, Selected: selected}, filter, &body)
+	act := control.Act{By: whoIs(r).actor, Reason: body.Note, Selected: selected.Total()}
+	report, err := do(r.Context(), act, filter, selected, &body)
 	switch {
 	case err == nil:
 	case errors.Is(err, context.DeadlineExceeded):

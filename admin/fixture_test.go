@@ -92,20 +92,17 @@ func newWorld(t *testing.T, settings Settings) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	letters, err := control.OpenLetters(t.Context(), w.js, names, w.server.Recorded)
+	endpoint := subscriber.DefaultEndpoint()
+	endpoint.Name, endpoint.URL = "billing", &url.URL{Scheme: "https", Host: "billing.example.com", Path: "/secret-path"}
+	operator := control.NewOperator(control.Options{
+		JetStream: w.js, Names: names, State: state, Recorded: w.server.Recorded,
+		Endpoints: func() []subscriber.Endpoint { return []subscriber.Endpoint{endpoint} },
+	})
+	letters, err := control.OpenLetters(t.Context(), operator)
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoint := subscriber.DefaultEndpoint()
-	endpoint.Name, endpoint.URL = "billing", &url.URL{Scheme: "https", Host: "billing.example.com", Path: "/secret-path"}
-	w.server.Attach(&Installation{
-		Endpoints: control.NewOperator(control.Options{
-			JetStream: w.js, Names: names, State: state, Recorded: w.server.Recorded,
-			Endpoints: func() []subscriber.Endpoint { return []subscriber.Endpoint{endpoint} },
-		}),
-		Letters: letters,
-		Audit:   audit.New(w.js, names),
-	})
+	w.server.Attach(&Installation{Endpoints: operator, Letters: letters, Audit: audit.New(w.js, names)})
 	w.url = serve(t, w.server)
 	return w
 }

@@ -76,6 +76,24 @@ func TestReplayAndPurge(t *testing.T) {
 		{"purge", `{"endpoint": "CRM!"}`, 400, 0, 5},
 		{"purge", `{"endpiont": "crm"}`, 400, 0, 5},
 		{"replay", `{"endpoint": "crm", "rate": -1}`, 400, 0, 5},
+		// Given, but empty: the client lost what it meant.
+		{"purge", `{"endpoint": ""}`, 422, 0, 5},
+		{"purge", `{"endpoint": " ", "reason": "exhausted"}`, 422, 0, 5},
+		{"purge", `{"endpoint": null, "reason": "exhausted"}`, 400, 0, 5},
+		{"purge", `{"endpoint": "crm", "Endpoint": "billing"}`, 400, 0, 5},
+		{"purge", `{"all": true, "id": ""}`, 422, 0, 5},
+		{"purge", `{"endpoint": "crm", "since": ""}`, 422, 0, 5},
+		{"purge", `{"endpoint": "crm", "until": ""}`, 422, 0, 5},
+		{"purge", `{"endpoint": "crm", "until": "0001-01-01T00:00:00Z"}`, 400, 0, 5},
+		{"replay", `{"endpoint": "billing", "subject": ""}`, 422, 0, 5},
+		{"replay", `{"reason": ""}`, 422, 0, 5},
+		{"purge", `{"endpoint": "crm", "limit": 0}`, 422, 0, 5},
+		{"purge", `{"endpoint": "crm", "limit": null}`, 400, 0, 5},
+		{"purge", `{"endpoint": "crm", "dry_run": null}`, 400, 0, 5},
+		// Nobody knows it, or no gateway delivers to it any more.
+		{"purge", `{"endpoint": "biling"}`, 404, 0, 5},
+		{"replay", `{"endpoint": "biling"}`, 404, 0, 5},
+		{"replay", `{"endpoint": "crm"}`, 409, 0, 5},
 		{"purge", `{"all": true, "dry_run": true}`, 200, 5, 5},
 		{"replay", `{"endpoint": "billing", "dry_run": true}`, 200, 3, 5},
 		{"replay", `{"endpoint": "billing", "limit": 2}`, 200, 2, 3},
@@ -114,6 +132,50 @@ func TestReplayAndPurge(t *testing.T) {
 	}
 	if n := w.count(names.DeliveriesStream()); n != 2 {
 		t.Errorf("%d deliveries were made, want 2", n)
+	}
+}
+
+// A name that is a slip selects nothing, and the answer says what it may be.
+func TestUnknownEndpointOfLetters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Settings{Listen: "127.0.0.1:0"})
+	w.addLetters(1, "crm")
+	for path, want := range map[string]string{
+		"GET /api/v1/dead-letters?endpoint=biling": "did you mean billing?",
+		"GET /api/v1/dead-letters?endpoint=crmm":   "did you mean crm?",
+		"POST /api/v1/endpoints/biling/pause":      "did you mean billing?",
+	} {
+		method, path, _ := strings.Cut(path, " ")
+		if resp, body := w.do(method, path, "", ""); resp.StatusCode != http.StatusNotFound || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+	if letters := get[[]dlq.Letter](w, "/api/v1/dead-letters?endpoint=crm", ""); len(letters) != 1 {
+		t.Errorf("the letters of an endpoint that is removed: %v", letters)
+	}
+}
+
+// A replay tells which letters wait for their endpoints, and leaves those whose
+// endpoint is removed.
+func TestReplayThatWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Settings{Listen: "127.0.0.1:0"})
+	w.addLetters(2, "billing")
+	w.addLetters(3, "crm")
+	if resp, body := w.do("POST", "/api/v1/endpoints/billing/pause", "", `{"reason":"their maintenance"}`); resp.StatusCode != 200 {
+		t.Fatalf("pause: %d %s", resp.StatusCode, body)
+	}
+	resp, body := w.do("POST", "/api/v1/dead-letters/replay", "", `{"all": true}`)
+	var report control.LettersReport
+	if err := json.Unmarshal([]byte(body), &report); err != nil || resp.StatusCode != 200 {
+		t.Fatalf("replay: %d %s", resp.StatusCode, body)
+	}
+	if report.Done != 2 || report.Failed != 3 || !strings.Contains(report.Failures[0].Error, "not in the configuration: crm") {
+		t.Errorf("replayed %s", body)
+	}
+	if len(report.Waiting) != 1 || report.Waiting[0].Endpoint != "billing" || report.Waiting[0].Letters != 2 ||
+		report.Waiting[0].State != "paused" || !strings.Contains(report.Waiting[0].Reason, "their maintenance") {
+		t.Errorf("waiting are %+v", report.Waiting)
 	}
 }
 

@@ -39,6 +39,7 @@ func problemOf(err error) *problem {
 	for cause, s := range map[error]int{
 		control.ErrUnknownEndpoint: http.StatusNotFound,
 		control.ErrNothingToSkip:   http.StatusConflict,
+		control.ErrRemoved:         http.StatusConflict,
 		control.ErrNoGateway:       http.StatusServiceUnavailable,
 		dlq.ErrNotFound:            http.StatusNotFound,
 		audit.ErrNotStored:         http.StatusServiceUnavailable,

@@ -31,8 +31,8 @@ var cases = map[string]routeCase{
 	"POST /api/v1/endpoints/{name}/ping":    {"/api/v1/endpoints/billing/ping", `{"timeout":"3s"}`, ScopeOperate, []audit.Action{audit.Ping}},
 	"GET /api/v1/dead-letters":              {"/api/v1/dead-letters?endpoint=billing&since=1h", "", ScopeRead, nil},
 	"GET /api/v1/dead-letters/{seq}":        {"/api/v1/dead-letters/1", "", ScopeRead, nil},
-	"POST /api/v1/dead-letters/replay":      {"/api/v1/dead-letters/replay", `{"endpoint":"other"}`, ScopeOperate, []audit.Action{audit.Replay, audit.Replay}},
-	"POST /api/v1/dead-letters/purge":       {"/api/v1/dead-letters/purge", `{"endpoint":"other"}`, ScopeAdmin, []audit.Action{audit.Purge, audit.Purge}},
+	"POST /api/v1/dead-letters/replay":      {"/api/v1/dead-letters/replay", `{"reason":"rejected"}`, ScopeOperate, []audit.Action{audit.Replay, audit.Replay}},
+	"POST /api/v1/dead-letters/purge":       {"/api/v1/dead-letters/purge", `{"reason":"rejected"}`, ScopeAdmin, []audit.Action{audit.Purge, audit.Purge}},
 	"GET /api/v1/audit":                     {"/api/v1/audit?limit=5", "", ScopeRead, nil},
 	"GET /api/v1/dead-letters/{seq} (body)": {"/api/v1/dead-letters/1?body=1", "", ScopeOperate, nil},
 }

@@ -1,6 +1,8 @@
 package chaos
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -118,6 +120,7 @@ func TestKillMatrix(t *testing.T) {
 		})
 	}
 	b.run(string(failpoint.ReplayStored), testKillInReplay)
+	b.run(string(failpoint.DrainSynced), testKillInDrain)
 	for _, point := range []failpoint.Point{failpoint.EndpointsReplaced, failpoint.MatcherReplaced} {
 		b.run(string(point), func(t *testing.T) { testKillInReload(t, point) })
 	}
@@ -158,6 +161,54 @@ func testKillInReplay(t *testing.T) {
 	report := w.settle()
 	if report.Dead != 0 || report.Count(ledger.Repeat) != 0 {
 		t.Errorf("after the replay: %s", &report)
+	}
+}
+
+// testKillInDrain kills a drain, which is run again then. Each letter is in the
+// file once, and none is in the queue.
+func testKillInDrain(t *testing.T) {
+	w := newWorld(t)
+	g := w.everything("fsync", "30/s")
+	g.start()
+	p := w.newProducer(g.url, everythingKind)
+	p.publish(matrixEvents)
+	w.quiet(g.url())
+	letters := g.letters()
+	file := filepath.Join(t.TempDir(), "letters.jsonl")
+	drain := []string{"dlq", "drain", "--endpoint", "dying", "--out", file}
+	if _, err := g.run([]string{arm(failpoint.DrainSynced, 1)}, drain...); !killed(err) {
+		t.Fatalf("the drain ended with: %v", err)
+	}
+	if left := len(g.letters()); left != len(letters) {
+		t.Errorf("%d letters are left after the drain was killed, want all %d", left, len(letters))
+	}
+	if _, err := g.run(nil, drain...); err != nil {
+		t.Fatal(err)
+	}
+	if left := len(g.letters()); left != 0 {
+		t.Errorf("%d letters are left", left)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(map[uint64]int)
+	for line := range bytes.Lines(text) {
+		var l struct {
+			Seq uint64 `json:"seq"`
+		}
+		if err := json.Unmarshal(line, &l); err != nil {
+			t.Fatal(err)
+		}
+		lines[l.Seq]++
+	}
+	if len(lines) != len(letters) || len(letters) != matrixEvents/8 {
+		t.Errorf("the file has %d letters, want %d", len(lines), len(letters))
+	}
+	for seq, n := range lines {
+		if n != 1 {
+			t.Errorf("the letter %d is in the file %d times", seq, n)
+		}
 	}
 }
 

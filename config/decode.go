@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"fanjet/internal/slip"
 )
 
 // decoder turns nodes into values. It never stops at a problem: it reports it,
@@ -60,7 +62,7 @@ func (d *decoder) fields(n *node, known fields) {
 	for _, p := range d.entries(n) {
 		read, ok := known[p.key.text]
 		if !ok {
-			d.errorf(p.key, "unknown key%s", didYouMean(p.key.text, slices.Collect(maps.Keys(known))))
+			d.errorf(p.key, "unknown key%s", slip.DidYouMean(p.key.text, slices.Collect(maps.Keys(known))))
 			continue
 		}
 		if p.value.kind != kindNull {

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"fanjet/gateway/match"
+	"fanjet/internal/slip"
 )
 
 // maxName bounds the name of a subscription, in bytes.
@@ -138,5 +139,5 @@ func (l *loader) didYouMeanEndpoint(name string) string {
 	if l.guesses++; l.guesses > maxGuesses {
 		return ""
 	}
-	return didYouMean(name, slices.Collect(maps.Keys(l.declared)))
+	return slip.DidYouMean(name, slices.Collect(maps.Keys(l.declared)))
 }

@@ -57,7 +57,7 @@ func (q *Queue) page(ctx context.Context, r pageRequest) (letters []Letter, done
 }
 
 func (q *Queue) readPage(ctx context.Context, request []byte, size int) ([]Letter, bool, error) {
-	nc := q.js.Conn()
+	nc, asked := q.js.Conn(), q.now()
 	answers := make(chan *nats.Msg, size+1) // the letters, and the end of the page
 	inbox := nc.NewInbox()
 	sub, err := nc.ChanSubscribe(inbox, answers)
@@ -82,6 +82,7 @@ func (q *Queue) readPage(ctx context.Context, request []byte, size int) ([]Lette
 			if err != nil {
 				return nil, false, err
 			}
+			l.read = asked
 			letters = append(letters, l)
 		case <-timeout.C:
 			return nil, false, fmt.Errorf("%w: no answer within %v", errPageLost, pageTimeout)
@@ -136,7 +137,7 @@ func (q *Queue) decode(m *nats.Msg) (Letter, error) {
 		Seq:          seq,
 		EventID:      env.EventID,
 		Key:          env.Key,
-		Endpoint:     strings.TrimPrefix(last(jetstream.SubjectHeader), q.names.DeadLetterSubject("")),
+		Endpoint:     q.endpoint(last(jetstream.SubjectHeader)),
 		Subject:      env.Subject,
 		Source:       env.Source,
 		Accepted:     env.Accepted,

@@ -1,9 +1,9 @@
 // Package dlq is the dead-letter queue: what a letter is, and how letters are
-// listed, counted, exported, replayed and purged.
+// listed, counted, exported, replayed, drained and purged.
 //
 // A dead letter is a delivery that Fanjet gave up, with the reason. It lives in
 // one stream (FANJET_DLQ by default) on one subject an endpoint, and stays
-// there until somebody replays or purges it, or until a limit that the operator
+// there until somebody replays, drains or purges it, or until a limit that the operator
 // set removes it.
 //
 // Guarantees:
@@ -17,7 +17,10 @@
 //     duplicates window of the deliveries stream (2 minutes) and forgets those
 //     of truncated messages when it restarts; beyond that, what was in flight
 //     when a replay was killed may be delivered a second time, with the same
-//     webhook-id and the same bytes.
-//   - Replay and purge touch nothing that arrives after they began.
+//     webhook-id and the same bytes. A replay that stands still for longer looks
+//     again at what it had read before it publishes it.
+//   - A drain removes a letter only after its line, and the file, are on the disk.
+//   - Replay, drain and purge touch nothing that arrives after they began, and
+//     beside each other each letter is counted by one of them.
 //   - Memory is bounded, whatever the number of letters.
 package dlq

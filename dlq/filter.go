@@ -54,6 +54,18 @@ func (f *Filter) Validate() error {
 	return nil
 }
 
+// Every reports whether nothing but Limit and the place in the queue keeps a
+// letter from being selected: letters of every endpoint, for every reason. Limit
+// says how many, not which.
+func (f *Filter) Every() bool {
+	which := *f
+	which.Limit, which.After, which.Last = 0, 0, 0
+	return which == (Filter{})
+}
+
+// IsEndpoint reports whether the filter selects all letters of one endpoint.
+func (f *Filter) IsEndpoint() bool { return f.Endpoint != "" && f.bySubject() }
+
 // bySubject, Last aside, reports whether the filter selects all letters of one endpoint, or
 // of all endpoints: then the stream's own index will do.
 func (f *Filter) bySubject() bool {

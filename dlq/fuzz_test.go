@@ -3,7 +3,10 @@ package dlq
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -109,5 +112,47 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%+v", l)
 		}
 		checkExport(t, &l)
+	})
+}
+
+// FuzzOpenDrainFile opens files with anything in them: one that is taken keeps all
+// of its whole lines, and holds nothing else than letters then; another is left as
+// it is.
+func FuzzOpenDrainFile(f *testing.F) {
+	line, err := lineText(&Letter{Seq: 1, Endpoint: "a", DeadLettered: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Data: []byte("x")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{"", string(line), string(line) + `{"seq":2`, string(line[:len(line)-1]), "notes\n", string(line) + "\n", "\x00"} {
+		f.Add([]byte(seed))
+	}
+	path := filepath.Join(f.TempDir(), "letters.jsonl")
+	f.Fuzz(func(t *testing.T, before []byte) {
+		if err := os.WriteFile(path, before, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		file, err := OpenDrainFile(path)
+		after, readErr := os.ReadFile(path)
+		if readErr != nil {
+			t.Fatal(readErr)
+		}
+		if err != nil {
+			if !errors.Is(err, ErrNoDrainFile) || !bytes.Equal(before, after) {
+				t.Fatalf("refused with %v, and now it has %q", err, after)
+			}
+			return
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		whole := before[:bytes.LastIndexByte(before, '\n')+1]
+		if !bytes.HasPrefix(after, whole) || len(after) > len(before)+1 || len(after) > 0 && after[len(after)-1] != '\n' {
+			t.Fatalf("it has %q now", after)
+		}
+		for text := range bytes.Lines(after) {
+			if !isLetter(text) {
+				t.Fatalf("taken with the line %q", text)
+			}
+		}
 	})
 }

@@ -22,6 +22,9 @@ import (
 // childURL names the NATS of a child process that replays, see replayAndHang.
 const childURL = "FANJET_TEST_REPLAY_URL"
 
+// childFile is the file that it drains to instead, see drainAndHang.
+const childFile = "FANJET_TEST_DRAIN_FILE"
+
 // removedBeforeKill is how many letters the child removes before it hangs.
 const removedBeforeKill = 40
 
@@ -49,6 +52,10 @@ func replayAndHang(url string) int {
 			select {}
 		}
 		return q.deleteLetter(ctx, seq)
+	}
+	if path := os.Getenv(childFile); path != "" {
+		fmt.Fprintln(os.Stderr, drainAndHang(q, path))
+		return 1
 	}
 	_, err = q.Replay(context.Background(), Filter{}, ReplayOptions{})
 	fmt.Fprintln(os.Stderr, "not killed:", err)

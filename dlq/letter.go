@@ -111,4 +111,6 @@ type Letter struct {
 	// base64, so that every body survives; nil ones are left out.
 	Headers nats.Header `json:"headers,omitzero"`
 	Data    []byte      `json:"data,omitzero"`
+
+	read time.Time // when it was asked for: it was in the queue then
 }

@@ -51,6 +51,14 @@ func (t *tally) skipped() {
 	t.outcome.Skipped++
 }
 
+// replayed counts letters that were skipped as done.
+func (t *tally) replayed(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.outcome.Skipped -= n
+	t.outcome.Done += n
+}
+
 func (t *tally) failed(seq uint64, endpoint string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,7 +1,11 @@
 package dlq
 
 import (
+	"context"
+	"errors"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -20,12 +24,13 @@ func TestPermissions(t *testing.T) {
 		o.Users = []*server.User{
 			{Username: "gateway", Password: "g"},
 			{Username: "operator", Password: "o", Permissions: &server.Permissions{
-				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "fanjet.ctl.letters.*"}},
 				Publish: &server.SubjectPermission{Allow: []string{
 					"$JS.API.STREAM.INFO.FANJET_DLQ", "$JS.API.DIRECT.GET.FANJET_DLQ",
 					"$JS.API.STREAM.INFO.EVENTS", "$JS.API.STREAM.MSG.GET.EVENTS",
 					"$JS.API.STREAM.INFO.FANJET_DELIVERIES", "fanjet.deliver.*",
-					"$JS.API.STREAM.MSG.DELETE.FANJET_DLQ", "$JS.API.STREAM.MSG.GET.FANJET_DLQ",
+					"$JS.API.STREAM.MSG.GET.FANJET_DLQ", "fanjet.ctl.letters.*",
+					"$JS.API.STREAM.MSG.DELETE.FANJET_DLQ",
 					"$JS.API.STREAM.PURGE.FANJET_DLQ",
 				}},
 			}},
@@ -48,7 +53,7 @@ func TestPermissions(t *testing.T) {
 		spec{reason: ReasonTooLarge, env: func(e *wire.Envelope) {
 			e.Source, e.Key = at.Source(), wire.Key(wire.KindEvent, at, e.Endpoint)
 		}},
-		spec{}, spec{endpoint: "crm", reason: ReasonExpired}, spec{endpoint: "crm"},
+		spec{}, spec{endpoint: "crm", reason: ReasonExpired}, spec{endpoint: "crm"}, spec{endpoint: "crm", reason: ReasonRejected},
 	)
 
 	js, err := jetstream.New(f.srv.Connect(nats.UserInfo("operator", "o")))
@@ -59,14 +64,28 @@ func TestPermissions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if stats, err := operator.Stats(t.Context(), Filter{}); err != nil || len(stats) != 4 {
+	if stats, err := operator.Stats(t.Context(), Filter{}); err != nil || len(stats) != 5 {
 		t.Errorf("Stats() = %+v, %v", stats, err)
 	}
-	if out, err := operator.Replay(t.Context(), Filter{Endpoint: "billing"}, ReplayOptions{}); err != nil || out.Done != 2 {
+	var now clock
+	operator.now = now.now
+	operator.remove = func(ctx context.Context, seq uint64) (bool, error) {
+		now.advance(time.Hour) // the next letter is looked at again
+		return operator.deleteLetter(ctx, seq)
+	}
+	if out, err := operator.Replay(t.Context(), Filter{Endpoint: "billing"}, ReplayOptions{InFlight: 1}); err != nil || out.Done != 2 {
 		t.Errorf("Replay() = %+v, %v, want 2 done", out, err)
 	}
 	if out, err := operator.Purge(t.Context(), Filter{Reason: ReasonExpired}, PurgeOptions{}); err != nil || out.Done != 1 {
 		t.Errorf("Purge() = %+v, %v, want 1 done", out, err)
+	}
+	file, err := OpenDrainFile(filepath.Join(t.TempDir(), "letters.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := operator.Drain(t.Context(), Filter{Reason: ReasonRejected}, file, DrainOptions{})
+	if err := errors.Join(err, file.Close()); err != nil || out.Done != 1 {
+		t.Errorf("Drain() = %+v, %v, want 1 done", out, err)
 	}
 	if out, err := operator.Purge(t.Context(), Filter{}, PurgeOptions{}); err != nil || out.Done != 1 {
 		t.Errorf("Purge() = %+v, %v, want 1 done", out, err)

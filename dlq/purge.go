@@ -28,9 +28,10 @@ func (q *Queue) Purge(ctx context.Context, f Filter, o PurgeOptions) (Outcome, e
 	if err != nil {
 		return Outcome{}, err
 	}
+	beside := q.startRemover(f.Endpoint)
 	if f.bySubject() && o.Rate == 0 {
 		n, err := q.purgeUpTo(ctx, q.subject(&f), state.last)
-		return Outcome{Done: n}, err
+		return beside.end(Outcome{Done: n}), err
 	}
 
 	var t tally
@@ -56,7 +57,7 @@ func (q *Queue) Purge(ctx context.Context, f Filter, o PurgeOptions) (Outcome, e
 		}
 	})
 	finish()
-	return t.result(), err
+	return beside.end(t.result()), err
 }
 
 // purgeUpTo removes the letters on a subject up to a sequence. nats.go would not

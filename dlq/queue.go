@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,8 +34,9 @@ type Queue struct {
 	names  wire.Names
 
 	// remove deletes the letter with a sequence; gone means that it was no
-	// longer there. Tests set it, and the two constants.
+	// longer there. Tests set it, the clock and the two constants.
 	remove          func(ctx context.Context, seq uint64) (gone bool, err error)
+	now             func() time.Time
 	patience, grace time.Duration
 }
 
@@ -52,7 +54,7 @@ func Open(ctx context.Context, js jetstream.JetStream, names wire.Names) (*Queue
 	if !stream.CachedInfo().Config.AllowDirect {
 		return nil, fmt.Errorf("%w %s: set its allow_direct to true, as the gateway does when it starts", errNoDirectReads, names.DeadLettersStream())
 	}
-	q := &Queue{js: js, api: jsapi.Of(js), stream: stream, names: names, patience: patience, grace: settleGrace}
+	q := &Queue{js: js, api: jsapi.Of(js), stream: stream, names: names, now: time.Now, patience: patience, grace: settleGrace}
 	q.remove = q.deleteLetter
 	return q, nil
 }
@@ -61,7 +63,7 @@ func Open(ctx context.Context, js jetstream.JetStream, names wire.Names) (*Queue
 type snapshot struct {
 	created time.Time     // of the stream
 	last    uint64        // sequence; letters after it are left alone
-	letters uint64        // on the subject of the filter's endpoint, or on all
+	letters Counts        // on the subject of the filter's endpoint, or on all
 	skew    time.Duration // the server's clock minus ours
 }
 
@@ -71,9 +73,9 @@ func (q *Queue) snapshot(ctx context.Context, f *Filter) (snapshot, error) {
 	if err != nil {
 		return snapshot{}, fmt.Errorf("asking for the state of the stream %s: %w", q.names.DeadLettersStream(), err)
 	}
-	s := snapshot{created: info.Created, last: info.State.LastSeq, skew: time.Until(info.TimeStamp)}
-	for _, n := range info.State.Subjects {
-		s.letters += n
+	s := snapshot{created: info.Created, last: info.State.LastSeq, letters: make(Counts), skew: time.Until(info.TimeStamp)}
+	for subject, n := range info.State.Subjects {
+		s.letters[q.endpoint(subject)] += int(n)
 	}
 	if f.Last > 0 {
 		s.last = min(s.last, f.Last)
@@ -87,6 +89,11 @@ func (q *Queue) subject(f *Filter) string {
 		return q.names.DeadLetterSubject("*")
 	}
 	return q.names.DeadLetterSubject(f.Endpoint)
+}
+
+// endpoint is whose letters are on a subject.
+func (q *Queue) endpoint(subject string) string {
+	return strings.TrimPrefix(subject, q.names.DeadLetterSubject(""))
 }
 
 // List yields the letters that the filter selects, oldest first, with their
@@ -111,7 +118,7 @@ func (q *Queue) List(ctx context.Context, f Filter) iter.Seq2[Letter, error] {
 // scan yields the letters of a snapshot, reading pages of the given size.
 func (q *Queue) scan(ctx context.Context, f *Filter, state snapshot, size int) iter.Seq2[Letter, error] {
 	return func(yield func(Letter, error) bool) {
-		if state.letters == 0 {
+		if len(state.letters) == 0 {
 			return
 		}
 		r := pageRequest{Seq: f.After + 1, Batch: size, MaxBytes: pageBytes}
@@ -164,33 +171,46 @@ func (q *Queue) Get(ctx context.Context, seq uint64) (Letter, error) {
 	return Letter{}, fmt.Errorf("%w: sequence %d", ErrNotFound, seq)
 }
 
+// Counts are numbers of letters by endpoint.
+type Counts map[string]int
+
+// Total is the number of letters of all endpoints.
+func (c Counts) Total() int {
+	n := 0
+	for _, of := range c {
+		n += of
+	}
+	return n
+}
+
 // Count counts the letters that the filter selects. Without a filter, or with
 // an endpoint alone, it reads none of them.
 func (q *Queue) Count(ctx context.Context, f Filter) (int, error) {
-	return q.Freeze(ctx, &f)
+	counts, err := q.Freeze(ctx, &f)
+	return counts.Total(), err
 }
 
 // Freeze counts the letters that the filter selects, as [Queue.Count] does, and
 // sets its Last so that from now on it selects those and none that arrive later.
-func (q *Queue) Freeze(ctx context.Context, f *Filter) (int, error) {
+func (q *Queue) Freeze(ctx context.Context, f *Filter) (Counts, error) {
 	if err := f.Validate(); err != nil {
-		return 0, err
+		return nil, err
 	}
 	state, err := q.snapshot(ctx, f)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	frozen := f.Last > 0
 	f.Last = state.last
 	if f.bySubject() && !frozen {
-		return int(state.letters), nil
+		return state.letters, nil
 	}
-	n := 0
-	for _, err := range q.scan(ctx, f, state, pageLetters) {
+	counts := make(Counts)
+	for l, err := range q.scan(ctx, f, state, pageLetters) {
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		n++
+		counts[l.Endpoint]++
 	}
-	return n, nil
+	return counts, nil
 }

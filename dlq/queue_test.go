@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -88,14 +89,19 @@ func TestFreeze(t *testing.T) {
 	f := newFixture(t, natstest.Options{})
 	f.putMany(10)
 	for _, filter := range []Filter{{}, {Endpoint: "endpoint-1"}, {Reason: ReasonExhausted}} {
-		n, err := f.Freeze(t.Context(), &filter)
-		if err != nil || n != len(f.list(filter)) || n == 0 {
-			t.Fatalf("Freeze() = %d, %v", n, err)
+		want := make(Counts)
+		for _, l := range f.list(filter) {
+			want[l.Endpoint]++
 		}
+		counts, err := f.Freeze(t.Context(), &filter)
+		if err != nil || !maps.Equal(counts, want) || len(want) == 0 {
+			t.Fatalf("Freeze() = %v, %v, want %v", counts, err, want)
+		}
+		n := counts.Total()
 		f.put(spec{endpoint: "endpoint-1"})
 		again, err := f.Freeze(t.Context(), &filter)
-		if err != nil || again != n || len(f.list(filter)) != n {
-			t.Errorf("Freeze() of a frozen filter = %d, %v, want still %d", again, err, n)
+		if err != nil || again.Total() != n || len(f.list(filter)) != n {
+			t.Errorf("Freeze() of a frozen filter = %v, %v, want still %d", again, err, n)
 		}
 	}
 }

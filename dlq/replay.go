@@ -19,6 +19,10 @@ type ReplayOptions struct {
 	Rate     float64        // letters a second; 0: as fast as NATS takes them
 	InFlight int            // letters published and not yet removed; default 1,000
 	Progress func(Progress) // called a few times a second, from one goroutine
+
+	// Refuse says why letters of an endpoint are not to be replayed: they stay, as
+	// failures. Optional.
+	Refuse func(endpoint string) error
 }
 
 // Replay makes a new delivery of every letter that the filter selects, and
@@ -45,10 +49,18 @@ func (q *Queue) Replay(ctx context.Context, f Filter, o ReplayOptions) (Outcome,
 	if err := q.checkDeliveries(ctx); err != nil {
 		return Outcome{}, err
 	}
+	deliver := func(l *Letter) (*nats.Msg, error) {
+		if o.Refuse != nil {
+			if err := o.Refuse(l.Endpoint); err != nil {
+				return nil, err
+			}
+		}
+		return q.delivery(ctx, l, state)
+	}
 	if o.DryRun {
 		var t tally
 		err := q.each(ctx, &f, state, 0, func(l Letter) error {
-			if _, err := q.delivery(ctx, &l, state); err != nil {
+			if _, err := deliver(&l); err != nil {
 				t.failed(l.Seq, l.Endpoint, err)
 			} else {
 				t.done()
@@ -59,7 +71,7 @@ func (q *Queue) Replay(ctx context.Context, f Filter, o ReplayOptions) (Outcome,
 	}
 	r := q.startRun(ctx, o)
 	err = q.each(ctx, &f, state, o.Rate, func(l Letter) error {
-		m, err := q.delivery(ctx, &l, state)
+		m, err := deliver(&l)
 		if err != nil {
 			r.failed(l.Seq, l.Endpoint, err)
 			return ctx.Err()

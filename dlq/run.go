@@ -34,14 +34,17 @@ var (
 type run struct {
 	tally
 	publisher *publish.Publisher
-	inFlight  chan struct{}  // a slot a letter, from publish to removal
-	removals  chan<- removal // has room for all that are in flight
+	now       func() time.Time
+	beside    *besides
+	inFlight  chan struct{}   // a slot a letter, from publish to removal
+	checks    chan *delivered // those that waited too long; has room for all that are in flight
+	removals  chan<- removal  // has room for all that are in flight
 	stopped   atomic.Pointer[error]
 	grace     time.Duration
 
-	finishRemovals func()
-	stopRemovals   context.CancelFunc
-	stopReport     func()
+	stopChecks, stopRemovals     context.CancelFunc
+	finishChecks, finishRemovals func()
+	stopBeside, stopReport       func()
 }
 
 func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
@@ -50,12 +53,20 @@ func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
 		publisher: publish.New(publish.Options{
 			Conn:          q.js.Conn(),
 			Stream:        q.names.DeliveriesStream(),
+			Fresh:         func(c publish.Completion) bool { return c.(*delivered).fresh() },
+			Known:         func(c publish.Completion) { c.(*delivered).known = true },
 			FailWhenFull:  true,
 			MaxQueueBytes: queueBytes,
 		}),
+		now:      q.now,
 		inFlight: make(chan struct{}, n),
+		checks:   make(chan *delivered, n),
 		grace:    q.grace,
 	}
+	r.beside, r.stopBeside = q.startBesides(&r.tally)
+	checking, stopChecks := context.WithCancel(ctx)
+	r.stopChecks = stopChecks
+	r.finishChecks = q.startChecks(checking, r)
 	// What was published is to be removed even when ctx has ended.
 	removing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stopRemovals = stop
@@ -76,9 +87,12 @@ func (r *run) publish(ctx context.Context, l *Letter, m *nats.Msg) error {
 		<-r.inFlight
 		return *err
 	}
-	err := r.publisher.Enqueue(ctx, m, &delivered{run: r, seq: l.Seq, endpoint: l.Endpoint})
+	d := &delivered{
+		run: r, message: m, seq: l.Seq, endpoint: l.Endpoint, stored: l.DeadLettered, seen: l.read, round: r.beside.begin(),
+	}
+	err := r.publisher.Enqueue(ctx, m, d)
 	if err != nil {
-		<-r.inFlight
+		d.settled()
 	}
 	return err
 }
@@ -90,8 +104,23 @@ func (r *run) stop(err error) { r.stopped.CompareAndSwap(nil, &err) }
 // delivered is the completion of one letter's delivery.
 type delivered struct {
 	run      *run
+	message  *nats.Msg
 	seq      uint64
 	endpoint string
+	stored   time.Time // the letter
+	seen     time.Time // in the queue, the last time
+	round    int       // see besides
+	known    bool      // NATS had the delivery: another replay, or one before this, made it
+}
+
+// fresh reports whether the delivery may be published without another look at
+// its letter.
+func (d *delivered) fresh() bool { return !old(d.seen, d.run.now()) && d.run.beside.isOf(d.seen) }
+
+// settled counts the letter out.
+func (d *delivered) settled() {
+	d.run.beside.settle(d.round)
+	<-d.run.inFlight
 }
 
 // Published implements [publish.Completion]. A delivery that JetStream had
@@ -103,6 +132,9 @@ func (d *delivered) Published(err error) {
 		return
 	}
 	switch {
+	case errors.Is(err, publish.ErrStale):
+		d.run.checks <- d
+		return
 	case errors.Is(err, publish.ErrClosed):
 		err = errInterrupted
 	case publish.IsTooLarge(err):
@@ -111,7 +143,7 @@ func (d *delivered) Published(err error) {
 		d.run.stop(fmt.Errorf("NATS has no room for more deliveries: %w", err))
 	}
 	d.run.failed(d.seq, d.endpoint, err)
-	<-d.run.inFlight
+	d.settled()
 }
 
 func (d *delivered) removed(gone bool, err error) {
@@ -122,10 +154,13 @@ func (d *delivered) removed(gone bool, err error) {
 		d.run.stop(fmt.Errorf("letter %d: %w", d.seq, err))
 	case gone:
 		d.run.skipped()
+		if !d.known {
+			d.run.beside.wasGone(d.endpoint)
+		}
 	default:
 		d.run.done()
 	}
-	<-d.run.inFlight
+	d.settled()
 }
 
 // finish waits for the letters in flight. Once ctx has ended, or when the
@@ -148,8 +183,11 @@ func (r *run) finish(ctx context.Context, stop bool) {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.grace)
 	defer cancel()
 	wait(grace)
+	r.stopChecks()
 	r.publisher.Close()
+	r.finishChecks()
 	r.stopRemovals()
 	r.finishRemovals()
+	r.stopBeside()
 	r.stopReport()
 }

@@ -20,9 +20,13 @@ import (
 func (g *Gateway) operate(ctx context.Context, js jetstream.JetStream, state jetstream.KeyValue) {
 	log := audit.New(js, g.names)
 	g.audit.Store(log)
+	operator := control.NewOperator(control.Options{
+		JetStream: js, Names: g.names, State: state, Recorded: g.admin.Recorded,
+		Endpoints: func() []subscriber.Endpoint { return g.reloading.config().Endpoints },
+	})
 	var letters *control.Letters
 	err := broker.Wait(ctx, g.log, "the dead letters", broker.Transient, func(ctx context.Context) (err error) {
-		letters, err = control.OpenLetters(ctx, js, g.names, g.admin.Recorded)
+		letters, err = control.OpenLetters(ctx, operator)
 		return err
 	})
 	if err != nil {
@@ -31,14 +35,7 @@ func (g *Gateway) operate(ctx context.Context, js jetstream.JetStream, state jet
 		}
 		return
 	}
-	g.admin.Attach(&admin.Installation{
-		Endpoints: control.NewOperator(control.Options{
-			JetStream: js, Names: g.names, State: state, Recorded: g.admin.Recorded,
-			Endpoints: func() []subscriber.Endpoint { return g.reloading.config().Endpoints },
-		}),
-		Letters: letters,
-		Audit:   log,
-	})
+	g.admin.Attach(&admin.Installation{Endpoints: operator, Letters: letters, Audit: log})
 	<-ctx.Done()
 	g.admin.Attach(nil)
 }

@@ -20,8 +20,8 @@ func newAuditCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "See what operators did",
-		Long: `See what operators did: who held, resumed or tested which endpoint, replayed or purged
-dead letters, or changed the configuration, when, why, and what came of it.`,
+		Long: `See what operators did: who held, resumed or tested which endpoint, replayed, purged or
+drained dead letters, or changed the configuration, when, why, and what came of it.`,
 		Example: `  fanjet audit list
   fanjet audit list --action purge --since 30d`,
 	}
@@ -139,7 +139,7 @@ func auditDetail(r *audit.Record) string {
 	if r.DryRun {
 		parts = append(parts, "dry run")
 	}
-	if r.Action == audit.Replay || r.Action == audit.Purge {
+	if r.Action.OnLetters() {
 		selection := "all letters"
 		if len(r.Filter) > 0 {
 			var pairs []string

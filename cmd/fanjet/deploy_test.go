@@ -262,6 +262,7 @@ subscriptions:
 		} {
 			d.fanjet(0, append(args, "--config", who)...)
 		}
+		d.fanjet(1, "dlq", "list", "--endpoint", "nobody", "--config", who)
 		check(filepath.Base(who) + " looks")
 	}
 	var letters []struct{ Seq int }
@@ -277,16 +278,17 @@ subscriptions:
 	})
 	d.fanjet(0, "endpoints", "resume", "steady", "--config", operator)
 	check("a pause")
-	d.fanjet(0, "dlq", "purge", "--limit", "1", "--yes", "--config", operator)
+	d.fanjet(0, "dlq", "purge", "--all", "--limit", "1", "--yes", "--config", operator)
+	d.fanjet(0, "dlq", "drain", "--all", "--limit", "1", "--out", filepath.Join(t.TempDir(), "letters.jsonl"), "--config", operator)
 	down.Store(false)
 	d.fanjet(0, "endpoints", "resume", "flaky", "--config", operator)
-	d.fanjet(0, "dlq", "replay", "--yes", "--config", operator)
+	d.fanjet(0, "dlq", "replay", "--all", "--yes", "--config", operator)
 	waitUntil(t, "the replay is done", func() bool {
 		out := d.fanjet(0, "dlq", "stats", "-o", "json", "--config", operator)
 		return strings.TrimSpace(out) == "[]"
 	})
-	d.fanjet(0, "dlq", "purge", "--yes", "--config", operator)
-	check("a replay and a purge")
+	d.fanjet(0, "dlq", "purge", "--all", "--yes", "--config", operator)
+	check("a replay, a drain and a purge")
 
 	// The same by the API of a gateway, which asks all gateways.
 	api := func(method, path, want string) {

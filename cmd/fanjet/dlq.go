@@ -2,26 +2,27 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/internal/control"
-	"fanjet/internal/wire"
 )
 
 func newDLQCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dlq",
-		Short: "Look at dead letters, replay them, or purge them",
+		Short: "Look at dead letters, replay, drain or purge them",
 		Long: `Look at the dead-letter queue, and act on it.
 
 A dead letter is a delivery that Fanjet gave up: every attempt failed, or one was
 answered with a final status. It stays in the queue, with the event, until you
-replay or purge it.`,
+replay, drain or purge it.`,
 		Example: `  fanjet dlq stats
   fanjet dlq list --endpoint billing --since 2h
   fanjet dlq replay --endpoint billing --dry-run`,
@@ -32,6 +33,7 @@ replay or purge it.`,
 		newDLQShowCommand(g),
 		newDLQExportCommand(g),
 		newDLQReplayCommand(g),
+		newDLQDrainCommand(g),
 		newDLQPurgeCommand(g),
 	)
 	return cmd
@@ -41,9 +43,13 @@ replay or purge it.`,
 type dlqFilter struct {
 	endpoint, reason, subject, since, until, id string
 	limit                                       int
+	all                                         bool // every letter is meant
+	acts                                        bool // the command moves or removes letters, and has --all
 }
 
-func addDLQFilter(cmd *cobra.Command) *dlqFilter {
+// addDLQFilter adds the flags that select letters to a command. What they say is
+// checked before the command runs.
+func (g *globals) addDLQFilter(cmd *cobra.Command) *dlqFilter {
 	f := &dlqFilter{}
 	flags := cmd.Flags()
 	flags.StringVar(&f.endpoint, "endpoint", "", "letters of this endpoint")
@@ -52,12 +58,33 @@ func addDLQFilter(cmd *cobra.Command) *dlqFilter {
 	flags.StringVar(&f.since, "since", "", "dead-lettered at this `TIME` or later: RFC 3339, or so long ago, such as 2h or 3d")
 	flags.StringVar(&f.until, "until", "", "dead-lettered before this `TIME`")
 	flags.StringVar(&f.id, "id", "", "letters of the event with this webhook-id")
-	flags.IntVar(&f.limit, "limit", 0, "only the oldest so many; 0 means all")
+	flags.IntVar(&f.limit, "limit", 0, "only the oldest so many of those that match")
 	var reasons []string
 	for _, reason := range dlq.Reasons() {
 		reasons = append(reasons, string(reason))
 	}
 	completeWords(cmd, "reason", reasons...)
+	// It fails only when there is no such flag, or when it has words already.
+	_ = cmd.RegisterFlagCompletionFunc("endpoint", g.completeEndpoints(0))
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := noArguments(cmd, args); err != nil {
+			return err
+		}
+		if cmd.Flags().Changed("limit") && f.limit == 0 {
+			return errors.New("--limit 0 selects no letter; without a limit, leave the flag out")
+		}
+		_, err := f.filter(time.Now())
+		return err
+	}
+	return f
+}
+
+// addDLQSelection is addDLQFilter for a command that moves or removes letters:
+// nobody selects every letter by leaving out something.
+func (g *globals) addDLQSelection(cmd *cobra.Command) *dlqFilter {
+	f := g.addDLQFilter(cmd)
+	f.acts = true
+	cmd.Flags().BoolVar(&f.all, "all", false, "the letters of every endpoint, with every reason; instead of a filter")
 	return f
 }
 
@@ -83,6 +110,12 @@ func (f *dlqFilter) filter(now time.Time) (dlq.Filter, error) {
 	if err := filter.Validate(); err != nil {
 		return dlq.Filter{}, usagef("--%w", err)
 	}
+	switch every := filter.Every(); {
+	case f.acts && every && !f.all:
+		return dlq.Filter{}, usagef("nothing says which letters: give --endpoint, --reason, --subject, --since, --until or --id, or --all for every letter")
+	case f.all && !every:
+		return dlq.Filter{}, usagef("--all and a filter contradict each other; give one of them")
+	}
 	return filter, nil
 }
 
@@ -96,39 +129,56 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// openDLQ connects and opens the dead-letter queue. Call done after use.
-func (g *globals) openDLQ(ctx context.Context) (queue *control.Letters, done func(), err error) {
-	settings, err := g.loadNATS()
+// dlqClient is what a command needs to look at letters and to act on them. Close
+// it after use.
+type dlqClient struct {
+	*control.Letters
+	operator *operator
+}
+
+func (c *dlqClient) close() { c.operator.close() }
+
+// openDLQ connects and opens the dead-letter queue.
+func (g *globals) openDLQ(ctx context.Context) (*dlqClient, error) {
+	cfg, file, err := g.loadClient()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	nc, err := g.connect(ctx, settings, "fanjet dlq")
+	nc, err := g.connect(ctx, cfg.NATS, "fanjet dlq")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	js, err := jetstream.New(nc)
+	o := &operator{file: file, nc: nc}
+	letters, err := o.openLetters(ctx, cfg)
 	if err != nil {
 		nc.Close()
-		return nil, nil, fmt.Errorf("open JetStream: %w", err)
+		return nil, err
 	}
-	queue, err = control.OpenLetters(ctx, js, wire.NewNames(settings.Prefix), nil)
+	return &dlqClient{Letters: letters, operator: o}, nil
+}
+
+func (o *operator) openLetters(ctx context.Context, cfg *config.Config) (*control.Letters, error) {
+	js, err := jetstream.New(o.nc)
 	if err != nil {
-		nc.Close()
-		return nil, nil, err
+		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	return queue, nc.Close, nil
+	o.operate(cfg, js, nil)
+	return control.OpenLetters(ctx, o.Operator)
 }
 
 // withDLQ runs a command on the letters that the flags select.
-func (g *globals) withDLQ(ctx context.Context, flags *dlqFilter, do func(context.Context, *control.Letters, dlq.Filter) error) error {
+func (g *globals) withDLQ(ctx context.Context, flags *dlqFilter, do func(context.Context, *dlqClient, dlq.Filter) error) error {
 	filter, err := flags.filter(time.Now())
 	if err != nil {
 		return err
 	}
-	queue, done, err := g.openDLQ(ctx)
+	queue, err := g.openDLQ(ctx)
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer queue.close()
+	if err := queue.Check(ctx, filter); err != nil {
+		return queue.operator.explain(err)
+	}
 	return do(ctx, queue, filter)
 }

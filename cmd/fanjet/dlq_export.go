@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/dlq"
-	"fanjet/internal/control"
 )
 
 func newDLQExportCommand(g *globals) *cobra.Command {
@@ -22,11 +21,11 @@ letters stay in the queue.`,
 		Example: `  fanjet dlq export --endpoint billing > billing.jsonl
   fanjet dlq export --since 2h | jq '.data | @base64d | fromjson'`,
 	}
-	flags := addDLQFilter(cmd)
+	flags := g.addDLQFilter(cmd)
 	var format string
 	cmd.Flags().VarP(newChoice(&format, "json"), "output", "o", "json: one letter a line")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
+		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlqClient, filter dlq.Filter) error {
 			w := bufio.NewWriter(g.out)
 			outcome, err := queue.Export(ctx, filter, w)
 			if err := cmp.Or(err, w.Flush()); err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/dlq"
-	"fanjet/internal/control"
 )
 
 // listBlock is how many lines of a list are aligned together. The list of a
@@ -28,10 +27,10 @@ the times of the oldest and the newest. It reads every letter.`,
 		Example: `  fanjet dlq stats
   fanjet dlq stats --since 24h -o json`,
 	}
-	flags := addDLQFilter(cmd)
+	flags := g.addDLQFilter(cmd)
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
+		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlqClient, filter dlq.Filter) error {
 			stats, err := queue.Stats(ctx, filter)
 			if err != nil {
 				return err
@@ -71,10 +70,10 @@ for those. Letters that arrive meanwhile are left out.`,
   fanjet dlq list --subject 'events.orders.*.paid' --since 2026-03-01T00:00:00Z
   fanjet dlq list -o json | jq -r '.[].event_id'`,
 	}
-	flags := addDLQFilter(cmd)
+	flags := g.addDLQFilter(cmd)
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
+		return g.withDLQ(cmd.Context(), flags, func(ctx context.Context, queue *dlqClient, filter dlq.Filter) error {
 			if out.json() {
 				return g.listJSON(ctx, queue, filter)
 			}
@@ -85,7 +84,7 @@ for those. Letters that arrive meanwhile are left out.`,
 }
 
 // listJSON prints an array, one letter a line.
-func (g *globals) listJSON(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
+func (g *globals) listJSON(ctx context.Context, queue *dlqClient, filter dlq.Filter) error {
 	before := "["
 	for l, err := range queue.List(ctx, filter) {
 		if err != nil {
@@ -109,7 +108,7 @@ func (g *globals) listJSON(ctx context.Context, queue *control.Letters, filter d
 	return err
 }
 
-func (g *globals) listTable(ctx context.Context, queue *control.Letters, filter dlq.Filter) error {
+func (g *globals) listTable(ctx context.Context, queue *dlqClient, filter dlq.Filter) error {
 	table := newTable(g.out)
 	n := 0
 	for l, err := range queue.List(ctx, filter) {

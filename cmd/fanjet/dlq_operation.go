@@ -2,10 +2,14 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,7 +53,64 @@ func ask(ctx context.Context, in io.Reader, out io.Writer, question string) (boo
 	}
 }
 
-// endOperation reports how a replay or a purge ended; did says what it did to
+// checkRate refuses a rate that is none.
+func checkRate(rate float64) error {
+	if !(rate >= 0) || math.IsInf(rate, 0) {
+		return usagef("--rate %v: must not be negative", rate)
+	}
+	return nil
+}
+
+// maxNamed bounds how many endpoints a question names.
+const maxNamed = 5
+
+// selected names letters: which ones, and whose.
+func selected(f dlq.Filter, counts dlq.Counts) string {
+	text := counted(counts.Total(), "letter")
+	switch {
+	case f.Limit > 0:
+		text = "the oldest " + text
+	case f.Every() || f.IsEndpoint():
+		text = "all " + text
+	}
+	if f.Endpoint != "" {
+		text += " of " + f.Endpoint
+	} else {
+		text += " of every endpoint"
+	}
+	var which []string
+	filters := control.FilterText(f)
+	for _, name := range []string{"reason", "subject", "since", "until", "id"} {
+		if value, ok := filters[name]; ok {
+			which = append(which, name+" "+value)
+		}
+	}
+	if len(which) > 0 {
+		text += " with " + strings.Join(which, ", ")
+	}
+	if f.Endpoint == "" {
+		text += " (" + breakdown(counts) + ")"
+	}
+	return text
+}
+
+// breakdown says how many letters are whose, those with the most first.
+func breakdown(counts dlq.Counts) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	var parts []string
+	for i, name := range names {
+		if i == maxNamed {
+			parts = append(parts, fmt.Sprintf("and %s more", counted(len(names)-i, "endpoint")))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s %d", printable(name), counts[name]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// endOperation reports how a replay, a purge or a drain ended; did says what it did to
 // letters. err is what stopped it.
 func (g *globals) endOperation(did string, r control.LettersReport, out *output, err error) error {
 	if out.json() {
@@ -59,7 +120,7 @@ func (g *globals) endOperation(did string, r control.LettersReport, out *output,
 	} else {
 		fmt.Fprintf(g.out, "%s %s\n", did, counted(r.Done, "letter"))
 		if r.Skipped > 0 {
-			fmt.Fprintf(g.err, "%s gone already: another replay or purge was faster\n", counted(r.Skipped, "letter"))
+			fmt.Fprintf(g.err, "%s gone already: another replay, purge or drain was faster\n", counted(r.Skipped, "letter"))
 		}
 		if r.Failed > 0 {
 			fmt.Fprintf(g.err, "%s left in the queue, because of errors:\n", counted(r.Failed, "letter"))
@@ -89,6 +150,7 @@ type actFlags struct {
 func addActFlags(cmd *cobra.Command) *actFlags {
 	f := &actFlags{by: addBy(cmd)}
 	cmd.Flags().StringVar(&f.note, "note", "", "why you do it, for those who read the audit")
+	allowEmpty(cmd, "note")
 	cmd.Flags().BoolVar(&f.unrecorded, "unrecorded", false, "go on although the audit record of it cannot be stored")
 	return f
 }

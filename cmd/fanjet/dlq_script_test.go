@@ -28,6 +28,8 @@ import (
 //	drop STREAM                         delete a stream
 //	left N                              the queue holds N letters
 //	delivered N                         N deliveries were made
+//	pause ENDPOINT JSON                 store a pause, in a state bucket that is made for it
+//	answer ID FILE                      answer as a gateway, as in TestEndpointsScripts
 func TestDLQScripts(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/dlq/*.txtar")
@@ -50,6 +52,8 @@ func TestDLQScripts(t *testing.T) {
 					"streams":   s.createStreams,
 					"letters":   s.putLetters,
 					"drop":      s.drop,
+					"pause":     s.pauseAnew,
+					"answer":    s.answer,
 					"left":      s.expectMessages(s.names.DeadLettersStream()),
 					"delivered": s.expectMessages(s.names.DeliveriesStream()),
 				},
@@ -96,6 +100,13 @@ func (s *dlqScript) createStreams(ts *testscript.TestScript, _ bool, _ []string)
 
 func (s *dlqScript) drop(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(s.srv.JetStream().DeleteStream(s.t.Context(), args[0]))
+}
+
+// pauseAnew makes the state bucket before it stores a pause.
+func (s *dlqScript) pauseAnew(ts *testscript.TestScript, neg bool, args []string) {
+	_, err := s.srv.JetStream().CreateOrUpdateKeyValue(s.t.Context(), jetstream.KeyValueConfig{Bucket: s.names.StateBucket()})
+	ts.Check(err)
+	s.pause(ts, neg, args)
 }
 
 // auditStream is the record of what operators did, as far as commands go.

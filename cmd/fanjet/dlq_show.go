@@ -42,11 +42,11 @@ own headers and its body. With -o json the body is base64, byte for byte.`,
 }
 
 func (g *globals) showLetter(ctx context.Context, seq uint64, out *output) error {
-	queue, done, err := g.openDLQ(ctx)
+	queue, err := g.openDLQ(ctx)
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer queue.close()
 	letter, err := queue.Get(ctx, seq)
 	if err != nil {
 		return err

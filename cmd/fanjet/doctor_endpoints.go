@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fanjet/config"
+	"fanjet/internal/slip"
 	"fanjet/subscriber"
 )
 
@@ -35,7 +36,7 @@ func chosenEndpoints(cfg *config.Config, names []string) ([]subscriber.Endpoint,
 	for _, name := range names {
 		e, ok := known[name]
 		if !ok {
-			return nil, usagef("--endpoint: %q is not in the configuration%s", name, config.DidYouMean(name, slices.Collect(maps.Keys(known))))
+			return nil, usagef("--endpoint: %q is not in the configuration%s", name, slip.DidYouMean(name, slices.Collect(maps.Keys(known))))
 		}
 		chosen = append(chosen, e)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/nats-io/nats.go"
@@ -13,6 +12,7 @@ import (
 
 	"fanjet/config"
 	"fanjet/internal/control"
+	"fanjet/internal/slip"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
 )
@@ -70,16 +70,21 @@ func (o *operator) open(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
-	names := wire.NewNames(cfg.NATS.Prefix)
-	state, err := control.OpenState(ctx, js, names)
+	state, err := control.OpenState(ctx, js, wire.NewNames(cfg.NATS.Prefix))
 	if err != nil {
 		return err
 	}
+	o.operate(cfg, js, state)
+	return nil
+}
+
+// operate makes the operator; without the state bucket, one that looks at
+// endpoints and acts on letters.
+func (o *operator) operate(cfg *config.Config, js jetstream.JetStream, state jetstream.KeyValue) {
 	o.Operator = control.NewOperator(control.Options{
-		JetStream: js, Names: names, State: state, NoConfig: o.file == "",
+		JetStream: js, Names: wire.NewNames(cfg.NATS.Prefix), State: state, NoConfig: o.file == "",
 		Endpoints: func() []subscriber.Endpoint { return cfg.Endpoints },
 	})
-	return nil
 }
 
 func (o *operator) close() { o.nc.Close() }
@@ -101,7 +106,7 @@ func (o *operator) checkNames(ctx context.Context, names []string) error {
 	for _, name := range names {
 		switch err := o.Check(ctx, name); {
 		case errors.Is(err, control.ErrUnknownEndpoint):
-			errs = append(errs, o.unknown(name))
+			errs = append(errs, o.explain(err))
 		case err != nil:
 			return err
 		}
@@ -109,13 +114,18 @@ func (o *operator) checkNames(ctx context.Context, names []string) error {
 	return errors.Join(errs...)
 }
 
-// unknown says that there is no such endpoint.
-func (o *operator) unknown(name string) error {
+// explain says of an endpoint that nothing is known of where it is not; other
+// errors it leaves as they are.
+func (o *operator) explain(err error) error {
+	unknown, ok := errors.AsType[*control.UnknownEndpointError](err)
+	if !ok {
+		return err
+	}
 	place := "anywhere: there is no configuration file here, and NATS holds nothing for it"
 	if o.file != "" {
 		place = "in " + o.file + ", and NATS holds nothing for it"
 	}
-	return fmt.Errorf("endpoint %q is not %s%s", name, place, config.DidYouMean(name, slices.Collect(maps.Keys(o.Configured()))))
+	return fmt.Errorf("endpoint %q is not %s%s", unknown.Endpoint, place, slip.DidYouMean(unknown.Endpoint, unknown.Known))
 }
 
 // completeEndpoints lets the Tab key offer the names of the configuration, each

@@ -40,6 +40,7 @@ restarts; no gateway need run to set it. Pausing twice changes nothing.`,
   fanjet endpoints pause --all --yes`,
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who see it later")
+	allowEmpty(cmd, "reason")
 	g.actOnEndpoints(cmd, endpointAct{
 		ask: "Pause",
 		do: func(ctx context.Context, o *operator, by audit.Actor, name string) (control.PauseReport, error) {
@@ -77,6 +78,7 @@ and the line goes on behind it.`,
   fanjet endpoints resume --all --yes`,
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who read the audit")
+	allowEmpty(cmd, "reason")
 	cmd.Flags().BoolVar(&skip, skipFlag, false, "dead-letter the delivery at which an ordered endpoint's line stands")
 	g.actOnEndpoints(cmd, endpointAct{
 		ask: "Resume",

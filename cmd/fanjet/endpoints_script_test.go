@@ -98,13 +98,13 @@ func (s *endpointsScript) put(ts *testscript.TestScript, _ bool, args []string) 
 	}
 }
 
-func (s *endpointsScript) bucket(ts *testscript.TestScript) jetstream.KeyValue {
+func (s *dlqScript) bucket(ts *testscript.TestScript) jetstream.KeyValue {
 	kv, err := s.srv.JetStream().KeyValue(s.t.Context(), s.names.StateBucket())
 	ts.Check(err)
 	return kv
 }
 
-func (s *endpointsScript) state(ts *testscript.TestScript, neg bool, args []string) {
+func (s *dlqScript) state(ts *testscript.TestScript, neg bool, args []string) {
 	entry, err := s.bucket(ts).Get(s.t.Context(), args[0])
 	if neg {
 		if err == nil {
@@ -117,12 +117,12 @@ func (s *endpointsScript) state(ts *testscript.TestScript, neg bool, args []stri
 	ts.Check(err)
 }
 
-func (s *endpointsScript) pause(ts *testscript.TestScript, _ bool, args []string) {
+func (s *dlqScript) pause(ts *testscript.TestScript, _ bool, args []string) {
 	_, err := s.bucket(ts).PutString(s.t.Context(), "paused."+args[0], args[1])
 	ts.Check(err)
 }
 
-func (s *endpointsScript) answer(ts *testscript.TestScript, _ bool, args []string) {
+func (s *dlqScript) answer(ts *testscript.TestScript, _ bool, args []string) {
 	var statuses []subscriber.Status
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &statuses))
 	nc := s.srv.Connect()

@@ -39,7 +39,7 @@ func (g *globals) showEndpoint(ctx context.Context, o *operator, name string, ou
 	v, noGateway := o.Endpoint(ctx, name)
 	switch {
 	case errors.Is(noGateway, control.ErrUnknownEndpoint):
-		return o.unknown(name)
+		return o.explain(noGateway)
 	case noGateway != nil && !errors.Is(noGateway, control.ErrNoGateway):
 		return noGateway
 	}

@@ -38,6 +38,7 @@ inside a gateway on this machine.`,
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "{}", "the event's `body`; @FILE reads a file, - the standard input")
+	allowEmpty(cmd, "data") // an event may be empty
 	cmd.Flags().StringVar(&id, "id", "", "id of the event (Nats-Msg-Id): JetStream drops a second one within its duplicates window; with --count a number is added")
 	cmd.Flags().StringArrayVar(&headers, "header", nil, "header of the event, as `NAME=VALUE`; may be repeated")
 	cmd.Flags().IntVar(&count, "count", 1, "how many events")

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // usageError is an error of the command line itself: it ends with exitUsage.
@@ -30,7 +33,7 @@ func beStrict(cmd *cobra.Command) {
 		check = noArguments
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
+		if err := cmp.Or(emptyFlag(cmd), check(cmd, args)); err != nil {
 			return withHint(cmd, err)
 		}
 		return nil
@@ -38,6 +41,40 @@ func beStrict(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		beStrict(sub)
 	}
+}
+
+// mayBeEmpty is the annotation of a flag whose value may be empty text.
+const mayBeEmpty = "fanjet_may_be_empty"
+
+// allowEmpty lets flags of a command have an empty value: it says something, or
+// changes nothing that is done.
+func allowEmpty(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		// It fails only when there is no such flag.
+		_ = cmd.Flags().SetAnnotation(name, mayBeEmpty, []string{"true"})
+	}
+}
+
+// emptyFlag refuses a flag that was given without a value, such as --endpoint
+// "$NAME" where that variable is not set. A filter that is empty would select
+// everything, and an address that is empty another server.
+func emptyFlag(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && isEmpty(f) && f.Annotations[mayBeEmpty] == nil {
+			err = fmt.Errorf("--%s is given, but empty; is a variable of the shell not set? Without a value, leave the flag out", f.Name)
+		}
+	})
+	return err
+}
+
+// isEmpty reports whether a flag, or a part of its list, is nothing but blanks.
+func isEmpty(f *pflag.Flag) bool {
+	blank := func(text string) bool { return strings.TrimSpace(text) == "" }
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		values := list.GetSlice()
+		return len(values) == 0 || slices.ContainsFunc(values, blank)
+	}
+	return blank(f.Value.String())
 }
 
 func withHint(cmd *cobra.Command, err error) error {

@@ -34,11 +34,16 @@ const (
 	Ping   Action = "ping"
 	Replay Action = "replay"
 	Purge  Action = "purge"
+	Drain  Action = "drain"
 	Reload Action = "reload"
 )
 
 // Actions returns all of them.
-func Actions() []Action { return []Action{Pause, Resume, Skip, Ping, Replay, Purge, Reload} }
+func Actions() []Action { return []Action{Pause, Resume, Skip, Ping, Replay, Purge, Drain, Reload} }
+
+// OnLetters reports whether it is one on dead letters, whose records say which,
+// and how many.
+func (a Action) OnLetters() bool { return a == Replay || a == Purge || a == Drain }
 
 // Valid reports whether there is such an action.
 func (a Action) Valid() bool { return slices.Contains(Actions(), a) }
@@ -70,7 +75,7 @@ type Record struct {
 	Detail string    `json:"detail,omitempty"` // what else matters, such as the delivery that was skipped
 	Reason string    `json:"reason,omitempty"` // why, in the words of the actor
 
-	// Of replays and purges.
+	// Of replays, purges and drains.
 	Filter map[string]string `json:"filter,omitempty"` // which letters; empty: all
 	DryRun bool              `json:"dry_run,omitempty"`
 	// Operation ties the records of the beginning and of the end together.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/nats-io/nats.go"
@@ -11,19 +12,39 @@ import (
 
 	"fanjet/internal/audit"
 	"fanjet/internal/jsapi"
+	"fanjet/internal/slip"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
 )
 
 // ErrUnknownEndpoint means that an endpoint is in no configuration, and that
-// nothing is stored for it.
+// nothing is stored for it. The error is an [UnknownEndpointError].
 var ErrUnknownEndpoint = errors.New("no such endpoint")
+
+// ErrNoState means that the NATS account has no state bucket.
+var ErrNoState = errors.New("the state bucket does not exist")
+
+// UnknownEndpointError is [ErrUnknownEndpoint] of one endpoint.
+type UnknownEndpointError struct {
+	Endpoint string
+	Known    []string // the endpoints that something is known of
+}
+
+// Error implements error.
+func (e *UnknownEndpointError) Error() string {
+	return fmt.Sprintf("%v: %q%s", ErrUnknownEndpoint, e.Endpoint, slip.DidYouMean(e.Endpoint, e.Known))
+}
+
+// Is reports whether it is the error that is looked for.
+func (e *UnknownEndpointError) Is(target error) bool { return target == ErrUnknownEndpoint }
 
 // Options say where an [Operator] acts.
 type Options struct {
 	JetStream jetstream.JetStream // required
 	Names     wire.Names
-	State     jetstream.KeyValue // required; see [OpenState]
+	// State is required, see [OpenState], to act on endpoints. Else it is opened
+	// when something is to be read from it; where there is none, nothing is paused.
+	State jetstream.KeyValue
 	// Endpoints returns those of the configuration. It may be called concurrently.
 	Endpoints func() []subscriber.Endpoint
 	NoConfig  bool // there is no configuration, so what it lacks says nothing
@@ -49,18 +70,25 @@ func NewOperator(o Options) *Operator {
 	return &Operator{opts: o, audit: recorder{audit.New(o.JetStream, o.Names), o.Recorded}}
 }
 
-// OpenState finds the state bucket. Only the gateway creates it.
+// OpenState finds the state bucket, or returns [ErrNoState]: only the gateway
+// creates it.
 func OpenState(ctx context.Context, js jetstream.JetStream, names wire.Names) (jetstream.KeyValue, error) {
 	state, err := jsapi.OpenBucket(ctx, js, names.StateBucket())
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, fmt.Errorf("the state bucket %s does not exist; has the gateway ever run against this NATS, with the prefix %q?",
-			names.StateBucket(), names.Prefix())
+		return nil, noState{fmt.Errorf("the state bucket %s does not exist; has the gateway ever run against this NATS, with the prefix %q?",
+			names.StateBucket(), names.Prefix())}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the state bucket %s: %w", names.StateBucket(), err)
 	}
 	return state, nil
 }
+
+// noState is [ErrNoState] in words that say more.
+type noState struct{ error }
+
+// Is reports whether it is the error that is looked for.
+func (noState) Is(target error) bool { return target == ErrNoState }
 
 // Configured returns the endpoints of the configuration by name.
 func (o *Operator) Configured() map[string]subscriber.Endpoint {
@@ -99,7 +127,7 @@ func (o *Operator) Endpoint(ctx context.Context, name string) (*EndpointView, er
 	views := found.views()
 	i := slices.IndexFunc(views, func(v EndpointView) bool { return v.Endpoint == name })
 	if i < 0 {
-		return nil, unknownEndpoint(name) // it was known a moment ago
+		return nil, o.unknown(ctx, name) // it was known a moment ago
 	}
 	v := &views[i]
 	for _, r := range found.reports {
@@ -125,9 +153,9 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 		return nil
 	}
 	if subscriber.CheckName(name) != nil {
-		return unknownEndpoint(name)
+		return o.unknown(ctx, name)
 	}
-	pauses, err := subscriber.Pauses(ctx, o.opts.State)
+	pauses, err := o.Paused(ctx)
 	if err != nil {
 		return err
 	}
@@ -146,15 +174,33 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 	case slices.ContainsFunc(reports, func(r Report) bool { return len(r.Statuses) > 0 }):
 		return nil
 	}
-	return unknownEndpoint(name)
+	return o.unknown(ctx, name)
 }
 
 // Paused returns the pauses in force, by endpoint.
 func (o *Operator) Paused(ctx context.Context) (map[string]subscriber.Pause, error) {
-	return subscriber.Pauses(ctx, o.opts.State)
+	state := o.opts.State
+	if state == nil {
+		var err error
+		state, err = OpenState(ctx, o.opts.JetStream, o.opts.Names)
+		if errors.Is(err, ErrNoState) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return subscriber.Pauses(ctx, state)
 }
 
-func unknownEndpoint(name string) error { return fmt.Errorf("%w: %q", ErrUnknownEndpoint, name) }
+// unknown is the error of an endpoint that nothing is known of.
+func (o *Operator) unknown(ctx context.Context, name string) error {
+	known := slices.Collect(maps.Keys(o.Configured()))
+	if found, err := o.survey(ctx, ""); err == nil {
+		known = found.names()
+	}
+	return &UnknownEndpointError{Endpoint: name, Known: known}
+}
 
 // recorder records acts and tells of it.
 type recorder struct {

@@ -66,7 +66,7 @@ func (o *Operator) surveyOnce(ctx context.Context, endpoint string) (*survey, er
 		return err
 	})
 	group.Go(func() (err error) {
-		s.pauses, err = subscriber.Pauses(ctx, o.opts.State)
+		s.pauses, err = o.Paused(ctx)
 		return err
 	})
 	group.Go(func() (err error) {

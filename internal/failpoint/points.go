@@ -38,4 +38,5 @@ const (
 	MatcherReplaced   Point = "matcher-replaced"   // in a reload: both are new; endpoints that go are still there
 
 	ReplayStored Point = "replay-stored" // a letter is a delivery again, and still a letter
+	DrainSynced  Point = "drain-synced"  // letters are in a file, and still in the queue
 )

@@ -12,32 +12,34 @@ import (
 )
 
 // readAck reads the answer to a publish on a subject; count is the size of the
-// batch that it committed, 0 for none.
-func (p *Publisher) readAck(answer *nats.Msg, subject string, count int) error {
+// batch that it committed, 0 for none. known means that the stream held the
+// message already; a batch with such a message is refused.
+func (p *Publisher) readAck(answer *nats.Msg, subject string, count int) (known bool, err error) {
 	if count == 0 && p.isPlainAck(answer.Data) {
-		return nil
+		return false, nil
 	}
 	if len(answer.Data) == 0 && answer.Header.Get("Status") == "503" {
-		return nats.ErrNoResponders
+		return false, nats.ErrNoResponders
 	}
 	var ack struct {
-		Error  *jetstream.APIError `json:"error"`
-		Stream string              `json:"stream"`
-		Count  int                 `json:"count"`
+		Error     *jetstream.APIError `json:"error"`
+		Stream    string              `json:"stream"`
+		Count     int                 `json:"count"`
+		Duplicate bool                `json:"duplicate"`
 	}
 	if err := json.Unmarshal(answer.Data, &ack); err != nil {
-		return fmt.Errorf("unreadable answer to a publish: %w", err)
+		return false, fmt.Errorf("unreadable answer to a publish: %w", err)
 	}
 	if ack.Error != nil {
-		return ack.Error
+		return false, ack.Error
 	}
 	if ack.Stream != p.opts.Stream {
-		return fmt.Errorf("subject %s was taken by the stream %q instead of %q", subject, ack.Stream, p.opts.Stream)
+		return false, fmt.Errorf("subject %s was taken by the stream %q instead of %q", subject, ack.Stream, p.opts.Stream)
 	}
 	if ack.Count != count {
-		return fmt.Errorf("the server stored %d messages of a batch of %d", ack.Count, count)
+		return false, fmt.Errorf("the server stored %d messages of a batch of %d", ack.Count, count)
 	}
-	return nil
+	return ack.Duplicate, nil
 }
 
 // isPlainAck recognizes what nearly every answer is, without decoding it:

@@ -55,6 +55,13 @@ func (p *Publisher) tryBatch(items []item) error {
 		}
 		failpoint.Hit(failpoint.Publishing)
 	}
+	// The commit is what stores them: one that became stale while they were staged
+	// stops it.
+	for i := range items {
+		if !p.fresh(&items[i]) {
+			return ErrStale
+		}
+	}
 	items[last].msg.Header[headerBatchCommit] = []string{"1"}
 	return p.commit(ctx, items[last].msg, len(items))
 }
@@ -70,7 +77,8 @@ func (p *Publisher) commit(ctx context.Context, m *nats.Msg, count int) error {
 		}
 		return err
 	}
-	return p.readAck(resp, m.Subject, count)
+	_, err = p.readAck(resp, m.Subject, count)
+	return err
 }
 
 // sequence is the value of the header of the message at a place of a batch.

@@ -45,6 +45,14 @@ type Options struct {
 	// Unsynced says that the server is known not to sync the disk at every write:
 	// single messages are what costs it least, and nothing has to be tried.
 	Unsynced bool
+	// Fresh is asked of a message right before each time that it is sent, whose
+	// completion is done; false has it complete with [ErrStale] instead. It is called
+	// from the publisher's goroutine and must not block. Optional.
+	Fresh func(done Completion) bool
+	// Known hears of a message, whose completion is done, that JetStream held already
+	// when it was sent for the first time; Published follows. It is called as Fresh
+	// is. Optional.
+	Known func(done Completion)
 	// FailWhenFull gives [ErrFull] to the messages that a full stream refuses,
 	// instead of holding them until there is room.
 	FailWhenFull bool
@@ -78,11 +86,16 @@ type Completion interface {
 // was closed. Whether JetStream holds them is not known.
 var ErrClosed = errors.New("publisher is closed")
 
+// ErrStale is given to messages that [Options.Fresh] does not want to be sent any
+// more. JetStream may hold one that was sent before.
+var ErrStale = errors.New("the message waited for too long")
+
 type item struct {
 	msg    *nats.Msg
 	size   int
 	done   Completion // nil when it was called
 	staged bool       // has the headers of a batch
+	tried  bool       // was sent, and what became of it is not known
 }
 
 // Publisher publishes to one stream. Its methods may be called concurrently.

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,8 +32,15 @@ func (p *Publisher) send(items []item) {
 func (p *Publisher) sendBatch(items []item) {
 	wait := minHold
 	for {
+		if items = p.freshOf(items); len(items) < 2 {
+			p.sendSingles(items)
+			return
+		}
 		began := time.Now()
 		err := p.tryBatch(items)
+		if errors.Is(err, ErrStale) {
+			continue // without those
+		}
 		switch verdict(err) {
 		case stored:
 			p.pace.observeBatch(len(items), time.Since(began))
@@ -60,7 +68,7 @@ func (p *Publisher) sendBatch(items []item) {
 				return
 			}
 		}
-		if !p.hold(err, len(items), &wait) {
+		if !p.hold(err, items, &wait) {
 			complete(items, ErrClosed)
 			return
 		}
@@ -75,6 +83,9 @@ func (p *Publisher) sendSingles(items []item) {
 			p.sendSingles(items[:1])
 		}
 	}
+	if len(items) == 0 {
+		return
+	}
 	wait := minHold
 	for first := true; ; first = false {
 		began, n := time.Now(), len(items)
@@ -86,22 +97,45 @@ func (p *Publisher) sendSingles(items []item) {
 			p.setHeld(nil)
 			return
 		}
-		if items = left; !p.hold(err, len(items), &wait) {
+		if items = left; !p.hold(err, items, &wait) {
 			complete(items, ErrClosed)
 			return
 		}
 	}
 }
 
+// fresh reports whether an item may be sent.
+func (p *Publisher) fresh(it *item) bool { return p.opts.Fresh == nil || p.opts.Fresh(it.done) }
+
+// freshOf completes the items that may not be sent any more, and returns the
+// others, in order.
+func (p *Publisher) freshOf(items []item) []item {
+	if p.opts.Fresh == nil {
+		return items
+	}
+	left := items[:0]
+	for i := range items {
+		if it := items[i]; p.fresh(&it) {
+			left = append(left, it)
+		} else {
+			complete([]item{it}, ErrStale)
+		}
+	}
+	return left
+}
+
 // hold waits before the next try. It reports false when there will be none.
-func (p *Publisher) hold(cause error, messages int, wait *time.Duration) bool {
+func (p *Publisher) hold(cause error, items []item, wait *time.Duration) bool {
 	if p.ctx.Err() != nil {
 		return false
 	}
 	if p.Held() == nil {
-		p.log.Warn("publishing is held; it is tried again until it succeeds", zap.Int("messages", messages), zap.Error(cause))
+		p.log.Warn("publishing is held; it is tried again until it succeeds", zap.Int("messages", len(items)), zap.Error(cause))
 	}
 	p.setHeld(cause)
+	for i := range items {
+		items[i].tried = true
+	}
 	select {
 	case <-time.After(*wait):
 	case <-p.ctx.Done():

@@ -70,6 +70,11 @@ func (p *Publisher) trySingles(items []item) (left []item, err error) {
 	for i := range items {
 		it := &items[i]
 		it.unstage()
+		if !p.fresh(it) {
+			it.done.Published(ErrStale)
+			*it = item{}
+			continue
+		}
 		it.msg.Reply = p.answers.subject(first + uint64(i))
 		if failure := p.opts.Conn.PublishMsg(it.msg); failure == nil {
 			waiting++
@@ -111,7 +116,11 @@ func (p *Publisher) await(ctx context.Context, items []item, first uint64, waiti
 			if it.done == nil {
 				continue
 			}
-			if failure := p.readAck(m, it.msg.Subject, 0); !p.decide(it, failure) {
+			known, failure := p.readAck(m, it.msg.Subject, 0)
+			if known && !it.tried && p.opts.Known != nil {
+				p.opts.Known(it.done)
+			}
+			if !p.decide(it, failure) {
 				err = failure
 			}
 		case <-timer.C:

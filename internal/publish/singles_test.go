@@ -268,7 +268,7 @@ func TestPlainAck(t *testing.T) {
 		`+ACK`:                                    false,
 		`{"stream":"S","seq":8,"batch":"b","count":2}`: false,
 	} {
-		if err := p.readAck(&nats.Msg{Data: []byte(text)}, "s.a", 0); (err == nil) != want {
+		if _, err := p.readAck(&nats.Msg{Data: []byte(text)}, "s.a", 0); (err == nil) != want {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

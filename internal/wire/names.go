@@ -114,6 +114,14 @@ func (n Names) ControlCanarySubject(replica string) string {
 	return n.prefix + ".ctl.canary." + replica
 }
 
+// ControlReplaySubject is where replays of dead letters hear that others have
+// removed letters.
+func (n Names) ControlReplaySubject() string { return n.prefix + ".ctl.letters.replay" }
+
+// ControlRemoveSubject is where those who remove dead letters hear that a replay
+// had delivered some.
+func (n Names) ControlRemoveSubject() string { return n.prefix + ".ctl.letters.remove" }
+
 // ControlPingSubject is where one of the gateways takes the order to send a test
 // event to an endpoint.
 func (n Names) ControlPingSubject(endpoint string) string { return n.prefix + ".ctl.ping." + endpoint }

@@ -1,13 +1,14 @@
-package config
+// Package slip finds what a name that is not known was most likely meant to be.
+package slip
 
 import (
 	"slices"
 	"strings"
 )
 
-// suggest returns the candidate that word is most likely a slip of, "" if
-// none is close.
-func suggest(word string, candidates []string) string {
+// Of returns the candidate that word is most likely a slip of, "" if none is
+// close.
+func Of(word string, candidates []string) string {
 	const maxWord = 64 // nothing that long is a slip of a name of ours
 	if len(word) > maxWord {
 		return ""
@@ -54,12 +55,9 @@ func editDistance(a, b string) int {
 
 // DidYouMean is the end of a message about a name that is not known: what it is
 // most likely a slip of, or what there is if that is not much.
-func DidYouMean(word string, candidates []string) string { return didYouMean(word, candidates) }
-
-// didYouMean is the end of a message about a name that is not known.
-func didYouMean(word string, candidates []string) string {
+func DidYouMean(word string, candidates []string) string {
 	candidates = slices.Sorted(slices.Values(candidates))
-	if best := suggest(word, candidates); best != "" {
+	if best := Of(word, candidates); best != "" {
 		return "; did you mean " + best + "?"
 	}
 	const maxListed = 20
