@@ -18,9 +18,6 @@ import (
 // machine is overloaded.
 const readyTimeout = 2 * time.Minute
 
-// patience bounds a request to JetStream whose context does not; the same holds for it.
-const patience = time.Minute
-
 // Options are the settings of a test server. The zero value is an anonymous
 // server that listens nowhere and is reached in the process.
 type Options struct {
@@ -193,7 +190,7 @@ func (s *Server) Conn() *nats.Conn {
 // JetStream is a client of JetStream on the connection of [Server.Conn].
 func (s *Server) JetStream() jetstream.JetStream {
 	s.t.Helper()
-	js, err := jetstream.New(s.Conn(), jetstream.WithDefaultTimeout(patience))
+	js, err := jetstream.New(s.Conn())
 	if err != nil {
 		s.t.Fatalf("natstest: %v", err)
 	}
