@@ -27,6 +27,7 @@ type replicated struct {
 	cluster *cluster
 	js      jetstream.JetStream
 	paths   [gateways][nodes]*faultproxy.Proxy // from a gateway to a server
+	visits  *producer                          // of events for the patient endpoint
 	did     map[string]int                     // faults, by what was done
 }
 
@@ -52,11 +53,13 @@ func newReplicated(t *testing.T, perSecond int) (r *replicated, stop func()) {
 			t.Cleanup(p.Close)
 			r.paths[i][j], urls[j] = p, "nats://"+p.Addr()
 		}
-		g := w.newGateway(fmt.Sprintf("gateway-%d", i), fmt.Sprintf("{url: %q, replicas: 3}", strings.Join(urls, ",")), strings.ReplaceAll(everything, "SLOWLY", "400/s"))
+		g := w.newGateway(fmt.Sprintf("gateway-%d", i), fmt.Sprintf("{url: %q, replicas: 3}", strings.Join(urls, ",")), strings.NewReplacer("SLOWLY", "400/s", "\nsubscriptions:\n", patient).Replace(everything))
 		if !g.start() {
 			t.Fatal("a gateway does not start")
 		}
 	}
+	r.visits = w.newProducer(r.cluster.next, patientKind)
+	r.visits.published = 1 << 24 // other numbers than those of the events of the others
 	p := w.newProducer(r.cluster.next, everythingKind)
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
@@ -78,8 +81,14 @@ func (r *replicated) flows() {
 // again.
 func (r *replicated) broken(what string, do, heal func()) {
 	r.Helper()
+	r.breaks(r.fault(what, killReach), what, do, heal)
+}
+
+// breaks is broken for a fault that is entered already.
+func (r *replicated) breaks(fault int, what string, do, heal func()) {
+	r.Helper()
 	r.did[strings.Fields(what)[0]]++
-	began, fault := time.Now(), r.fault(what, killReach)
+	began := time.Now()
 	do()
 	did := time.Since(began)
 	heal()
@@ -155,11 +164,71 @@ func (r *replicated) cut(i, times int) {
 
 // stepDown changes all leaders.
 func (r *replicated) stepDown() {
-	r.broken("step-down of all leaders", func() {
+	r.Helper()
+	const what = "step-down of all leaders"
+	r.breaks(r.election(what), what, func() {
 		if n := r.cluster.stepDown(r.js); n == 0 {
 			r.Error("no leader stepped down")
 		}
 	}, func() {})
+}
+
+// The backlog of an endpoint that takes its time.
+const (
+	patients    = 40
+	patientTime = 4 * time.Second
+	ackWait     = 10 * time.Second // of the consumers of deliveries
+)
+
+// patient is that endpoint, with room for all of its backlog in each gateway.
+var patient = fmt.Sprintf(`
+  patient: {url: "http://HOOK/patient", max_in_flight: %d}
+subscriptions:
+  - {name: patient, subjects: [events.patient], endpoints: [patient]}
+`, patients)
+
+// patientKind says who must get an event for it.
+func patientKind(n int) kind {
+	k := kind{subject: "events.patient", endpoints: []string{"steady", "patient"}}
+	if n%2 == 1 {
+		k.endpoints = append(k.endpoints, "flaky")
+	}
+	return k
+}
+
+// gather lets a backlog wait for the patient endpoint. It returns when it is stored.
+func (r *replicated) gather() (stored time.Time) {
+	r.Helper()
+	r.operate("pause")
+	r.visits.publish(patients)
+	return time.Now()
+}
+
+// operate pauses or resumes the patient endpoint.
+func (r *replicated) operate(verb string) {
+	r.Helper()
+	r.until("the operator is heard", func() bool {
+		_, err := r.gateways[0].run(nil, "endpoints", verb, "patient")
+		return err == nil
+	})
+}
+
+// release lets the backlog out to its receiver, once it is older than what the
+// server waits for an acknowledgement, and changes all leaders while all of it is
+// under way: nobody sends any of it twice.
+func (r *replicated) release(stored time.Time) {
+	r.Helper()
+	r.until("the backlog is old", func() bool { return time.Since(stored) > ackWait+time.Second })
+	before := r.hooks.count("patient")
+	r.hooks.set("patient", slow(patientTime))
+	r.operate("resume")
+	r.until("all of the backlog is under way", func() bool { return r.hooks.count("patient") >= before+patients })
+	r.pause(lastMoment)
+	r.stepDown()
+	r.until("the patient endpoint has nothing to do", func() bool { return r.hooks.atWork("patient") == 0 })
+	if n := r.hooks.count("patient") - before; n != patients {
+		r.Errorf("the patient endpoint got %d requests for %d deliveries", n, patients)
+	}
 }
 
 // Three servers with replicated streams and three gateways, under load. Servers
@@ -183,13 +252,14 @@ func TestCluster(t *testing.T) {
 	r, stop := newReplicated(t, rate)
 	names := wire.NewNames(wire.DefaultPrefix)
 
+	stored := r.gather()
 	r.killNode(r.cluster.leader(r.js, names.DeliveriesStream()), 0)
 	// The server of a gateway is cut off until that has gone to another one.
 	cutOff := r.connectedTo(0)
 	r.partition(cutOff, false, func() {
 		r.until("the gateway has left the server", func() bool { return r.connectedTo(0) != cutOff && r.gateways[0].readyz() == "" })
 	})
-	r.stepDown()
+	r.release(stored)
 	r.killGateway(1, 0)
 	r.rolling()
 	for i := range gateways {
@@ -236,8 +306,10 @@ func (r *replicated) byLot(rng *rand.Rand, end time.Time) {
 			r.restartNode(node)
 		case lot < 90:
 			r.restartGateway(g)
-		case lot < 93:
+		case lot < 92:
 			r.stepDown()
+		case lot < 93:
+			r.release(r.gather())
 		case lot < 95:
 			r.strand(g)
 		case lot < 98:
