@@ -173,64 +173,6 @@ func (r *replicated) stepDown() {
 	}, func() {})
 }
 
-// The backlog of an endpoint that takes its time.
-const (
-	patients    = 40
-	patientTime = 4 * time.Second
-	ackWait     = 10 * time.Second // of the consumers of deliveries
-)
-
-// patient is that endpoint, with room for all of its backlog in each gateway.
-var patient = fmt.Sprintf(`
-  patient: {url: "http://HOOK/patient", max_in_flight: %d}
-subscriptions:
-  - {name: patient, subjects: [events.patient], endpoints: [patient]}
-`, patients)
-
-// patientKind says who must get an event for it.
-func patientKind(n int) kind {
-	k := kind{subject: "events.patient", endpoints: []string{"steady", "patient"}}
-	if n%2 == 1 {
-		k.endpoints = append(k.endpoints, "flaky")
-	}
-	return k
-}
-
-// gather lets a backlog wait for the patient endpoint. It returns when it is stored.
-func (r *replicated) gather() (stored time.Time) {
-	r.Helper()
-	r.operate("pause")
-	r.visits.publish(patients)
-	return time.Now()
-}
-
-// operate pauses or resumes the patient endpoint.
-func (r *replicated) operate(verb string) {
-	r.Helper()
-	r.until("the operator is heard", func() bool {
-		_, err := r.gateways[0].run(nil, "endpoints", verb, "patient")
-		return err == nil
-	})
-}
-
-// release lets the backlog out to its receiver, once it is older than what the
-// server waits for an acknowledgement, and changes all leaders while all of it is
-// under way: nobody sends any of it twice.
-func (r *replicated) release(stored time.Time) {
-	r.Helper()
-	r.until("the backlog is old", func() bool { return time.Since(stored) > ackWait+time.Second })
-	before := r.hooks.count("patient")
-	r.hooks.set("patient", slow(patientTime))
-	r.operate("resume")
-	r.until("all of the backlog is under way", func() bool { return r.hooks.count("patient") >= before+patients })
-	r.pause(lastMoment)
-	r.stepDown()
-	r.until("the patient endpoint has nothing to do", func() bool { return r.hooks.atWork("patient") == 0 })
-	if n := r.hooks.count("patient") - before; n != patients {
-		r.Errorf("the patient endpoint got %d requests for %d deliveries", n, patients)
-	}
-}
-
 // Three servers with replicated streams and three gateways, under load. Servers
 // are killed, cut off and restarted, leaders step down, gateways are killed and
 // restarted, each in its turn; then by lot, for as long as `make chaos` says.
