@@ -18,11 +18,13 @@ const (
 )
 
 // patient is that endpoint, with room for all of its backlog in each gateway.
-var patient = fmt.Sprintf(`
+func patient() string {
+	return fmt.Sprintf(`
   patient: {url: "http://HOOK/patient", max_in_flight: %d}
 subscriptions:
   - {name: patient, subjects: [events.patient], endpoints: [patient]}
 `, patients)
+}
 
 // patientKind says who must get an event for it.
 func patientKind(n int) kind {

@@ -53,7 +53,7 @@ func newReplicated(t *testing.T, perSecond int) (r *replicated, stop func()) {
 			t.Cleanup(p.Close)
 			r.paths[i][j], urls[j] = p, "nats://"+p.Addr()
 		}
-		g := w.newGateway(fmt.Sprintf("gateway-%d", i), fmt.Sprintf("{url: %q, replicas: 3}", strings.Join(urls, ",")), strings.NewReplacer("SLOWLY", "400/s", "\nsubscriptions:\n", patient).Replace(everything))
+		g := w.newGateway(fmt.Sprintf("gateway-%d", i), fmt.Sprintf("{url: %q, replicas: 3}", strings.Join(urls, ",")), strings.NewReplacer("SLOWLY", "400/s", "\nsubscriptions:\n", patient()).Replace(everything))
 		if !g.start() {
 			t.Fatal("a gateway does not start")
 		}
