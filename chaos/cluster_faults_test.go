@@ -27,6 +27,7 @@ type replicated struct {
 	cluster *cluster
 	js      jetstream.JetStream
 	paths   [gateways][nodes]*faultproxy.Proxy // from a gateway to a server
+	visits  *producer                          // of events for the patient endpoint
 	did     map[string]int                     // faults, by what was done
 }
 
@@ -52,11 +53,13 @@ func newReplicated(t *testing.T, perSecond int) (r *replicated, stop func()) {
 			t.Cleanup(p.Close)
 			r.paths[i][j], urls[j] = p, "nats://"+p.Addr()
 		}
-		g := w.newGateway(fmt.Sprintf("gateway-%d", i), fmt.Sprintf("{url: %q, replicas: 3}", strings.Join(urls, ",")), strings.ReplaceAll(everything, "SLOWLY", "400/s"))
+		g := w.newGateway(fmt.Sprintf("gateway-%d", i), fmt.Sprintf("{url: %q, replicas: 3}", strings.Join(urls, ",")), strings.NewReplacer("SLOWLY", "400/s", "\nsubscriptions:\n", patient()).Replace(everything))
 		if !g.start() {
 			t.Fatal("a gateway does not start")
 		}
 	}
+	r.visits = w.newProducer(r.cluster.next, patientKind)
+	r.visits.published = 1 << 24 // other numbers than those of the events of the others
 	p := w.newProducer(r.cluster.next, everythingKind)
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
@@ -78,8 +81,14 @@ func (r *replicated) flows() {
 // again.
 func (r *replicated) broken(what string, do, heal func()) {
 	r.Helper()
+	r.breaks(r.fault(what, killReach), what, do, heal)
+}
+
+// breaks is broken for a fault that is entered already.
+func (r *replicated) breaks(fault int, what string, do, heal func()) {
+	r.Helper()
 	r.did[strings.Fields(what)[0]]++
-	began, fault := time.Now(), r.fault(what, killReach)
+	began := time.Now()
 	do()
 	did := time.Since(began)
 	heal()
@@ -155,7 +164,9 @@ func (r *replicated) cut(i, times int) {
 
 // stepDown changes all leaders.
 func (r *replicated) stepDown() {
-	r.broken("step-down of all leaders", func() {
+	r.Helper()
+	const what = "step-down of all leaders"
+	r.breaks(r.election(what), what, func() {
 		if n := r.cluster.stepDown(r.js); n == 0 {
 			r.Error("no leader stepped down")
 		}
@@ -183,13 +194,14 @@ func TestCluster(t *testing.T) {
 	r, stop := newReplicated(t, rate)
 	names := wire.NewNames(wire.DefaultPrefix)
 
+	stored := r.gather()
 	r.killNode(r.cluster.leader(r.js, names.DeliveriesStream()), 0)
 	// The server of a gateway is cut off until that has gone to another one.
 	cutOff := r.connectedTo(0)
 	r.partition(cutOff, false, func() {
 		r.until("the gateway has left the server", func() bool { return r.connectedTo(0) != cutOff && r.gateways[0].readyz() == "" })
 	})
-	r.stepDown()
+	r.release(stored)
 	r.killGateway(1, 0)
 	r.rolling()
 	for i := range gateways {
@@ -236,8 +248,10 @@ func (r *replicated) byLot(rng *rand.Rand, end time.Time) {
 			r.restartNode(node)
 		case lot < 90:
 			r.restartGateway(g)
-		case lot < 93:
+		case lot < 92:
 			r.stepDown()
+		case lot < 93:
+			r.release(r.gather())
 		case lot < 95:
 			r.strand(g)
 		case lot < 98:

@@ -40,6 +40,7 @@ type receivers struct {
 	mu      sync.Mutex
 	behave  map[string]behaviour // one that is not here answers 200
 	numbers map[string]int
+	working map[string]int // requests that are not answered yet
 }
 
 func newReceivers(t testing.TB, l *ledger.Ledger) *receivers {
@@ -48,7 +49,7 @@ func newReceivers(t testing.TB, l *ledger.Ledger) *receivers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &receivers{verify: verify, ledger: l, behave: map[string]behaviour{}, numbers: map[string]int{}}
+	r := &receivers{verify: verify, ledger: l, behave: map[string]behaviour{}, numbers: map[string]int{}, working: map[string]int{}}
 	r.server = httptest.NewServer(r)
 	t.Cleanup(r.server.Close)
 	return r
@@ -78,6 +79,7 @@ func (r *receivers) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	seen.Forged = r.verify.Verify(body, req.Header)
 	entry := r.ledger.Begin(seen)
 	behave, number := r.next(endpoint)
+	defer r.done(endpoint)
 	status := http.StatusOK
 	if behave != nil {
 		status = behave(arrival{Context: req.Context(), number: number, attempt: attempt})
@@ -98,10 +100,24 @@ func (r *receivers) count(endpoint string) int {
 	return r.numbers[endpoint]
 }
 
+// atWork returns how many requests an endpoint is answering.
+func (r *receivers) atWork(endpoint string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.working[endpoint]
+}
+
+func (r *receivers) done(endpoint string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.working[endpoint]--
+}
+
 func (r *receivers) next(endpoint string) (behaviour, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.numbers[endpoint]++
+	r.working[endpoint]++
 	return r.behave[endpoint], r.numbers[endpoint]
 }
 

@@ -21,6 +21,9 @@ const (
 	// The server of the embedded NATS writes down what was acknowledged some time
 	// later; a busy machine makes that longer.
 	killReach = 3 * time.Second
+	// lastMoment is how long before a change of leaders somebody must have begun to
+	// work on a delivery to be known to NATS as who does.
+	lastMoment = time.Second
 	// stopGrace is how long after SIGCONT it may take until everything is noticed
 	// that timed out.
 	stopGrace = 500 * time.Millisecond
@@ -61,6 +64,11 @@ func (w *world) embedded(durability string) string {
 // fault enters that something is broken from now on.
 func (w *world) fault(what string, reach time.Duration) int {
 	return w.ledger.Fault(ledger.Fault{What: what, From: time.Now(), Reach: reach})
+}
+
+// election enters that leaders change from now on, with nobody killed or cut off.
+func (w *world) election(what string) int {
+	return w.ledger.Fault(ledger.Fault{What: what, From: time.Now(), Reach: killReach, Moment: lastMoment})
 }
 
 // healed enters that its effects have ended.

@@ -79,7 +79,7 @@ func (f *fastLane) intake(stream, consumer string, open func(context.Context) er
 		Handle:   handle,
 		State:    func(err error) { f.d.state("consumer "+consumer, err) },
 		Window:   window,
-		Beat:     AckWait / 3,
+		Beat:     beat,
 		AckWait:  AckWait,
 
 		ServerTime: f.d.opts.ServerTime,

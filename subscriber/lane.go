@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	laneBeat = AckWait / 3
 	// Bounds of what is held of a lane in memory, in deliveries.
 	minLaneWindow = 16
 	maxLaneWindow = 512
@@ -281,7 +280,7 @@ func (l *lane) intake() *intake.Intake {
 		Window:      minLaneWindow,
 		WindowBytes: 1,                 // as little as a large event needs
 		Remember:    8 * maxLaneWindow, // more than is settled between two truncations, mostly
-		Beat:        laneBeat,
+		Beat:        beat,
 		AckWait:     AckWait,
 		ServerTime:  o.ServerTime,
 	})

@@ -353,7 +353,7 @@ func (l *lanes) intakesOf(which func(*lane) bool) []*intake.Intake {
 // beat reports what the lanes hold in memory as being in progress, until ctx
 // ends.
 func (l *lanes) beat(ctx context.Context) {
-	tick := time.NewTicker(laneBeat / 4)
+	tick := time.NewTicker(beat / 4)
 	defer tick.Stop()
 	for {
 		select {

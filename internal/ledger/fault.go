@@ -16,6 +16,10 @@ type Fault struct {
 	// Reach is how long before From the work was done that may be repeated: what
 	// was settled, but whose settlement could get lost.
 	Reach time.Duration
+	// Moment, if it is set, says that nobody was killed, nor cut off: who was at
+	// work on a delivery for that long when the fault came stays at it, and nobody
+	// else sends it meanwhile.
+	Moment time.Duration
 }
 
 func (f Fault) String() string {
@@ -40,6 +44,12 @@ func (l *Ledger) Healed(fault int, at time.Time) {
 // struck reports whether the fault may have hit the work of a request.
 func (f *Fault) struck(r *request) bool {
 	return r.began <= f.until() && r.end() >= nanos(f.From)-int64(f.Reach)
+}
+
+// leaves reports whether the fault does not explain that next was sent while an
+// earlier request was under way: it leaves that with who sent it.
+func (f *Fault) leaves(earlier, next *request) bool {
+	return f.Moment > 0 && earlier.began < nanos(f.From)-int64(f.Moment) && earlier.end() > next.began
 }
 
 func (f *Fault) until() int64 {

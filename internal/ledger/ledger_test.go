@@ -47,6 +47,18 @@ func (a *account) kill(from, until int) {
 	a.Healed(a.Fault(ledger.Fault{What: "kill", From: at(from), Reach: 50 * time.Millisecond}), at(until))
 }
 
+// elect enters a fault like that of kill, but nobody was killed: what was under way
+// 30 ms before it goes on.
+func (a *account) elect(from, until int) {
+	a.Healed(a.Fault(ledger.Fault{What: "election", From: at(from), Reach: 50 * time.Millisecond, Moment: 30 * time.Millisecond}), at(until))
+}
+
+// long enters a request that takes 100 ms.
+func (a *account) long(endpoint string, ms, attempt, status int) {
+	r := ledger.Request{Endpoint: endpoint, ID: "msg_1", Body: ledger.HashOf([]byte("body")), Attempt: attempt, Began: at(ms)}
+	a.End(a.Begin(r), status, r.Began.Add(100*time.Millisecond))
+}
+
 var (
 	pairA     = ledger.Pair{Endpoint: "a", ID: "msg_1", Source: "EVENTS/1"}
 	pairB     = ledger.Pair{Endpoint: "b", ID: "msg_1", Source: "EVENTS/1"}
@@ -159,6 +171,21 @@ func TestCheck(t *testing.T) {
 
 		{"two at once", func(a *account) { a.post("a", 10, 1, 503); a.post("a", 15, 2, 200) }, "overlapping 1", ""},
 		{"two at once, the first of a dead process", func(a *account) { a.post("a", 10, 1, 0); a.kill(12, 14); a.post("a", 15, 1, 200) }, "", "overlapping 1, repeated 1"},
+
+		{"two at once, around a kill", func(a *account) { a.long("a", 10, 1, 200); a.kill(70, 80); a.post("a", 85, 1, 200) }, "", "overlapping 1, repeated 1"},
+		{"two at once, around an election", func(a *account) { a.long("a", 10, 1, 200); a.elect(70, 80); a.post("a", 85, 1, 200) }, "overlapping 1, repeated 1", ""},
+		{"two at once, the first in the last moment before an election", func(a *account) {
+			a.long("a", 50, 1, 200)
+			a.elect(70, 80)
+			a.post("a", 85, 1, 200)
+		}, "", "overlapping 1, repeated 1"},
+		{"twice, its end lost in an election", func(a *account) { a.long("a", 10, 1, 200); a.elect(70, 120); a.post("a", 150, 1, 200) }, "", "repeated 1"},
+		{"two at once, around an election and a kill", func(a *account) {
+			a.long("a", 10, 1, 200)
+			a.elect(70, 80)
+			a.kill(82, 84)
+			a.post("a", 85, 1, 200)
+		}, "", "overlapping 1, repeated 1"},
 
 		{"two lives that meet", func(a *account) {
 			a.post("a", 10, 1, 503)

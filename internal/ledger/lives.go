@@ -96,7 +96,7 @@ func (c *checker) reason(p pair, earlier []*request, r *request, used []reason) 
 	best, distance := reason{fault: -1}, int64(math.MaxInt64)
 	for n := range c.faults {
 		f := &c.faults[n]
-		if nanos(f.From) > r.began {
+		if nanos(f.From) > r.began || slices.ContainsFunc(earlier, func(e *request) bool { return f.leaves(e, r) }) {
 			continue
 		}
 		for i, before := range earlier {
@@ -142,7 +142,7 @@ func (c *checker) overlap(p pair, earlier []*request, r *request, all []*request
 			continue
 		}
 		for n := range c.faults {
-			if f := &c.faults[n]; nanos(f.From) <= r.began && before.began <= f.until() {
+			if f := &c.faults[n]; nanos(f.From) <= r.began && before.began <= f.until() && !f.leaves(before, r) {
 				c.report.Explained[Overlap]++
 				return
 			}

@@ -174,11 +174,41 @@ func (c *Cluster) Leader(js jetstream.JetStream, stream string) (server int) {
 	return server
 }
 
-// Follower returns a server that has a replica of a stream and does not lead it.
-func (c *Cluster) Follower(js jetstream.JetStream, stream string) (server int) {
+// Lag makes one replica of a stream lag behind, and returns a connection to the
+// server that leads the stream, and one to the other, whose direct gets tell what was
+// true before. It publishes on a subject of the stream to find that out.
+func (c *Cluster) Lag(js jetstream.JetStream, stream, subject string) (leader, follower *nats.Conn) {
 	c.t.Helper()
-	return (c.Leader(js, stream) + 1) % clusterSize
+	at := c.Leader(js, stream)
+	behind := (at + 1) % clusterSize
+	leader, follower = c.ConnectTo(at), c.ConnectTo(behind)
+	c.Slow(behind, lag)
+	var sent, seen jetstream.JetStream
+	var replica jetstream.Stream
+	var err error
+	if sent, err = jetstream.New(leader); err == nil {
+		seen, err = jetstream.New(follower)
+	}
+	if err == nil {
+		replica, err = seen.Stream(c.t.Context(), stream)
+	}
+	if err != nil {
+		c.t.Fatalf("natstest: %v", err)
+	}
+	// A replica answers some two seconds after it has caught up.
+	c.until("a replica answers, and lags behind", func() bool {
+		ack, err := sent.Publish(c.t.Context(), subject, nil)
+		if err != nil {
+			return false
+		}
+		m, err := replica.GetLastMsgForSubject(c.t.Context(), subject)
+		return err == nil && m.Sequence < ack.Sequence
+	})
+	return leader, follower
 }
+
+// lag is by how much a replica lags behind.
+const lag = 20 * time.Millisecond
 
 // streamLeader returns the name of the server that leads a stream; empty: none
 // does at the moment.
