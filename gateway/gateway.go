@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -153,6 +154,7 @@ func (g *Gateway) run(ctx context.Context) error {
 		}
 		defer server.Shutdown()
 		g.server = server
+		defer g.watchStore()()
 	}
 	nc, err := broker.Connect(ctx, g.config.NATS, broker.ConnectOptions{
 		Name: "fanjet gateway", Server: g.server, Log: g.log, OnError: g.permissions.observe,
@@ -179,6 +181,14 @@ func (g *Gateway) run(ctx context.Context) error {
 		return ignoreStop(ctx, fmt.Errorf("cannot open the state bucket: %w", err))
 	}
 	return g.work(ctx, nc, js, state)
+}
+
+// watchStore has the embedded server look after its store, until end is called.
+func (g *Gateway) watchStore() (end func()) {
+	ctx, stop := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() { g.server.Watch(ctx, func(err error) { g.health.set("nats store", err) }) })
+	return func() { stop(); watching.Wait() }
 }
 
 // prepare checks the server, and creates and checks streams and consumers. What
@@ -302,7 +312,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
 	monitor := &monitor{
-		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, health: g.health, log: g.log,
+		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, server: g.server, health: g.health, log: g.log,
 		publishers: map[string]*publish.Publisher{
 			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): routes.inOrder, g.names.DeadLettersStream(): dead,
 		},

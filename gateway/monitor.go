@@ -39,6 +39,7 @@ type monitor struct {
 	config      *config.Config
 	publishers  map[string]*publish.Publisher // by the stream
 	permissions *permissions
+	server      *broker.Server // nil: an external NATS
 	health      *health
 	log         *zap.Logger
 
@@ -54,6 +55,7 @@ func (m *monitor) run(ctx context.Context) {
 	parts.Go(func() { repeat(ctx, monitorEvery, m.observe) })
 	parts.Go(func() { repeat(ctx, monitorEvery, m.watchStuck) })
 	parts.Go(func() { repeat(ctx, lookEvery, func() { m.look(ctx) }) })
+	parts.Go(func() { repeat(ctx, lookEvery, func() { m.probe(ctx) }) })
 	parts.Wait()
 }
 
@@ -96,6 +98,24 @@ func (m *monitor) watchStuck() {
 		stuck = errors.New("the connection takes nothing")
 	}
 	m.health.set("nats connection", stuck)
+}
+
+// probe asks the streams whether they can store anything. The embedded server
+// hears of it, and recovers.
+func (m *monitor) probe(ctx context.Context) {
+	if !m.nc.IsConnected() {
+		return
+	}
+	timed, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	err := probeStorage(timed, m.js, m.names, m.server != nil)
+	if ctx.Err() != nil {
+		return
+	}
+	m.health.set("storage", err)
+	if err != nil && m.server != nil {
+		m.server.Report(err)
+	}
 }
 
 // look looks at the streams and consumers. One of several servers that does not
