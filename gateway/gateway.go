@@ -54,6 +54,7 @@ type Gateway struct {
 	canary  *canary                   // nil: there are none
 	audit   atomic.Pointer[audit.Log] // nil before the start
 	clock   clock
+	overdue *overdueSeen
 
 	permissions permissions // of the connection to NATS
 
@@ -62,7 +63,9 @@ type Gateway struct {
 	server  *broker.Server // nil: an external NATS
 	started chan struct{}  // closed when it takes events
 
-	adjust func(*subscriber.Options) // tests shorten waits; nil: nothing
+	// Tests shorten waits.
+	adjust    func(*subscriber.Options) // nil: nothing
+	lateAfter time.Duration             // see overdue.after
 }
 
 // New checks what can be checked without NATS and binds the admin listener.
@@ -96,6 +99,8 @@ func New(o Options) (*Gateway, error) {
 		started: make(chan struct{}),
 	}
 	g.clock.log, g.clock.gauge = o.Log, newClockGauge(o.Registry)
+	g.clock.ours = o.Config.NATS.URL == ""
+	g.overdue = newOverdueSeen(o.Registry)
 	g.match.Store(matcher)
 	g.canary, err = newCanary(o.Config.Canary, g.names, g.health, o.Registry, o.Log)
 	if err != nil {
@@ -311,6 +316,8 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
+	overdue := &overdue{js: js, names: g.names, server: g.server, clock: &g.clock, health: g.health, log: g.log, seen: g.overdue, after: g.lateAfter}
+	watch.Go(func() error { overdue.run(background); return nil })
 	monitor := &monitor{
 		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, server: g.server, health: g.health, log: g.log,
 		publishers: map[string]*publish.Publisher{

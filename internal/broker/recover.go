@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,8 +70,12 @@ func (w *storeWatch) look(now time.Time) {
 		if now.Sub(w.restarted) > calmAfter {
 			w.pause = 0
 		}
-		w.tell(w.noRoom)
-		return
+		full, helps := s.limitReached()
+		if !helps {
+			w.tell(cmp.Or(w.noRoom, full))
+			return
+		}
+		fault = full
 	}
 	w.noRoom = tryRoom(s.settings.StoreDir, enough, spareFiles)
 	if w.noRoom != nil {
@@ -81,7 +86,7 @@ func (w *storeWatch) look(now time.Time) {
 	if now.Sub(w.restarted) < w.pause {
 		return
 	}
-	s.log.Warn("restarting the embedded NATS server: its store met an error that has passed", zap.Error(fault))
+	s.log.Warn("restarting the embedded NATS server", zap.String("reason", "its store met an error that has passed"), zap.Error(fault))
 	err := s.restart()
 	w.restarted, w.pause = time.Now(), min(max(2*w.pause, minRestarts), maxRestarts)
 	if err != nil {
@@ -115,12 +120,49 @@ func (s *Server) fault() error {
 	return unhealthy(s.srv)
 }
 
+// limitReached returns an error when the server takes nothing because it stores as
+// much as it may. That limit comes from the space that was free at its start;
+// helps says that a restart would raise it.
+func (s *Server) limitReached() (full error, helps bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.srv == nil {
+		return nil, false
+	}
+	info, err := s.srv.Jsz(nil)
+	if err != nil || info.Disabled || info.Config.MaxStore <= 0 {
+		return nil, false
+	}
+	used, limit := info.Store, uint64(info.Config.MaxStore)
+	if used <= limit {
+		return nil, false
+	}
+	free, _, err := DiskSpace(s.settings.StoreDir)
+	// What the server will take as its limit: see finalizeDynamicMaxStore there.
+	return &limitError{used: used, limit: limit}, err == nil && free/4*3+used/4*3 > used+enough
+}
+
+// limitError says that the server stores as much as it may.
+type limitError struct{ used, limit uint64 }
+
+func (e *limitError) Error() string {
+	return fmt.Sprintf("it stores %d MiB and takes no more than %d: three quarters of the space that its disk has for it", e.used>>20, e.limit>>20)
+}
+
 // Report says that a stream turned out to take nothing, for an error of its
 // store. The next look of [Server.Watch] comes at once.
 func (s *Server) Report(err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	s.faults.note(err)
+}
+
+// Restart stops the server and starts it again, in this process, on the same
+// folder and address. Its clients see a short outage. When it cannot be started
+// again, [Server.Watch] goes on trying.
+func (s *Server) Restart(reason string) error {
+	s.log.Warn("restarting the embedded NATS server", zap.String("reason", reason))
+	return s.restart()
 }
 
 // restart exchanges the server for a new one on the same folder and address.

@@ -73,8 +73,9 @@ func (e *StoreError) Unwrap() error { return e.Cause }
 // remedy says what somebody must do. What follows is done by the gateway.
 func (e *StoreError) remedy() string {
 	const then = "; it goes on by itself then"
+	_, limited := errors.AsType[*limitError](e.Cause)
 	switch {
-	case errors.Is(e.Cause, syscall.ENOSPC), errors.Is(e.Cause, syscall.EDQUOT), errors.Is(e.Cause, syscall.EFBIG):
+	case limited, errors.Is(e.Cause, syscall.ENOSPC), errors.Is(e.Cause, syscall.EDQUOT), errors.Is(e.Cause, syscall.EFBIG):
 		return "make room on that disk" + then
 	case errors.Is(e.Cause, syscall.EMFILE), errors.Is(e.Cause, syscall.ENFILE):
 		return "raise the limit of open files (ulimit -n, LimitNOFILE=), or see what uses them up" + then
