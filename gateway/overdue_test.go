@@ -362,3 +362,56 @@ func TestOverdueReadsEachOnce(t *testing.T) {
 		t.Errorf("some were not set anew: the first one is %+v, %v", first, err)
 	}
 }
+
+// The line of an ordered endpoint goes on after its wait, also when the clock of
+// the server is set back meanwhile: in the gateway that holds the first delivery,
+// and in one that takes over.
+func TestClockSetBackUnderALine(t *testing.T) {
+	t.Parallel()
+	for name, takeover := range map[string]bool{"the same gateway": false, "another gateway": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const events = 3
+			w := newWorld(t)
+			w.endpoints(endpointFor(t, w.hook, "a", retryIn(3*time.Second), func(e *subscriber.Endpoint) { e.Ordered = true }))
+			w.hook.set(func(r request) int {
+				if r.body == `{"n":0}` {
+					return failFirst(r)
+				}
+				return 200
+			})
+			var wrong wallClock
+			shift := func(gw *Gateway) {
+				gw.clock.shift = func(t time.Time) time.Time { return t.Add(time.Duration(wrong.off.Load())) }
+			}
+			w.startHurried(shift)
+			w.publishMany("events.x", events)
+			w.waitFor("the first one was attempted", func() bool { return len(w.hook.all()) == 1 })
+			w.waitFor("that is stored", func() bool {
+				kv, err := w.js.KeyValue(t.Context(), w.gw.names.StateBucket())
+				if err != nil {
+					return false
+				}
+				_, err = kv.Get(t.Context(), "head.a")
+				return err == nil
+			})
+			if takeover {
+				w.stop()
+			}
+			wrong.set(-time.Hour)
+			if takeover {
+				w.stop = func() {}
+				w.startHurried(shift)
+			}
+			got := w.delivered("a", events)
+			for i, r := range got {
+				if want := fmt.Sprintf(`{"n":%d}`, i); r.body != want {
+					t.Errorf("delivery %d is %s, not %s", i, r.body, want)
+				}
+			}
+			if n := len(w.hook.all()); n != events+1 {
+				t.Errorf("%d requests, not %d", n, events+1)
+			}
+		})
+	}
+}

@@ -122,6 +122,7 @@ type delivery struct {
 
 	since      time.Time // when it began to wait for a slot
 	notBefore  time.Time // of an ordered endpoint: when its next attempt may begin
+	heldFor    time.Time // the planned time that notBefore stands for; zero: none
 	head       *head     // of an ordered endpoint: what is known about it; nil: not looked up
 	permit     permit
 	permitUsed bool
