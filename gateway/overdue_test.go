@@ -373,7 +373,7 @@ func TestClockSetBackUnderALine(t *testing.T) {
 			t.Parallel()
 			const events = 3
 			w := newWorld(t)
-			w.endpoints(endpointFor(t, w.hook, "a", retryIn(3*time.Second), func(e *subscriber.Endpoint) { e.Ordered = true }))
+			w.endpoints(endpointFor(t, w.hook, "a", retryIn(8*time.Second), func(e *subscriber.Endpoint) { e.Ordered = true }))
 			w.hook.set(func(r request) int {
 				if r.body == `{"n":0}` {
 					return failFirst(r)

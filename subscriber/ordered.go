@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -98,7 +99,7 @@ func (d *Dispatcher) recall(ctx context.Context, dl *delivery, env *wire.Envelop
 	if json.Unmarshal(entry.Value(), &stored) != nil || stored.Delivery != fresh.Delivery || stored.Attempt < 1 {
 		return fresh, nil // of a delivery that is settled
 	}
-	stored.Next = replan(stored.Next, entry.Created(), d.opts.ServerTime())
+	dl.planned = entry.Created()
 	return stored, nil
 }
 
@@ -116,18 +117,28 @@ func replan(next, planned, now time.Time) time.Time {
 	return now.Add(next.Sub(planned))
 }
 
-// headWait is how long the first delivery has to wait yet. What has waited here
-// has done so by a clock that nobody can set.
+// headWait is how long the first delivery has to wait yet. What it has waited here
+// it has done by a clock that nobody can set.
 func (d *Dispatcher) headWait(dl *delivery) time.Duration {
-	wait := dl.head.Next.Sub(d.opts.ServerTime())
-	if !dl.heldFor.IsZero() && dl.heldFor.Equal(dl.head.Next) {
-		wait = min(wait, time.Until(dl.notBefore))
+	now := d.opts.ServerTime()
+	return min(replan(dl.head.Next, dl.planned, now).Sub(now), dl.ep.lineWait(dl.head))
+}
+
+// lineWait is how long the line has to wait yet for a delivery's next attempt, by
+// the clock of this process; very long if that is not known.
+func (e *endpoint) lineWait(h *head) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lineHead != h.Delivery || !e.lineFor.Equal(h.Next) {
+		return math.MaxInt64
 	}
-	return wait
+	return time.Until(e.lineNext)
 }
 
 // holdHead is holdLine until the first delivery's next attempt.
-func (d *Dispatcher) holdHead(dl *delivery, wait time.Duration) { d.holdLineFor(dl, wait, dl.head.Next) }
+func (d *Dispatcher) holdHead(dl *delivery, wait time.Duration) {
+	d.holdLineFor(dl, wait, dl.head.Next)
+}
 
 // settledElsewhere reports whether the delivery, which waited here for another
 // attempt, was settled by another replica meanwhile: this one may have been cut
