@@ -318,6 +318,10 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	watch.Go(func() error { operators.run(background); return nil })
 	overdue := &overdue{js: js, names: g.names, server: g.server, clock: &g.clock, health: g.health, log: g.log, seen: g.overdue, after: g.lateAfter}
 	watch.Go(func() error { overdue.run(background); return nil })
+	if g.clock.ours {
+		ahead := &ahead{js: js, names: g.names, config: g.config, clock: &g.clock, log: g.log}
+		watch.Go(func() error { ahead.run(background); return nil })
+	}
 	monitor := &monitor{
 		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, server: g.server, health: g.health, log: g.log,
 		publishers: map[string]*publish.Publisher{
