@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -190,6 +191,9 @@ func (g *Gateway) run(ctx context.Context) error {
 
 // watchStore has the embedded server look after its store, until end is called.
 func (g *Gateway) watchStore() (end func()) {
+	promauto.With(g.opts.Registry).NewCounterFunc(prometheus.CounterOpts{
+		Name: "fanjet_nats_restarts_total", Help: "Restarts of the embedded NATS server within the process, because its store had met an error.",
+	}, func() float64 { return float64(g.server.Restarts()) })
 	ctx, stop := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() { g.server.Watch(ctx, func(err error) { g.health.set("nats store", err) }) })
@@ -314,6 +318,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	}
 	watch.Go(func() error { g.operate(background, js, state); return nil })
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
+	operators.ready, operators.overdue = g.health.err, g.overdue
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
 	overdue := &overdue{js: js, names: g.names, server: g.server, clock: &g.clock, health: g.health, log: g.log, seen: g.overdue, after: g.lateAfter}

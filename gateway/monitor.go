@@ -43,6 +43,8 @@ type monitor struct {
 	health      *health
 	log         *zap.Logger
 
+	probed   time.Time    // when the streams were last asked; only probe uses it
+	full     bool         // what they said
 	alive    atomic.Int64 // when the connection last said how it is, in ns
 	answered time.Time    // when the server last reached JetStream; only look uses it
 }
@@ -55,7 +57,7 @@ func (m *monitor) run(ctx context.Context) {
 	parts.Go(func() { repeat(ctx, monitorEvery, m.observe) })
 	parts.Go(func() { repeat(ctx, monitorEvery, m.watchStuck) })
 	parts.Go(func() { repeat(ctx, lookEvery, func() { m.look(ctx) }) })
-	parts.Go(func() { repeat(ctx, lookEvery, func() { m.probe(ctx) }) })
+	parts.Go(func() { repeat(ctx, monitorEvery, func() { m.probe(ctx) }) })
 	parts.Wait()
 }
 
@@ -100,18 +102,20 @@ func (m *monitor) watchStuck() {
 	m.health.set("nats connection", stuck)
 }
 
-// probe asks the streams whether they can store anything. The embedded server
-// hears of it, and recovers.
+// probe asks the streams whether they can store anything, more often while they
+// cannot. The embedded server hears of it, and recovers.
 func (m *monitor) probe(ctx context.Context) {
-	if !m.nc.IsConnected() {
+	if !m.nc.IsConnected() || !m.full && time.Since(m.probed) < lookEvery {
 		return
 	}
+	m.probed = time.Now()
 	timed, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
 	err := probeStorage(timed, m.js, m.names, m.server != nil)
 	if ctx.Err() != nil {
 		return
 	}
+	m.full = err != nil
 	m.health.set("storage", err)
 	if err != nil && m.server != nil {
 		m.server.Report(err)

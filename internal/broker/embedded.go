@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,6 +44,7 @@ type Server struct {
 	lock     *storeLock
 	log      *zap.Logger
 	addr     string // where it listens, the same after every restart
+	restarts atomic.Uint64
 
 	mu     sync.RWMutex // held while the server is exchanged
 	srv    *server.Server

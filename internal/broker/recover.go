@@ -165,6 +165,9 @@ func (s *Server) Restart(reason string) error {
 	return s.restart()
 }
 
+// Restarts is how often the server was started again in this process.
+func (s *Server) Restarts() uint64 { return s.restarts.Load() }
+
 // restart exchanges the server for a new one on the same folder and address.
 func (s *Server) restart() error {
 	s.mu.Lock()
@@ -185,6 +188,7 @@ func (s *Server) restart() error {
 		return err
 	}
 	s.srv, s.faults = srv, faults
+	s.restarts.Add(1)
 	s.log.Info("embedded NATS server is ready again")
 	return nil
 }
