@@ -47,6 +47,7 @@ type monitor struct {
 	full     bool         // what they said
 	alive    atomic.Int64 // when the connection last said how it is, in ns
 	answered time.Time    // when the server last reached JetStream; only look uses it
+	stalls   stalls       // only look uses it
 }
 
 // run watches until ctx ends.
@@ -137,6 +138,7 @@ func (m *monitor) look(ctx context.Context) {
 		return
 	}
 	m.health.setPatiently("streams", err)
+	m.health.set("waiting", m.stalls.look(timed, m.js, m.names, m.config))
 	if broker.Transient(err) {
 		// One stream may have no leader, and everything else be well.
 		_, err = m.js.AccountInfo(ctx) // has a timeout of its own
