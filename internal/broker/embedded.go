@@ -64,9 +64,11 @@ type Server struct {
 // The store directory is made if it is missing (mode 0700), and locked for as
 // long as the server runs: NATS itself does not notice a second server on the
 // same files. The server stores at most three quarters of the disk space that
-// was free at the start (the default of NATS), so that a full disk is refused
-// publishes and not a broken store. There is no monitoring port and no signal
-// handler.
+// was free at the start, and of what it had stored (the default of NATS), so that
+// a full disk is refused publishes and, unless others fill it, not a broken
+// store; [Server.Watch] mends that. A stream that is there and cannot be read is
+// an error: it would be taken for missing. There is no monitoring port and no
+// signal handler.
 func StartEmbedded(settings Embedded, log *zap.Logger) (*Server, error) {
 	if log == nil {
 		log = zap.NewNop()
