@@ -32,7 +32,7 @@ const (
 
 	// What one look may cost: messages read, of which few are when all is well, and
 	// schedules set anew, each of which is a write.
-	overdueReads, overdueHurry = 500, 4000
+	overdueReads, overdueHurry = 1000, 4000
 	overdueTime                = 500 * time.Millisecond
 	// overdueKnown bounds the schedules that are kept in mind, 24 bytes each.
 	overdueKnown = 1 << 18
