@@ -59,17 +59,29 @@ func readSchedule(m *jsapi.Message) *schedule {
 		return s
 	}
 	s.header = header
-	at, ok := strings.CutPrefix(header.Get(headerSchedule), "@at ")
-	if !ok || header.Get(headerScheduleTarget) == "" {
-		return s
-	}
-	if due, err := time.Parse(time.RFC3339Nano, at); err == nil {
-		s.due = due
-	}
-	if last, err := time.Parse(time.RFC3339Nano, header.Get(wire.HeaderLastAttempt)); err == nil {
-		s.attempted = last
-	}
+	s.due, s.attempted = readTimes(header)
 	return s
+}
+
+// farOff is a time at which nothing of ours is ever due; times from then on do
+// not fit into 64 bits of nanoseconds.
+var farOff = time.Date(2200, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// readTimes reads when a schedule is due, and when the latest attempt was made;
+// the zero times if it is none that can be set anew.
+func readTimes(h nats.Header) (due, attempted time.Time) {
+	at, ok := strings.CutPrefix(h.Get(headerSchedule), "@at ")
+	if !ok || h.Get(headerScheduleTarget) == "" {
+		return time.Time{}, time.Time{}
+	}
+	due, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil || due.Before(time.Unix(0, 0)) || due.After(farOff) {
+		return time.Time{}, time.Time{}
+	}
+	if last, err := time.Parse(time.RFC3339Nano, h.Get(wire.HeaderLastAttempt)); err == nil {
+		attempted = last
+	}
+	return due, attempted
 }
 
 // setAnew publishes a schedule again, for another time or the same, as it is
