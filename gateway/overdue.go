@@ -25,10 +25,11 @@ const (
 	lateAfter = 15 * time.Second
 	// againAfter is how long one that was set anew is given.
 	againAfter = 5 * time.Second
-	// alarmAfter is from when on the gateway is not ready for it, and helpAfter
-	// from when on the embedded server is restarted, at most every helpEvery: what
-	// is stored fires then.
-	alarmAfter, helpAfter, helpEvery = time.Minute, 2 * time.Minute, 15 * time.Minute
+	// One that is overdue by alarmAfter is alarming. When there is one for longer
+	// than those that are set anew need to fire, alarmFor, the gateway is not ready
+	// for it; after helpAfter the embedded server is restarted, at most every
+	// helpEvery: what is stored fires then.
+	alarmAfter, alarmFor, helpAfter, helpEvery = time.Minute, 20 * time.Second, time.Minute, 15 * time.Minute
 
 	// What one look may cost: messages read, of which few are when all is well, and
 	// schedules set anew, each of which is a write.
@@ -115,7 +116,7 @@ func (o *overdue) run(ctx context.Context) {
 		}
 		failing = err != nil
 		if !now.IsZero() {
-			o.tell(now)
+			o.tell(now, time.Now())
 		}
 	})
 }
@@ -237,13 +238,19 @@ func (o *overdue) read(ctx context.Context, now time.Time, last uint64, b *budge
 
 // tell says how it is, and has the embedded server restarted when nothing else
 // helps.
-func (o *overdue) tell(now time.Time) {
+func (o *overdue) tell(now, local time.Time) {
 	var age time.Duration
 	for _, l := range o.late {
 		age = max(age, now.Sub(l.due))
 	}
 	o.seen.age.Store(int64(age))
-	if age < alarmAfter {
+	switch {
+	case age < alarmAfter:
+		o.alarmed = time.Time{}
+	case o.alarmed.IsZero():
+		o.alarmed = local
+	}
+	if o.alarmed.IsZero() || local.Sub(o.alarmed) < alarmFor {
 		o.health.set("retries", nil)
 		return
 	}
@@ -253,10 +260,10 @@ func (o *overdue) tell(now time.Time) {
 	}
 	// Without a figure that changes with every look.
 	o.health.set("retries", fmt.Errorf("retries are overdue: the NATS server does not make deliveries of them, although they were set anew; %s", fix))
-	if o.server == nil || age < helpAfter || !o.helped.IsZero() && time.Since(o.helped) < helpEvery {
+	if o.server == nil || local.Sub(o.alarmed) < helpAfter || !o.helped.IsZero() && local.Sub(o.helped) < helpEvery {
 		return
 	}
-	o.helped = time.Now()
+	o.helped = local
 	if err := o.server.Restart("its schedules do not fire"); err != nil {
 		o.log.Error("the embedded NATS server cannot be restarted; it is tried again", zap.Error(err))
 	}

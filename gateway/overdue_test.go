@@ -135,16 +135,22 @@ func TestOverdueIsToldOf(t *testing.T) {
 	now := time.Now()
 	o := &overdue{health: &health{log: zap.NewNop()}, log: zap.NewNop(), seen: newOverdueSeen(prometheus.NewRegistry())}
 	o.init()
+	local := time.Now()
 	for _, step := range []struct {
-		age   time.Duration
-		ready bool
-	}{{0, true}, {alarmAfter / 2, true}, {alarmAfter, false}, {time.Hour, false}, {0, true}} {
+		age, later time.Duration
+		ready      bool
+	}{
+		{age: 0, ready: true}, {age: alarmAfter / 2, later: time.Hour, ready: true},
+		{age: time.Hour, later: time.Second, ready: true}, {age: time.Hour, later: alarmFor}, {age: alarmAfter, later: time.Hour},
+		{age: alarmAfter / 2, ready: true}, {age: alarmAfter, ready: true}, {age: 0, later: time.Hour, ready: true},
+	} {
+		local = local.Add(step.later)
 		clear(o.late)
 		if step.age > 0 {
 			o.late[7] = late{due: now.Add(-step.age)}
 			o.late[8] = late{due: now.Add(-step.age / 2)}
 		}
-		o.tell(now)
+		o.tell(now, local)
 		if got := o.seen.overdue(); got != step.age {
 			t.Errorf("overdue for %v, not %v", got, step.age)
 		}

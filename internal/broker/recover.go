@@ -16,9 +16,9 @@ import (
 const (
 	watchEvery  = time.Second
 	tryEvery    = 5 * time.Second // whether the disk takes anything
-	minRestarts = 2 * time.Second // between two restarts
-	maxRestarts = time.Minute
-	calmAfter   = 5 * time.Minute // a store that works for so long counts as well again
+	minRestarts = time.Second     // between two restarts
+	maxRestarts = 10 * time.Second
+	calmAfter   = 20 * time.Second // a store that works for so long counts as well again
 )
 
 // Watch looks after the server's store until ctx ends. It calls report at every
@@ -29,7 +29,7 @@ const (
 // file again, and there are descriptors. The port, the folder and its lock stay;
 // clients see a short outage. Before that a restart could not help, and what is
 // in memory is still served. Restarts that do not help are made less and less
-// often, at most one in a minute.
+// often, at most one in ten seconds.
 func (s *Server) Watch(ctx context.Context, report func(error)) {
 	w := &storeWatch{server: s, report: report}
 	tick := time.NewTicker(watchEvery)
