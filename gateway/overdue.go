@@ -69,6 +69,7 @@ type overdue struct {
 	created time.Time       // of the stream that next belongs to
 	late    map[uint64]late // schedules that did not fire, by their sequences
 	step    *step           // the latest that was heeded
+	alarmed time.Time       // since when one is overdue by alarmAfter; zero: none is
 	helped  time.Time       // when the server was restarted for them
 }
 
