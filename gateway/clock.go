@@ -19,12 +19,32 @@ const clockTolerance = 30 * time.Second
 //
 // It goes on from the latest answer of the server by the monotonic clock, so
 // that somebody who sets the clock of this machine moves no schedule.
+//
+// Somebody may set the clock of the server, too. That shows in an answer that
+// differs from what the monotonic clock leads to expect.
 type clock struct {
 	latest atomic.Pointer[reading]
-	local  func() time.Time // nil: time.Now
-	gauge  prometheus.Gauge // seconds that the server is ahead
+	step   atomic.Pointer[step] // the latest; nil: none was seen
+	local  func() time.Time     // nil: time.Now
+	gauge  prometheus.Gauge     // seconds that the server is ahead
 	log    *zap.Logger
 	off    atomic.Bool // the clocks differ by more than the tolerance
+
+	// ours says that the server is in this process. There is no difference then,
+	// nor a moment in which a step of the clock is known to one of them only.
+	ours bool
+	// shift makes another time of what the server says; tests set it; nil: none.
+	shift func(time.Time) time.Time
+}
+
+// stepTolerance is what the clock of a server may be set by, or another server of
+// a cluster be off, without anybody having to care.
+const stepTolerance = 5 * time.Second
+
+// step says that the server's clock was set.
+type step struct {
+	at time.Time     // when that was noticed, by the clock as it is since
+	by time.Duration // below 0: back
 }
 
 func newClockGauge(reg prometheus.Registerer) prometheus.Gauge {
@@ -42,6 +62,9 @@ func (c *clock) now() time.Time {
 	if r == nil {
 		return c.here()
 	}
+	if c.ours && c.shift == nil {
+		return c.here().Round(0)
+	}
 	return r.server.Add(c.here().Sub(r.local))
 }
 
@@ -55,19 +78,48 @@ func (c *clock) here() time.Time {
 
 // observe learns from a timestamp that the server put into an answer to a
 // request that was made between asked and answered, by [clock.here]. Within
-// what the round trip leaves open, the clocks count as equal.
-func (c *clock) observe(server, asked, answered time.Time) {
+// what the round trip leaves open, the clocks count as equal. It returns what the
+// server's time was.
+func (c *clock) observe(server, asked, answered time.Time) time.Time {
 	if server.IsZero() {
-		return
+		return server
 	}
+	if c.shift != nil {
+		server = c.shift(server)
+	}
+	said := server
 	half := answered.Sub(asked) / 2
 	local := asked.Add(half)
+	c.compare(server, local, half)
 	offset := server.Sub(local.Round(0)) // by the wall clock of both
 	if offset.Abs() <= half+time.Millisecond {
 		server, offset = local.Round(0), 0
 	}
 	c.latest.Store(&reading{server: server, local: local})
 	c.tell(offset)
+	return said
+}
+
+// compare looks whether the server's clock went on as ours does, which nobody can
+// set, within an error.
+func (c *clock) compare(server, local time.Time, within time.Duration) {
+	r := c.latest.Load()
+	if r == nil {
+		return
+	}
+	by := server.Sub(r.server.Add(local.Sub(r.local)))
+	if by.Abs() <= stepTolerance+within {
+		return
+	}
+	c.step.Store(&step{at: server, by: by})
+	if c.log == nil {
+		return
+	}
+	if by < 0 {
+		c.log.Warn("the clock of the NATS server was set back; retries that were planned before are planned anew", zap.Duration("by", -by))
+		return
+	}
+	c.log.Warn("the clock of the NATS server went ahead, or its machine stood still; retries can come earlier or later than planned", zap.Duration("by", by))
 }
 
 // tell reports by how much the server is ahead of this machine.

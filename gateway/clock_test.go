@@ -33,8 +33,11 @@ func TestClockFollowsTheServer(t *testing.T) {
 		if got := testutil.ToFloat64(c.gauge); got != offset {
 			t.Errorf("the server is %v s ahead, not %v", got, offset)
 		}
-		if got := len(logs.All()); got != messages {
-			t.Errorf("%d messages, not %d: %v", got, messages, logs.All())
+		said := logs.Filter(func(e observer.LoggedEntry) bool {
+			return strings.HasPrefix(e.Message, "the clocks of this machine and of the NATS server")
+		})
+		if got := said.Len(); got != messages {
+			t.Errorf("%d messages, not %d: %v", got, messages, said.All())
 		}
 	}
 	server := time.Unix(1000, 0)
@@ -53,10 +56,51 @@ func TestClockFollowsTheServer(t *testing.T) {
 	ahead = 0
 	observe(server, 0)
 	expect(server, 0, 2)
-	for _, entry := range logs.All() {
-		if !strings.HasPrefix(entry.Message, "the clocks of this machine and of the NATS server") {
-			t.Error(entry.Message)
+}
+
+// A step of the server's clock shows against the monotonic clock, which nobody
+// can set; what a slow answer leaves open is none.
+func TestClockNoticesSteps(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zap.InfoLevel)
+	c := clock{log: zap.New(core)}
+	server := time.Unix(1000, 0)
+	began := c.here()
+	for _, look := range []struct {
+		after, server, trip time.Duration // since the beginning
+		by                  time.Duration // of the latest step
+	}{
+		{after: 0, server: 0},
+		{after: time.Minute, server: time.Minute + 2*time.Second},
+		{after: 2 * time.Minute, server: 2*time.Minute + 15*time.Second, trip: 30 * time.Second},
+		{after: 3 * time.Minute, server: 3*time.Minute - time.Hour, by: -time.Hour},
+		{after: 4 * time.Minute, server: 4*time.Minute - time.Hour, by: -time.Hour},
+		{after: 5 * time.Minute, server: 5 * time.Minute, by: time.Hour},
+	} {
+		asked := began.Add(look.after)
+		c.observe(server.Add(look.server), asked, asked.Add(look.trip))
+		var by time.Duration
+		if s := c.step.Load(); s != nil {
+			by = s.by
 		}
+		if (by - look.by).Abs() > time.Minute {
+			t.Errorf("after %v the latest step is %v, not %v", look.after, by, look.by)
+		}
+	}
+	if n := logs.FilterMessageSnippet("the clock of the NATS server").Len(); n != 2 {
+		t.Errorf("%d messages: %v", n, logs.All())
+	}
+}
+
+// The server in this process has our clock, also in the moment when it is set.
+func TestClockOfOurOwnServer(t *testing.T) {
+	t.Parallel()
+	var wall wallClock
+	c := clock{ours: true, local: wall.now}
+	c.observe(wall.now(), wall.now(), wall.now())
+	wall.set(-time.Hour)
+	if got := c.now().Sub(wall.now()).Abs(); got > time.Minute {
+		t.Errorf("it is %v off", got)
 	}
 }
 

@@ -46,6 +46,8 @@ type controlServer struct {
 	names     wire.Names
 	endpoints endpointControl
 	self      control.Replica
+	ready     func() error // nil: not asked
+	overdue   *overdueSeen // nil: not known
 	log       *zap.Logger
 
 	// A request that finds no room is lost; whoever asked tries again.
@@ -131,7 +133,16 @@ func (c *controlServer) report(m *nats.Msg) {
 		}
 		statuses = slices.DeleteFunc(statuses, func(s subscriber.Status) bool { return !asked[s.Endpoint] })
 	}
-	parts, err := control.Parts(c.self, statuses, c.nc.MaxPayload())
+	self := c.self
+	if c.ready != nil {
+		if err := c.ready(); err != nil {
+			self.NotReady = shorten(err.Error(), maxNotReady)
+		}
+	}
+	if c.overdue != nil {
+		self.RetryOverdue = c.overdue.overdue().Seconds()
+	}
+	parts, err := control.Parts(self, statuses, c.nc.MaxPayload())
 	if err != nil {
 		c.log.Error("cannot tell how the endpoints do", zap.Error(err))
 		return
@@ -139,6 +150,18 @@ func (c *controlServer) report(m *nats.Msg) {
 	for _, part := range parts {
 		c.respond(m, part)
 	}
+}
+
+// maxNotReady bounds what an answer says about readiness, in bytes: there is
+// little room beside the endpoints.
+const maxNotReady = 512
+
+// shorten cuts a text after a number of bytes, or a little before.
+func shorten(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + "…"
 }
 
 // ping sends a test event, and answers what became of it.

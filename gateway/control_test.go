@@ -67,6 +67,8 @@ func operate(t *testing.T, replicas int) (*natstest.Server, *fakeEndpoints) {
 	fake := &fakeEndpoints{}
 	for range replicas {
 		c := newControlServer(srv.Connect(), wire.NewNames(""), fake, "v1", zaptest.NewLogger(t))
+		c.ready, c.overdue = func() error { return errors.New(strings.Repeat("ü", 2*maxNotReady)) }, &overdueSeen{}
+		c.overdue.age.Store(int64(90 * time.Second))
 		c.listen()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -88,6 +90,9 @@ func TestControlStatuses(t *testing.T) {
 		ids[r.ID] = true
 		if len(r.Statuses) != 2 || r.Statuses[0].InFlight != 2 || r.Version != "v1" || r.Host == "" || r.Started.IsZero() {
 			t.Errorf("report %+v", r)
+		}
+		if n := len(r.NotReady); n < maxNotReady/2 || n > maxNotReady+8 || !strings.HasPrefix(r.NotReady, "üü") || r.RetryOverdue != 90 {
+			t.Errorf("it is not ready for %d bytes of reasons, %q, and a retry is overdue for %v s", n, r.NotReady, r.RetryOverdue)
 		}
 	}
 	if len(ids) != 2 {

@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -54,6 +56,7 @@ type Gateway struct {
 	canary  *canary                   // nil: there are none
 	audit   atomic.Pointer[audit.Log] // nil before the start
 	clock   clock
+	overdue *overdueSeen
 
 	permissions permissions // of the connection to NATS
 
@@ -62,7 +65,9 @@ type Gateway struct {
 	server  *broker.Server // nil: an external NATS
 	started chan struct{}  // closed when it takes events
 
-	adjust func(*subscriber.Options) // tests shorten waits; nil: nothing
+	// Tests shorten waits.
+	adjust    func(*subscriber.Options) // nil: nothing
+	lateAfter time.Duration             // see overdue.after
 }
 
 // New checks what can be checked without NATS and binds the admin listener.
@@ -96,6 +101,8 @@ func New(o Options) (*Gateway, error) {
 		started: make(chan struct{}),
 	}
 	g.clock.log, g.clock.gauge = o.Log, newClockGauge(o.Registry)
+	g.clock.ours = o.Config.NATS.URL == ""
+	g.overdue = newOverdueSeen(o.Registry)
 	g.match.Store(matcher)
 	g.canary, err = newCanary(o.Config.Canary, g.names, g.health, o.Registry, o.Log)
 	if err != nil {
@@ -154,6 +161,7 @@ func (g *Gateway) run(ctx context.Context) error {
 		}
 		defer server.Shutdown()
 		g.server = server
+		defer g.watchStore()()
 	}
 	nc, err := broker.Connect(ctx, g.config.NATS, broker.ConnectOptions{
 		Name: "fanjet gateway", Server: g.server, Log: g.log, OnError: g.permissions.observe,
@@ -180,6 +188,17 @@ func (g *Gateway) run(ctx context.Context) error {
 		return ignoreStop(ctx, fmt.Errorf("cannot open the state bucket: %w", err))
 	}
 	return g.work(ctx, nc, js, state)
+}
+
+// watchStore has the embedded server look after its store, until end is called.
+func (g *Gateway) watchStore() (end func()) {
+	promauto.With(g.opts.Registry).NewCounterFunc(prometheus.CounterOpts{
+		Name: "fanjet_nats_restarts_total", Help: "Restarts of the embedded NATS server within the process, because its store had met an error.",
+	}, func() float64 { return float64(g.server.Restarts()) })
+	ctx, stop := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() { g.server.Watch(ctx, func(err error) { g.health.set("nats store", err) }) })
+	return func() { stop(); watching.Wait() }
 }
 
 // prepare checks the server, and creates and checks streams and consumers. What
@@ -300,10 +319,17 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	}
 	watch.Go(func() error { g.operate(background, js, state); return nil })
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
+	operators.ready, operators.overdue = g.health.err, g.overdue
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
+	overdue := &overdue{js: js, names: g.names, server: g.server, clock: &g.clock, health: g.health, log: g.log, seen: g.overdue, after: g.lateAfter}
+	watch.Go(func() error { overdue.run(background); return nil })
+	if g.clock.ours {
+		ahead := &ahead{js: js, names: g.names, config: g.config, clock: &g.clock, log: g.log}
+		watch.Go(func() error { ahead.run(background); return nil })
+	}
 	monitor := &monitor{
-		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, health: g.health, log: g.log,
+		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, server: g.server, health: g.health, log: g.log,
 		publishers: map[string]*publish.Publisher{
 			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): routes.inOrder, g.names.DeadLettersStream(): dead,
 		},

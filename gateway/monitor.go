@@ -39,11 +39,15 @@ type monitor struct {
 	config      *config.Config
 	publishers  map[string]*publish.Publisher // by the stream
 	permissions *permissions
+	server      *broker.Server // nil: an external NATS
 	health      *health
 	log         *zap.Logger
 
+	probed   time.Time    // when the streams were last asked; only probe uses it
+	full     bool         // what they said
 	alive    atomic.Int64 // when the connection last said how it is, in ns
 	answered time.Time    // when the server last reached JetStream; only look uses it
+	stalls   stalls       // only look uses it
 }
 
 // run watches until ctx ends.
@@ -54,6 +58,7 @@ func (m *monitor) run(ctx context.Context) {
 	parts.Go(func() { repeat(ctx, monitorEvery, m.observe) })
 	parts.Go(func() { repeat(ctx, monitorEvery, m.watchStuck) })
 	parts.Go(func() { repeat(ctx, lookEvery, func() { m.look(ctx) }) })
+	parts.Go(func() { repeat(ctx, monitorEvery, func() { m.probe(ctx) }) })
 	parts.Wait()
 }
 
@@ -98,6 +103,26 @@ func (m *monitor) watchStuck() {
 	m.health.set("nats connection", stuck)
 }
 
+// probe asks the streams whether they can store anything, more often while they
+// cannot. The embedded server hears of it, and recovers.
+func (m *monitor) probe(ctx context.Context) {
+	if !m.nc.IsConnected() || !m.full && time.Since(m.probed) < lookEvery {
+		return
+	}
+	m.probed = time.Now()
+	timed, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	err := probeStorage(timed, m.js, m.names, m.server != nil)
+	if ctx.Err() != nil {
+		return
+	}
+	m.full = err != nil
+	m.health.set("storage", err)
+	if err != nil && m.server != nil {
+		m.server.Report(err)
+	}
+}
+
 // look looks at the streams and consumers. One of several servers that does not
 // reach JetStream for long is left for another one: it may be cut off from the
 // rest of its cluster, which its clients cannot see.
@@ -113,6 +138,7 @@ func (m *monitor) look(ctx context.Context) {
 		return
 	}
 	m.health.setPatiently("streams", err)
+	m.health.set("waiting", m.stalls.look(timed, m.js, m.names, m.config))
 	if broker.Transient(err) {
 		// One stream may have no leader, and everything else be well.
 		_, err = m.js.AccountInfo(ctx) // has a timeout of its own

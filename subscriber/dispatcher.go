@@ -131,6 +131,8 @@ type delivery struct {
 
 	since      time.Time // when it began to wait for a slot
 	notBefore  time.Time // of an ordered endpoint: when its next attempt may begin
+	heldFor    time.Time // the time, by the server's clock, that notBefore stands for; zero: none
+	planned    time.Time // when head was stored, by the server's clock; zero: it was made here
 	head       *head     // of an ordered endpoint: what is known about it; nil: not looked up
 	permit     permit
 	permitUsed bool

@@ -39,6 +39,8 @@ type endpoint struct {
 	// Of an ordered endpoint.
 	headKnown   bool      // attempts of the line's first delivery are known here
 	lineNext    time.Time // when the line's first delivery is tried next
+	lineHead    string    // that delivery
+	lineFor     time.Time // the same time by the server's clock, as it was planned; zero: it was not
 	resumed     time.Time // when a pause ended
 	drainedOnce bool      // the latest look found nothing older
 
@@ -167,7 +169,10 @@ func (e *endpoint) putFirst(d *delivery, now time.Time) bool {
 	if !d.lane {
 		e.shared++
 	}
-	e.lineNext = d.notBefore
+	e.lineNext, e.lineHead, e.lineFor = d.notBefore, "", d.heldFor
+	if d.head != nil {
+		e.lineHead = d.head.Delivery
+	}
 	e.arm(now, d.notBefore)
 	return true
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -42,8 +43,8 @@ type head struct {
 // drainWait is how long older deliveries are sent away that would hold up others.
 const drainWait = time.Second
 
-// headWait is how long the line waits when the state bucket cannot be read.
-const headWait = 2 * time.Second
+// unknownWait is how long the line waits when the state bucket cannot be read.
+const unknownWait = 2 * time.Second
 
 func deliveryName(env *wire.Envelope) string { return fmt.Sprintf("%s/%d", env.Key, env.Generation) }
 
@@ -60,14 +61,14 @@ func (d *Dispatcher) inPlace(ctx context.Context, dl *delivery, env wire.Envelop
 		if err != nil {
 			d.sampled.Warn("it is not known how often the first delivery of an ordered endpoint was attempted; it waits",
 				zap.String("endpoint", env.Endpoint), zap.Error(err))
-			d.holdLine(dl, headWait)
+			d.holdLine(dl, unknownWait)
 			return
 		}
 		dl.head = &known
 	}
 	h := dl.head
-	if wait := h.Next.Sub(d.opts.ServerTime()); wait > 0 && !h.Stands && !dl.ep.resumedSince(h.Last) {
-		d.holdLine(dl, wait)
+	if wait := d.headWait(dl); wait > 0 && !h.Stands && !dl.ep.resumedSince(h.Last) {
+		d.holdHead(dl, wait)
 		return
 	}
 	if h.Stands && d.passOver(ctx, dl, env) {
@@ -99,7 +100,45 @@ func (d *Dispatcher) recall(ctx context.Context, dl *delivery, env *wire.Envelop
 	if json.Unmarshal(entry.Value(), &stored) != nil || stored.Delivery != fresh.Delivery || stored.Attempt < 1 {
 		return fresh, nil // of a delivery that is settled
 	}
+	dl.planned = entry.Created()
 	return stored, nil
+}
+
+// stepTolerance is by how much a server's clock may be set, or that of another
+// one of a cluster be off, without anybody having to care.
+const stepTolerance = 5 * time.Second
+
+// replan returns when an attempt may begin that was planned for next at some
+// time. When that time has not come yet, the server's clock was set back since:
+// what it would have waited then it waits from now on.
+func replan(next, planned, now time.Time) time.Time {
+	if planned.Sub(now) <= stepTolerance || !next.After(planned) {
+		return next
+	}
+	return now.Add(next.Sub(planned))
+}
+
+// headWait is how long the first delivery has to wait yet. What it has waited here
+// it has done by a clock that nobody can set.
+func (d *Dispatcher) headWait(dl *delivery) time.Duration {
+	now := d.opts.ServerTime()
+	return min(replan(dl.head.Next, dl.planned, now).Sub(now), dl.ep.lineWait(dl.head))
+}
+
+// lineWait is how long the line has to wait yet for a delivery's next attempt, by
+// the clock of this process; very long if that is not known.
+func (e *endpoint) lineWait(h *head) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lineHead != h.Delivery || !e.lineFor.Equal(h.Next) {
+		return math.MaxInt64
+	}
+	return time.Until(e.lineNext)
+}
+
+// holdHead is holdLine until the first delivery's next attempt.
+func (d *Dispatcher) holdHead(dl *delivery, wait time.Duration) {
+	d.holdLineFor(dl, wait, dl.head.Next)
 }
 
 // settledElsewhere reports whether the delivery, which waited here for another
@@ -113,7 +152,7 @@ func (d *Dispatcher) settledElsewhere(ctx context.Context, dl *delivery) bool {
 	case err != nil:
 		d.sampled.Warn("it is not known whether the first delivery of an ordered endpoint is settled; it waits",
 			zap.String("endpoint", dl.ep.name), zap.Error(err))
-		d.holdLine(dl, headWait)
+		d.holdLine(dl, unknownWait)
 		return true
 	case info.AckFloor.Stream >= dl.msg.Sequence:
 		dl.msg.Ack()
@@ -153,9 +192,12 @@ func (e *endpoint) resumedSince(last time.Time) bool {
 }
 
 // holdLine puts the first delivery back to the head of the line for a while.
-func (d *Dispatcher) holdLine(dl *delivery, wait time.Duration) {
+func (d *Dispatcher) holdLine(dl *delivery, wait time.Duration) { d.holdLineFor(dl, wait, time.Time{}) }
+
+// holdLineFor is holdLine until an attempt that is planned for next.
+func (d *Dispatcher) holdLineFor(dl *delivery, wait time.Duration, next time.Time) {
 	now := time.Now()
-	dl.notBefore = now.Add(wait)
+	dl.notBefore, dl.heldFor = now.Add(wait), next
 	if !dl.ep.putFirst(dl, now) {
 		dl.msg.Nak()
 		return
@@ -191,7 +233,7 @@ func (d *Dispatcher) settleInPlace(ctx context.Context, dl *delivery, env wire.E
 		env.Attempt++
 		d.remember(ctx, dl, headOf(&env, todo.at))
 		dl.ep.metrics.retry().Inc()
-		d.holdLine(dl, todo.at.Sub(now))
+		d.holdHead(dl, todo.at.Sub(now))
 	case deadLetter:
 		note(&env, r)
 		if settings.Block && (todo.reason == dlq.ReasonExhausted || todo.reason == dlq.ReasonExpired) {
@@ -261,11 +303,11 @@ func (d *Dispatcher) passOver(ctx context.Context, dl *delivery, env wire.Envelo
 	skip, err := d.skips(ctx, &env)
 	switch {
 	case errors.Is(err, errStillStands):
-		d.holdLine(dl, headWait)
+		d.holdLine(dl, unknownWait)
 		return true
 	case err != nil:
 		d.sampled.Warn("it is not known whether the first delivery is to be passed over; it waits", zap.String("endpoint", env.Endpoint), zap.Error(err))
-		d.holdLine(dl, headWait)
+		d.holdLine(dl, unknownWait)
 		return true
 	case !skip:
 		h.Stands, h.First = false, time.Time{}

@@ -106,7 +106,7 @@ func examineDisk(d *diagnosis, cfg *config.Config) {
 	if info, err := os.Stat(key); err == nil && info.Mode().Perm()&0o007 != 0 {
 		d.problem("disk", key, "chmod o-rwx "+key, "everybody on this machine may read the operator's key (mode %04o)", info.Mode().Perm())
 	}
-	free, total, err := diskSpace(dir)
+	free, total, err := broker.DiskSpace(dir)
 	const fix = "make room: when the disk is full, producers are refused and deliveries stand still"
 	switch {
 	case err != nil:

@@ -209,15 +209,26 @@ func examineGateways(ctx context.Context, d *diagnosis, nc *nats.Conn, cfg *conf
 		d.problem("gateways", "", "", "%v", err)
 		return
 	}
-	own := currentBuild().Version
-	for _, r := range reports {
-		name := r.Host + " (" + r.ID + ")"
-		if r.Version != own {
-			d.warn("gateways", name, "run the same version everywhere", "version %s, and this program is %s", r.Version, own)
-		} else {
-			d.ok("gateways", name, "version %s, started %s", r.Version, r.Started.Format(time.RFC3339))
-		}
-		const onTheWay = time.Second // an answer, on a busy machine
-		reportClock(d, "gateway on "+name, r.Ahead, onTheWay)
+	for i := range reports {
+		reportGateway(d, &reports[i])
 	}
+}
+
+// reportGateway judges what a gateway says about itself.
+func reportGateway(d *diagnosis, r *control.Report) {
+	name := r.Host + " (" + r.ID + ")"
+	if own := currentBuild().Version; r.Version != own {
+		d.warn("gateways", name, "run the same version everywhere", "version %s, and this program is %s", r.Version, own)
+	} else {
+		d.ok("gateways", name, "version %s, started %s", r.Version, r.Started.Format(time.RFC3339))
+	}
+	if r.NotReady != "" {
+		d.problem("gateways", name, "", "is not ready: %s", strings.ReplaceAll(r.NotReady, "\n", "; "))
+	}
+	if late := time.Duration(r.RetryOverdue * float64(time.Second)); late > 0 {
+		d.problem("retries", name, "see whether the NATS server has room; such retries are set anew, and if that does not help, restart it",
+			"one is overdue for %v: the server did not fire its schedule", late.Round(time.Second))
+	}
+	const onTheWay = time.Second // an answer, on a busy machine
+	reportClock(d, "gateway on "+name, r.Ahead, onTheWay)
 }

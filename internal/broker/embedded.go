@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,11 +39,17 @@ const (
 // Server is a NATS server with JetStream in this process. Its methods may be
 // called concurrently.
 type Server struct {
-	srv  *server.Server
-	dir  string
-	key  nkeys.KeyPair // the operator's, for connections of this process
-	lock *storeLock
-	log  *zap.Logger
+	settings Embedded
+	key      nkeys.KeyPair // the operator's, for connections of this process
+	lock     *storeLock
+	log      *zap.Logger
+	addr     string // where it listens, the same after every restart
+	restarts atomic.Uint64
+
+	mu     sync.RWMutex // held while the server is exchanged
+	srv    *server.Server
+	faults *storeFaults // of srv
+	ended  bool
 }
 
 // StartEmbedded starts a NATS server and waits until it takes connections. An
@@ -56,9 +64,11 @@ type Server struct {
 // The store directory is made if it is missing (mode 0700), and locked for as
 // long as the server runs: NATS itself does not notice a second server on the
 // same files. The server stores at most three quarters of the disk space that
-// was free at the start (the default of NATS), so that a full disk is refused
-// publishes and not a broken store. There is no monitoring port and no signal
-// handler.
+// was free at the start, and of what it had stored (the default of NATS), so that
+// a full disk is refused publishes and, unless others fill it, not a broken
+// store; [Server.Watch] mends that. A stream that is there and cannot be read is
+// an error: it would be taken for missing. There is no monitoring port and no
+// signal handler.
 func StartEmbedded(settings Embedded, log *zap.Logger) (*Server, error) {
 	if log == nil {
 		log = zap.NewNop()
@@ -74,12 +84,12 @@ func StartEmbedded(settings Embedded, log *zap.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv, key, err := startLocked(opts, settings, log)
+	srv, faults, key, err := startLocked(opts, settings, log)
 	if err != nil {
 		lock.release()
 		return nil, err
 	}
-	s := &Server{srv: srv, dir: settings.StoreDir, key: key, lock: lock, log: log}
+	s := &Server{settings: settings, key: key, lock: lock, log: log, addr: listenAddr(srv), srv: srv, faults: faults}
 	log.Info("embedded NATS server is ready",
 		zap.String("listen", s.URL()),
 		zap.String("store_dir", settings.StoreDir),
@@ -187,32 +197,32 @@ func isLoopback(host string) bool {
 }
 
 // startLocked starts the server on a folder that is locked.
-func startLocked(opts *server.Options, settings Embedded, log *zap.Logger) (*server.Server, nkeys.KeyPair, error) {
+func startLocked(opts *server.Options, settings Embedded, log *zap.Logger) (*server.Server, *storeFaults, nkeys.KeyPair, error) {
 	key, err := operatorKey(settings.StoreDir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("nats.embedded.store_dir: %w", err)
+		return nil, nil, nil, fmt.Errorf("nats.embedded.store_dir: %w", err)
 	}
 	public, err := key.PublicKey()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	directory, err := newDirectory(settings.Users, settings.Anonymous, public)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	access := &access{directory: directory, subjects: settings.Subjects, log: log, rooms: make(map[string][]*server.Account)}
 	opts.CustomClientAuthentication = access
-	srv, err := start(opts, access, settings, log)
-	return srv, key, err
+	srv, faults, err := start(opts, access, settings, log)
+	return srv, faults, key, err
 }
 
-func start(opts *server.Options, access *access, settings Embedded, log *zap.Logger) (*server.Server, error) {
+func start(opts *server.Options, access *access, settings Embedded, log *zap.Logger) (*server.Server, *storeFaults, error) {
 	srv, err := server.NewServer(opts)
 	if err != nil {
-		return nil, fmt.Errorf("start the embedded NATS server: %w", err)
+		return nil, nil, fmt.Errorf("start the embedded NATS server: %w", err)
 	}
 	if err := access.open(srv); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	logger := newServerLog(log)
 	srv.SetLoggerV2(logger, false, false, false)
@@ -222,26 +232,46 @@ func start(opts *server.Options, access *access, settings Embedded, log *zap.Log
 	srv.Start()
 	err = logger.fatal()
 	if err == nil && srv.ReadyForConnections(readyTimeout) {
-		return srv, nil
+		// What cannot be read, for want of descriptors for example, the server
+		// leaves out with a line in its log. It would be taken for missing.
+		if err := unhealthy(srv); err != nil {
+			stop(srv)
+			return nil, nil, fmt.Errorf("start the embedded NATS server: %w", &StoreError{Dir: settings.StoreDir, Cause: err})
+		}
+		return srv, logger.faults, nil
 	}
 	stop(srv)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("nats.embedded.listen: %s is taken by another process: stop it, choose another port, "+
+		return nil, nil, fmt.Errorf("nats.embedded.listen: %s is taken by another process: stop it, choose another port, "+
 			"or, if it is a NATS server, use it with nats.url", settings.Listen)
 	case err != nil:
-		return nil, fmt.Errorf("start the embedded NATS server: %w", err)
+		return nil, nil, fmt.Errorf("start the embedded NATS server: %w", err)
 	}
-	return nil, fmt.Errorf("start the embedded NATS server: it is not ready after %v", readyTimeout)
+	return nil, nil, fmt.Errorf("start the embedded NATS server: it is not ready after %v", readyTimeout)
 }
+
+// errRestarting is what a connection gets while the server is exchanged.
+var errRestarting = errors.New("the embedded NATS server is being restarted")
 
 // InProcessConn opens a connection that needs no network; it makes a Server an
 // option of [nats.InProcessServer].
-func (s *Server) InProcessConn() (net.Conn, error) { return s.srv.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) {
+	if !s.mu.TryRLock() {
+		return nil, errRestarting
+	}
+	defer s.mu.RUnlock()
+	if s.srv == nil {
+		return nil, errRestarting
+	}
+	return s.srv.InProcessConn()
+}
 
 // Addr is the host:port that the server listens on; empty when it does not.
-func (s *Server) Addr() string {
-	addr, ok := s.srv.Addr().(*net.TCPAddr)
+func (s *Server) Addr() string { return s.addr }
+
+func listenAddr(srv *server.Server) string {
+	addr, ok := srv.Addr().(*net.TCPAddr)
 	if !ok {
 		return ""
 	}
@@ -251,21 +281,26 @@ func (s *Server) Addr() string {
 // URL is where other NATS clients reach the server; empty when it does not
 // listen.
 func (s *Server) URL() string {
-	if s.Addr() == "" {
+	if s.addr == "" {
 		return ""
 	}
-	return "nats://" + s.Addr()
+	return "nats://" + s.addr
 }
 
 // OperatorKey is the path of the file with the operator's key, which
 // [Settings.Credentials] can name.
-func (s *Server) OperatorKey() string { return filepath.Join(s.dir, OperatorKeyName) }
+func (s *Server) OperatorKey() string { return filepath.Join(s.settings.StoreDir, OperatorKeyName) }
 
 // Shutdown stops the server, waits until everything is written, and releases
 // the store directory. Close connections before it. A second call does
 // nothing.
 func (s *Server) Shutdown() {
-	stop(s.srv)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.srv != nil {
+		stop(s.srv)
+	}
+	s.ended = true
 	s.lock.release()
 }
 

@@ -15,7 +15,8 @@ import (
 // warnings and errors as they are, notices as debug messages. It keeps the
 // last fatal error, on which NATS would end the process.
 type serverLog struct {
-	log *zap.SugaredLogger
+	log    *zap.SugaredLogger
+	faults *storeFaults
 
 	mu        sync.Mutex
 	lastFatal error
@@ -28,13 +29,30 @@ type serverLog struct {
 const logBurst = 20
 
 func newServerLog(log *zap.Logger) *serverLog {
-	return &serverLog{log: log.Named("nats").Sugar(), limit: rate.NewLimiter(1, logBurst)}
+	return &serverLog{log: log.Named("nats").Sugar(), faults: newStoreFaults(), limit: rate.NewLimiter(1, logBurst)}
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debugf(format, v...) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.limited(l.log.Warnf, format, v) }
 func (l *serverLog) Debugf(string, ...any)           {}
 func (l *serverLog) Tracef(string, ...any)           {}
+
+// Warnf passes a warning on, but for what our own questions about its health
+// make the server say.
+func (l *serverLog) Warnf(format string, v ...any) {
+	if strings.HasPrefix(format, "Healthcheck failed") {
+		l.log.Debugf(format, v...)
+		return
+	}
+	l.observe(format, v)
+	l.limited(l.log.Warnf, format, v)
+}
+
+// observe looks for a word of a store that failed.
+func (l *serverLog) observe(format string, v []any) {
+	if err := storeFault(format, v); err != nil {
+		l.faults.note(err)
+	}
+}
 
 // limited logs a line, unless there are too many.
 func (l *serverLog) limited(log func(string, ...any), format string, v []any) {
@@ -59,6 +77,7 @@ func (l *serverLog) Errorf(format string, v ...any) {
 		l.log.Debugf(format, v...)
 		return
 	}
+	l.observe(format, v)
 	l.limited(l.log.Errorf, format, v)
 }
 

@@ -24,6 +24,11 @@ type Replica struct {
 	Host    string    `json:"host"` // name of its machine
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
+	// NotReady says why it cannot do its work at the moment; empty: it can.
+	NotReady string `json:"not_ready,omitempty"`
+	// RetryOverdue is for how many seconds the retry is overdue that waits for
+	// longest although its time has come, because its schedule did not fire.
+	RetryOverdue float64 `json:"retry_overdue_seconds,omitempty"`
 }
 
 // StatusRequest asks every gateway how endpoints do.

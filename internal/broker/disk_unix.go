@@ -1,12 +1,12 @@
 //go:build linux || darwin || freebsd
 
-package main
+package broker
 
 import "syscall"
 
-// diskSpace returns how many bytes of the file system of a folder are free for
+// DiskSpace returns how many bytes of the file system of a folder are free for
 // us, and how many it has.
-func diskSpace(dir string) (free, total uint64, err error) {
+func DiskSpace(dir string) (free, total uint64, err error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return 0, 0, err

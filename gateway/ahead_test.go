@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"fanjet/config"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+)
+
+// What was handed out to a process that died, and was stored while the clock was
+// ahead, comes again at once, from each kind of consumer; what was stored at a
+// right time is left to its ack wait.
+func TestHandedOutAhead(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		set   time.Duration // of the clock, after the messages were stored
+		freed bool
+	}{"set back": {-time.Hour, true}, "set back a little": {-time.Second, false}, "right": {0, false}, "set forward": {time.Hour, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			js := natstest.Start(t, natstest.Options{}).JetStream()
+			names := wire.NewNames("")
+			a := &ahead{
+				js: js, names: names, log: zap.NewNop(), rounds: 1,
+				config: &config.Config{Sources: []config.Source{{Stream: "EVENTS"}}},
+				clock:  &clock{shift: func(now time.Time) time.Time { return now.Add(test.set) }},
+			}
+			const n = 5
+			var consumers []jetstream.Consumer
+			for _, c := range []struct {
+				stream   jetstream.StreamConfig
+				consumer jetstream.ConsumerConfig
+				subject  string
+			}{
+				{sourceConfig(config.Source{Stream: "EVENTS", Subjects: []string{"events.>"}}, 1, 1<<20), consumerConfig(names.MatchConsumer(), "", ""), "events.x"},
+				{deliveriesConfig(names, 1), deliverConsumerConfig(names), names.DeliverSubject("a")},
+				{retriesConfig(names, 1), dueConsumerConfig(names), names.DueSubject("a")},
+				{lanesConfig(names, 1), laneConsumerConfig(names, "a", false), names.LaneSubject("a")},
+			} {
+				stream, err := js.CreateStream(t.Context(), c.stream)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.consumer.AckWait = time.Hour
+				consumer, err := stream.CreateConsumer(t.Context(), c.consumer)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range n {
+					if _, err := js.Publish(t.Context(), c.subject, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				taken := fetch(t, consumer, n)
+				if len(taken) != n {
+					t.Fatalf("%d of %d were handed out", len(taken), n)
+				}
+				if err := taken[1].DoubleAck(t.Context()); err != nil { // the others die with their process
+					t.Fatal(err)
+				}
+				consumers = append(consumers, consumer)
+			}
+			a.clock.observe(time.Now(), time.Now(), time.Now())
+			a.round(t.Context())
+			for _, consumer := range consumers {
+				want := 0
+				if test.freed {
+					want = n - 1
+				}
+				if got := fetch(t, consumer, n); len(got) != want {
+					t.Errorf("%s: %d came again, not %d", consumer.CachedInfo().Name, len(got), want)
+				}
+			}
+		})
+	}
+}
+
+// fetch takes what a consumer hands out within a moment, n messages at most.
+func fetch(t *testing.T, c jetstream.Consumer, n int) (out []jetstream.Msg) {
+	t.Helper()
+	batch, err := c.Fetch(n, jetstream.FetchMaxWait(500*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := range batch.Messages() {
+		out = append(out, m)
+	}
+	return out
+}
+
+// Rounds end when nobody knows of a step, and go on for as long as one was.
+func TestAheadRounds(t *testing.T) {
+	t.Parallel()
+	js := natstest.Start(t, natstest.Options{}).JetStream()
+	a := &ahead{js: js, names: wire.NewNames(""), config: &config.Config{}, clock: &clock{}, log: zap.NewNop()}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nothing is asked
+	a.round(ctx)
+	if a.rounds != 0 {
+		t.Errorf("%d rounds are left", a.rounds)
+	}
+	a.clock.step.Store(&step{by: time.Hour})
+	a.round(ctx)
+	if a.rounds != 0 {
+		t.Errorf("%d rounds are left after a step forward", a.rounds)
+	}
+	a.clock.step.Store(&step{by: -time.Hour})
+	a.round(ctx)
+	if want := int(time.Hour/aheadEvery) + aheadRounds - 1; a.rounds != want {
+		t.Errorf("%d rounds are left after a step back of an hour, not %d", a.rounds, want)
+	}
+}

@@ -1,0 +1,59 @@
+package gateway
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+)
+
+// BenchmarkOverdue measures what it costs to read a schedule once, and what a look
+// costs when all are known.
+func BenchmarkOverdue(b *testing.B) {
+	const schedules = 20_000
+	srv := natstest.Start(b, natstest.Options{})
+	js := srv.JetStream()
+	names := wire.NewNames("")
+	if _, err := js.CreateStream(b.Context(), retriesConfig(names, 1)); err != nil {
+		b.Fatal(err)
+	}
+	at := "@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
+	for i := range schedules {
+		m := &nats.Msg{Subject: names.RetrySubject("a", fmt.Sprint(i)), Header: nats.Header{headerSchedule: {at}, headerScheduleTarget: {names.DueSubject("a")}}, Data: make([]byte, 1<<10)}
+		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	o := &overdue{js: js, names: names, clock: &clock{}, health: &health{log: zap.NewNop()}, log: zap.NewNop(), seen: newOverdueSeen(prometheus.NewRegistry())}
+	o.init()
+	now, last := time.Now().Add(time.Minute), uint64(schedules)
+	b.Run("read", func(b *testing.B) {
+		o.startAnew()
+		for range b.N {
+			if o.next > last {
+				o.startAnew()
+			}
+			if err := o.read(b.Context(), now, last, &budget{reads: 1, until: time.Now().Add(time.Hour)}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	if err := o.read(b.Context(), now, last, &budget{reads: schedules, until: time.Now().Add(time.Hour)}); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("look", func(b *testing.B) {
+		for range b.N {
+			if _, err := o.look(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
