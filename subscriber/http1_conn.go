@@ -47,9 +47,9 @@ func (l *idleLimit) timeout(usual time.Duration) time.Duration {
 // conn is a connection that speaks HTTP/1.1.
 type conn struct {
 	net.Conn
-	raw       net.Conn // below TLS; the same if there is none
-	abort     func()   // closes it at once, without a farewell
-	socket    syscall.RawConn
+	records   []*recordConn   // below each layer of TLS, the uppermost first
+	abort     func()          // closes it at once, without a farewell
+	socket    syscall.RawConn // nil: there is none to look at
 	look      func(fd uintptr)
 	silent    bool // what look saw: no byte waits, and the peer has not hung up
 	idleSince time.Time
@@ -58,11 +58,9 @@ type conn struct {
 	detach func() bool     // from that context
 }
 
-func newConn(c, raw net.Conn) *conn {
-	out := &conn{Conn: c, raw: raw, abort: func() { _ = raw.Close() }}
-	if s, ok := raw.(syscall.Conn); ok {
-		out.socket, _ = s.SyscallConn()
-	}
+func newConn(c net.Conn) *conn {
+	records, bottom := layersOf(c)
+	out := &conn{Conn: c, records: records, abort: func() { _ = bottom.Close() }, socket: socketOf(bottom)}
 	out.look = func(fd uintptr) { out.silent = isSilent(fd) }
 	return out
 }
@@ -85,23 +83,6 @@ func (c *conn) Close() error {
 		c.detach()
 	}
 	return c.Conn.Close()
-}
-
-// usable reports whether a request can go over a connection that was idle. One
-// with bytes in it that nobody asked for cannot: they would be taken for the
-// answer.
-func (c *conn) usable() bool {
-	if c.socket != nil && (c.socket.Control(c.look) != nil || !c.silent) {
-		return false
-	}
-	if c.Conn == c.raw {
-		return true
-	}
-	// TLS may have read ahead. A time that is over keeps it from the socket.
-	var b [1]byte
-	_ = c.SetReadDeadline(time.Unix(1, 0))
-	n, err := c.Read(b[:])
-	return n == 0 && isTimeout(err)
 }
 
 // idleConns are the connections of an endpoint that nobody uses, at most max.

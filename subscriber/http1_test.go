@@ -211,45 +211,6 @@ func TestInvalidValueIsNotSent(t *testing.T) {
 	}
 }
 
-// What came over an idle connection is not taken for the answer to the next
-// request, and one that was closed is noticed before it is used.
-func TestIdleConnectionIsLookedAt(t *testing.T) {
-	t.Parallel()
-	for name, then := range map[string]func(c net.Conn){
-		"bytes that nobody asked for": func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n") },
-		"closed":                      func(c net.Conn) { _ = c.Close() },
-		"reset":                       func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0); _ = c.Close() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			idle, done := make(chan struct{}), make(chan struct{})
-			s := newRawReceiver(t, func(r *rawReceiver, c net.Conn) {
-				b := bufio.NewReader(c)
-				for r.read(b) != nil {
-					_, _ = io.WriteString(c, "HTTP/1.1 204 x\r\n\r\n")
-					if r.requests.Load() == 1 {
-						<-idle
-						then(c)
-						close(done)
-					}
-				}
-			})
-			ep := testEndpoint(t, s.url(), loopback)
-			if r := try(t.Context(), ep, nil, nil); r.Status != 204 {
-				t.Fatalf("%+v", r)
-			}
-			close(idle)
-			<-done
-			if r := try(t.Context(), ep, nil, nil); r.Status != 204 {
-				t.Errorf("%+v", r)
-			}
-			if n, c := s.requests.Load(), s.connections.Load(); n != 2 || c != 2 {
-				t.Errorf("%d requests over %d connections", n, c)
-			}
-		})
-	}
-}
-
 // A large body is written while the answer is awaited.
 func TestLargeBody(t *testing.T) {
 	t.Parallel()

@@ -77,6 +77,9 @@ func (c *countedConn) begin() {
 	}
 }
 
+// NetConn returns what is below, as [crypto/tls.Conn.NetConn] does.
+func (c *countedConn) NetConn() net.Conn { return c.Conn }
+
 // Close implements [net.Conn].
 func (c *countedConn) Close() error {
 	if c.counted.Swap(false) {

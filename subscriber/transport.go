@@ -181,13 +181,13 @@ func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
 		return nil, err
 	}
 	if target.Scheme == "http" {
-		return newConn(raw, raw), nil
+		return newConn(raw), nil
 	}
 	secure, err := t.handshake(ctx, raw, target.Hostname())
 	if err != nil {
 		return nil, err
 	}
-	return newConn(secure, raw), nil
+	return newConn(secure), nil
 }
 
 // addressOf is the host and port that a URL leads to.
@@ -207,7 +207,7 @@ func addressOf(target *url.URL) string {
 func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (*tls.Conn, error) {
 	config := t.tls.Clone()
 	config.ServerName = name
-	counted := &countedConn{Conn: raw, limit: t.idle.limit}
+	counted := &countedConn{Conn: &recordConn{Conn: raw}, limit: t.idle.limit}
 	secure := tls.Client(counted, config)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
