@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -32,44 +31,59 @@ type Result struct {
 var (
 	errTimeout     = errors.New("no response in time")
 	errInterrupted = errors.New("interrupted by a shutdown")
+	errStoodStill  = errors.New("this process stood still meanwhile: stopped, suspended, or without a processor")
 )
 
-// drainTime bounds how long an attempt that is decided still reads the body,
-// to keep the connection.
-const drainTime = time.Second
-
 // attempt POSTs the body to the endpoint. decided is called as soon as the
-// outcome is known: for a response when its headers arrived. Then what is left
-// of the response is read, within bounds, so that the connection can be used
-// again.
+// outcome is known: for a response when its headers arrived. What is left of the
+// response is read then, so that the connection can be used again; attempt does not
+// wait for one that does not come to its end.
 func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(Result)) {
 	began := time.Now()
+	before := e.awake.lost(began)
 	x := e.begin(ctx, began.Add(e.Timeout), body)
 	e.sign(x, began, env, header)
 
 	failpoint.Hit(failpoint.Attempting)
 	resp, err := e.client.Do(&x.request)
-	result := Result{Began: began, Took: time.Since(began)}
+	ended := time.Now()
+	stood := e.awake.lost(ended).since(before)
+	result := Result{Began: began, Took: max(ended.Sub(began)-stood.stood, 0)}
 	if err != nil {
-		result.Err = x.reason(err)
-		result.Class = classOf(result.Err)
+		result.fail(x.reason(err))
+		e.excuse(&result, stood)
 		e.end(x)
 		decided(result)
 		return
 	}
 	result.Status = resp.StatusCode
 	result.Class = statusClass(resp.StatusCode)
+	e.excuse(&result, stood)
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		result.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}
 	decided(result)
 
-	if resp.Body != http.NoBody {
-		x.limit(time.Now().Add(min(drainTime, e.Timeout)))
-		_, _ = io.CopyN(io.Discard, resp.Body, maxResponseBody)
-		_ = resp.Body.Close()
+	if resp.Body == http.NoBody {
+		e.end(x)
+		return
 	}
-	e.end(x)
+	e.finish(x, resp.Body)
+}
+
+// fail notes why there was no response.
+func (r *Result) fail(err error) { r.Err, r.Class = err, classOf(err) }
+
+// excuse makes an interruption of a failure for which the process may be to blame,
+// because it stood still. What the endpoint answered stands, unless it says that
+// it had to wait for us.
+func (e *target) excuse(r *Result, stood lost) {
+	switch {
+	case !stood.excuses(e.Timeout):
+	case r.Status == http.StatusRequestTimeout, r.Class == ClassTimeout, r.Class == ClassConnect, r.Class == ClassDNS:
+		*r = Result{Began: r.Began, Took: r.Took}
+		r.fail(errStoodStill)
+	}
 }
 
 // sign sets the headers of one attempt.

@@ -29,7 +29,7 @@ const (
 	ClassTLS         Class = "tls"         // handshake or certificate
 	ClassBlocked     Class = "blocked"     // the egress policy forbids the address
 	ClassLocal       Class = "local"       // this machine has no more file descriptors; not the endpoint's failure
-	ClassInterrupted Class = "interrupted" // a shutdown, or another egress policy; not the endpoint's failure
+	ClassInterrupted Class = "interrupted" // a shutdown, a process that stood still, or another egress policy; not the endpoint's failure
 )
 
 // classes lists all of them, for metrics.
@@ -60,7 +60,7 @@ func classOf(err error) Class {
 		timeout   net.Error
 	)
 	switch {
-	case errors.Is(err, errInterrupted), errors.Is(err, errRetired):
+	case errors.Is(err, errInterrupted), errors.Is(err, errRetired), errors.Is(err, errStoodStill):
 		return ClassInterrupted
 	case errors.Is(err, ErrBlocked):
 		return ClassBlocked

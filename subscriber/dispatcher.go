@@ -100,6 +100,7 @@ type Dispatcher struct {
 	endpoints atomic.Pointer[map[string]*endpoint]
 	slots     *slots
 	conns     *idleLimit
+	awake     awake
 	paused    map[string]Pause // guarded by applying
 	pauses    *pauseWatch
 	removals  *removals
@@ -191,6 +192,7 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 		if err != nil {
 			return err
 		}
+		t.awake = &d.awake
 		targets[settings.Name] = t
 	}
 
@@ -333,6 +335,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	if !d.loadPauses(ctx) {
 		return nil // called off
 	}
+	background.Go(func() { d.awake.run(beats) })
 	background.Go(func() { d.pauses.run(ctx) })
 	background.Go(func() { d.fast.beat(beats) })
 	background.Go(func() { d.lanes.beat(beats) })

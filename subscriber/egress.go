@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"time"
 
 	"code.dny.dev/ssrf"
 
@@ -24,6 +25,10 @@ type Egress struct {
 	AllowMetadata []netip.Addr
 	Ports         []uint16 // ports that are allowed outside AllowCIDRs
 	Proxy         Proxy    // connects in our place; the zero value: there is none
+	// MaxConnectionAge is how old connections get before others take their place, so
+	// that a name that leads elsewhere and what is forbidden now take effect, also
+	// with an endpoint that is never idle; 0: there is no limit.
+	MaxConnectionAge time.Duration
 }
 
 // Proxy is an HTTP proxy that makes the connections to endpoints.

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,18 +114,49 @@ func (f *fastLane) look(ctx context.Context) {
 	tick := time.NewTicker(reviewEvery)
 	defer tick.Stop()
 	last := time.Now()
+	lost := f.d.awake.lost(last)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			now = later(now, time.Now()) // a tick waits for who stood still
 			took := now.Sub(last)
 			last = now
+			if stood := f.d.awake.lost(now); stood != lost {
+				f.forgive(stood.since(lost).stood, now)
+				took = max(took-stood.since(lost).stood, reviewEvery)
+				lost = stood
+			}
 			f.learn(took)
 			if f.pulse.starved() || took > 2*reviewEvery {
 				f.starved = now
 			}
 			f.review(now)
+		}
+	}
+}
+
+// forgive takes the time that the process stood still from what its deliveries
+// have waited: no endpoint is to blame for it.
+func (f *fastLane) forgive(stood time.Duration, now time.Time) {
+	f.mu.Lock()
+	busy := slices.Clone(f.busy)
+	f.mu.Unlock()
+	for _, e := range busy {
+		e.forgive(stood, now)
+	}
+	f.greedySince = now
+	f.starved = now
+}
+
+// forgive shortens what the endpoint's deliveries have waited.
+func (e *endpoint) forgive(stood time.Duration, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, d := range e.queue {
+		if d.since = d.since.Add(stood); d.since.After(now) {
+			d.since = now
 		}
 	}
 }

@@ -21,13 +21,13 @@ import (
 
 // authority issues certificates.
 type authority struct {
-	t     *testing.T
+	t     testing.TB
 	cert  *x509.Certificate
 	key   *ecdsa.PrivateKey
 	roots *x509.CertPool
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{t: t, roots: x509.NewCertPool()}
 	made := a.issue(func(c *x509.Certificate) {

@@ -33,7 +33,9 @@ func (x *exchange) send(c *conn) (*http.Response, error) {
 	_ = c.SetDeadline(x.deadline)
 	c.watch(x.Context)
 	x.reader.Reset(c)
+	c.looks = true
 	head, err := x.roundTrip()
+	c.looks = false
 	if err != nil {
 		x.release(false)
 		if x.reused && isTimeout(err) {

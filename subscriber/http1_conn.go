@@ -3,6 +3,7 @@ package subscriber
 import (
 	"context"
 	"net"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -52,7 +53,13 @@ type conn struct {
 	socket    syscall.RawConn // nil: there is none to look at
 	look      func(fd uintptr)
 	silent    bool // what look saw: no byte waits, and the peer has not hung up
+	looks     bool // Read looks at the socket once more when the time is up
 	idleSince time.Time
+
+	span
+	target   *url.URL
+	renewing bool // another one is being made; guarded by idleConns.mu
+	replaced bool // it was; guarded by idleConns.mu
 
 	done   <-chan struct{} // of the context whose end closes the connection
 	detach func() bool     // from that context
@@ -90,13 +97,15 @@ func (c *conn) Close() error {
 type idleConns struct {
 	max     int
 	timeout time.Duration
-	limit   *idleLimit // nil: none
+	limit   *idleLimit  // nil: none
+	renew   func(*conn) // makes another one to take the place of one that is due
 
-	mu      sync.Mutex
-	conns   []*conn     // by the time since which they are idle, the oldest first
-	timer   *time.Timer // runs while there are any; made with the first
-	running bool
-	closed  bool // since nothing was taken any more
+	mu         sync.Mutex
+	conns      []*conn     // by the time since which they are idle, the oldest first
+	timer      *time.Timer // runs while there are any; made with the first
+	wake       time.Time   // when it does; zero: it does not run
+	closed     bool        // since nothing was taken any more
+	renewAfter time.Time   // not before
 }
 
 // take returns a connection that can be used, nil if there is none.
@@ -135,37 +144,46 @@ func (p *idleConns) put(c *conn) {
 func (p *idleConns) keep(c *conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || len(p.conns) >= p.max || p.limit.full() {
+	now := time.Now()
+	if p.closed || len(p.conns) >= p.max || p.limit.full() || !p.ages(c, now) {
 		return false
 	}
 	p.limit.add(1)
-	c.idleSince = time.Now()
+	c.idleSince = now
 	p.conns = append(p.conns, c)
-	switch {
-	case p.timer == nil:
-		p.timer = time.AfterFunc(p.limit.timeout(p.timeout), p.expire)
-	case !p.running:
-		p.timer.Reset(p.limit.timeout(p.timeout))
-	}
-	p.running = true
+	p.wakeAt(now, c.expiry(p.limit.timeout(p.timeout)))
 	return true
+}
+
+// wakeAt has expire called at a time, unless that happens sooner. The caller holds
+// mu.
+func (p *idleConns) wakeAt(now, at time.Time) {
+	if !p.wake.IsZero() && !at.Before(p.wake) {
+		return
+	}
+	p.wake = at
+	if p.timer == nil {
+		p.timer = time.AfterFunc(at.Sub(now), p.expire)
+		return
+	}
+	p.timer.Reset(at.Sub(now))
 }
 
 // expire closes what has been idle for too long, and comes again for the rest.
 func (p *idleConns) expire() {
 	p.mu.Lock()
-	now, n, timeout := time.Now(), 0, p.limit.timeout(p.timeout)
-	for n < len(p.conns) && now.Sub(p.conns[n].idleSince) >= timeout {
-		n++
+	now, timeout, next := time.Now(), p.limit.timeout(p.timeout), time.Time{}
+	old := p.remove(func(c *conn) bool {
+		at := c.expiry(timeout)
+		if !now.Before(at) {
+			return true
+		}
+		next = earlier(next, at)
+		return false
+	})
+	if p.wake = (time.Time{}); !next.IsZero() {
+		p.wakeAt(now, next)
 	}
-	old := append([]*conn(nil), p.conns[:n]...)
-	kept := copy(p.conns, p.conns[n:])
-	clear(p.conns[kept:])
-	p.conns = p.conns[:kept]
-	if p.running = kept > 0; p.running {
-		p.timer.Reset(timeout - now.Sub(p.conns[0].idleSince))
-	}
-	p.limit.add(-n)
 	p.mu.Unlock()
 	closeAll(old)
 }
@@ -180,7 +198,7 @@ func (p *idleConns) close() {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
-	p.running = false
+	p.wake = time.Time{}
 	p.mu.Unlock()
 	closeAll(old)
 }

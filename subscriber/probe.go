@@ -46,7 +46,7 @@ func (t *transport) probe(ctx context.Context, target *url.URL) Probe {
 	if target.Scheme == "http" {
 		return p
 	}
-	secure, err := t.handshake(ctx, raw, target.Hostname())
+	secure, _, err := t.handshake(ctx, raw, target.Hostname())
 	if err != nil {
 		return fail(err)
 	}

@@ -19,6 +19,7 @@ type target struct {
 	preamble  preamble
 	exchanges sync.Pool // of *exchange
 	signer    *webhook.Signer
+	awake     *awake // nil: the process never stands still
 }
 
 // newTarget fails when a secret cannot be used. idle is as in [newClient].

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -63,13 +64,22 @@ func retryDeadConnection(ctx context.Context, _ *http.Response, err error) (bool
 // each attempt that failed, and close the connections of others.
 type transport struct {
 	guard    *Guard
+	slots    int
 	tls      *tls.Config
 	idle     idleConns
-	standard *http.Transport
+	standard *rotating // of net/http
 
 	http2   atomic.Bool // the receiver chose it when it was last asked
 	tight   atomic.Bool // its idle connections of HTTP/2 are about to be closed
 	retired atomic.Bool // another policy is in force
+
+	fullOnly atomic.Bool // the receiver refuses sessions, see sessions.go
+
+	lingering lingering
+
+	random func() float64  // uniform in [0, 1); may be called concurrently
+	life   context.Context // of what makes connections beside the attempts
+	end    context.CancelFunc
 
 	mu    sync.Mutex
 	given []net.Conn // connections that speak HTTP/2, until standard asks for them
@@ -78,21 +88,34 @@ type transport struct {
 func newTransport(slots int, guard *Guard) *transport {
 	t := &transport{
 		guard: guard,
+		slots: slots,
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			NextProtos: []string{"h2", "http/1.1"},
 			// A request is written in one piece, and is of no use in smaller ones.
 			DynamicRecordSizingDisabled: true,
+			ClientSessionCache:          newSessions(),
 		},
-		idle: idleConns{max: slots, timeout: idleTimeout},
+		idle:      idleConns{max: slots, timeout: idleTimeout},
+		lingering: lingering{most: drainTime, wait: bodyWait},
+		random:    rand.Float64,
 	}
-	t.standard = &http.Transport{
-		DialTLSContext:         t.dialStandard,
+	t.life, t.end = context.WithCancel(context.Background())
+	t.idle.renew = t.renew
+	t.standard = &rotating{t: t}
+	return t
+}
+
+// newStandard returns net/http's transport, which gets its connections of TLS from
+// dialTLS.
+func (t *transport) newStandard(dialTLS func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
+	return &http.Transport{
+		DialTLSContext:         dialTLS,
 		DialContext:            t.dialPlain,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
-		MaxIdleConns:           slots,
-		MaxIdleConnsPerHost:    slots,
+		MaxIdleConns:           t.slots,
+		MaxIdleConnsPerHost:    t.slots,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxResponseHeader,
 		// A connection of HTTP/2 that fell silent would be used again until its
@@ -104,10 +127,11 @@ func newTransport(slots int, guard *Guard) *transport {
 			MaxReadFrameSize: 16 << 10,
 		},
 	}
-	return t
 }
 
+// closeIdle closes what is not in use, and has nothing made for it any more.
 func (t *transport) closeIdle() {
+	t.end()
 	t.idle.close()
 	t.standard.CloseIdleConnections()
 }
@@ -176,18 +200,27 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // dial connects to the host of a URL.
 func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
-	raw, err := t.guard.dial(ctx, addressOf(target), target.Scheme == "https")
+	c, err := t.connect(ctx, target)
 	if err != nil {
 		return nil, err
 	}
-	if target.Scheme == "http" {
-		return newConn(raw), nil
+	c.target, c.span = target, t.spanOf(time.Now())
+	return c, nil
+}
+
+func (t *transport) connect(ctx context.Context, target *url.URL) (*conn, error) {
+	if target.Scheme == "https" {
+		secure, _, err := t.dialTLS(ctx, addressOf(target), target.Hostname())
+		if err != nil {
+			return nil, err
+		}
+		return newConn(secure), nil
 	}
-	secure, err := t.handshake(ctx, raw, target.Hostname())
+	raw, err := t.guard.dial(ctx, addressOf(target), false)
 	if err != nil {
 		return nil, err
 	}
-	return newConn(secure), nil
+	return newConn(raw), nil
 }
 
 // addressOf is the host and port that a URL leads to.
@@ -203,22 +236,27 @@ func addressOf(target *url.URL) string {
 	return net.JoinHostPort(target.Hostname(), port)
 }
 
-// handshake speaks TLS on a connection, which it closes if that fails.
-func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (*tls.Conn, error) {
+// handshake speaks TLS on a connection, which it closes if that fails. offered says
+// that it wanted to resume a session.
+func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (_ *tls.Conn, offered bool, _ error) {
 	config := t.tls.Clone()
 	config.ServerName = name
+	sessions := &offer{ClientSessionCache: config.ClientSessionCache}
+	if config.ClientSessionCache = sessions; t.fullOnly.Load() {
+		config.ClientSessionCache = nil
+	}
 	counted := &countedConn{Conn: &recordConn{Conn: raw}, limit: t.idle.limit}
 	secure := tls.Client(counted, config)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, handshakeFailure(err)
+		return nil, sessions.made, handshakeFailure(err)
 	}
 	if secure.ConnectionState().NegotiatedProtocol == "h2" {
 		counted.begin()
 	}
-	return secure, nil
+	return secure, sessions.made, nil
 }
 
 // roundTripStandard makes a try through net/http. It keeps using the request
@@ -233,7 +271,7 @@ func (t *transport) roundTripStandard(x *exchange) (*http.Response, error) {
 			time.AfterFunc(time.Second, t.standard.CloseIdleConnections)
 		}
 	}
-	x.timer = time.AfterFunc(time.Until(x.deadline), func() { cancel(errTimeout) })
+	x.timer = afterDeadline(x.deadline, func() { cancel(errTimeout) })
 	var reused, answered atomic.Bool
 	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:              func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
@@ -283,15 +321,16 @@ func (t *transport) dialStandard(ctx context.Context, _, address string) (net.Co
 		return c, nil
 	}
 	t.mu.Unlock()
-	raw, err := t.guard.dial(ctx, address, true)
+	return t.dialSecure(ctx, address)
+}
+
+// dialSecure makes a connection that net/http is to use.
+func (t *transport) dialSecure(ctx context.Context, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, errors.Join(err, raw.Close())
-	}
-	secure, err := t.handshake(ctx, raw, host)
+	secure, _, err := t.dialTLS(ctx, address, host)
 	switch {
 	case err != nil:
 		return nil, err // not a nil *tls.Conn

@@ -1,0 +1,274 @@
+package subscriber
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fanjet/internal/intake"
+)
+
+func TestAwake(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now() // with both clocks, as real ones have
+		var a awake
+		if got := a.lost(start); got != (lost{}) {
+			t.Errorf("before the first beat: %+v", got)
+		}
+		now := start
+		a.beat(now)
+		for range 20 {
+			now = now.Add(awakeEvery + standstill - 1) // busy, and no more
+			a.beat(now)
+		}
+		if got := a.lost(now); got != (lost{}) {
+			t.Errorf("of a busy process: %+v", got)
+		}
+		// Whoever wakes up first learns the same as those behind the next beat.
+		now = now.Add(awakeEvery + 3*time.Second)
+		if got := a.lost(now); got != (lost{stood: 3 * time.Second}) {
+			t.Errorf("on waking up: %+v", got)
+		}
+		a.beat(now)
+		if got := a.lost(now.Add(awakeEvery)); got != (lost{stood: 3 * time.Second}) {
+			t.Errorf("after the next beat: %+v", got)
+		}
+		a.beat(now.Add(awakeEvery + time.Second))
+		if got := a.lost(now.Add(2 * time.Second)).since(lost{stood: 3 * time.Second}); got.stood < time.Second {
+			t.Errorf("a second time: %+v", got)
+		}
+	})
+}
+
+// A suspended machine shows in the time of day only.
+func TestAwakeAfterASuspension(t *testing.T) {
+	t.Parallel()
+	var a awake
+	wall := func(d time.Duration) time.Time { return noon.Add(d) } // without the other clock, both are one
+	a.beat(wall(0))
+	got := a.lost(wall(awakeEvery + time.Hour))
+	if got.all() != time.Hour {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestLostExcuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		lost    lost
+		timeout time.Duration
+		want    bool
+	}{
+		{lost{}, 0, false},
+		{lost{stood: standstill}, 100 * time.Millisecond, true},
+		{lost{stood: standstill}, 15 * time.Second, false},
+		{lost{stood: time.Second - 1}, 4 * time.Second, false},
+		{lost{stood: time.Second}, 4 * time.Second, true},
+		{lost{stood: time.Second}, time.Minute, true},
+		{lost{away: time.Hour}, 15 * time.Second, true},
+		{lost{stood: 400 * time.Millisecond, away: 600 * time.Millisecond}, 15 * time.Second, true},
+	} {
+		if got := tt.lost.excuses(tt.timeout); got != tt.want {
+			t.Errorf("%+v of %s: %v", tt.lost, tt.timeout, got)
+		}
+	}
+}
+
+// What fails because the process stood still is nobody's failure; what was
+// answered stands.
+func TestStandstillIsNoFailure(t *testing.T) {
+	t.Parallel()
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for _, tt := range []struct {
+		name  string
+		in    Result
+		stood time.Duration
+		want  Class
+	}{
+		{"timeout", Result{Err: errTimeout}, 2 * time.Second, ClassInterrupted},
+		{"timeout, awake", Result{Err: errTimeout}, 0, ClassTimeout},
+		{"timeout, after a moment", Result{Err: errTimeout}, standstill, ClassTimeout},
+		{"dial", Result{Err: context.DeadlineExceeded}, 2 * time.Second, ClassInterrupted},
+		{"handshake", Result{Err: handshakeFailure(io.EOF)}, 2 * time.Second, ClassInterrupted},
+		{"hung up", Result{Err: errNoResponse}, 2 * time.Second, ClassInterrupted},
+		{"refused", Result{Err: refused}, 2 * time.Second, ClassInterrupted},
+		{"refused, awake", Result{Err: refused}, 0, ClassConnect},
+		{"name", Result{Err: &net.DNSError{IsTimeout: true}}, 2 * time.Second, ClassInterrupted},
+		{"certificate", Result{Err: &handshakeError{errors.New("expired")}}, 2 * time.Second, ClassTLS},
+		{"blocked", Result{Err: ErrBlocked}, 2 * time.Second, ClassBlocked},
+		{"200", Result{Status: 200}, 2 * time.Second, Class2xx},
+		{"503", Result{Status: 503}, 2 * time.Second, Class5xx},
+		{"the request came too slowly", Result{Status: 408}, 2 * time.Second, ClassInterrupted},
+		{"the same, awake", Result{Status: 408}, 0, Class4xx},
+	} {
+		r := tt.in
+		if r.Err != nil {
+			r.fail(r.Err)
+		} else {
+			r.Class = statusClass(r.Status)
+		}
+		e := &target{Endpoint: Endpoint{Timeout: 15 * time.Second}}
+		e.excuse(&r, lost{stood: tt.stood})
+		if r.Class != tt.want || classOfResult(r) != tt.want {
+			t.Errorf("%s: %+v", tt.name, r)
+		}
+	}
+}
+
+// classOfResult is the class that a result has by what else it says.
+func classOfResult(r Result) Class {
+	if r.Err != nil {
+		return classOf(r.Err)
+	}
+	return statusClass(r.Status)
+}
+
+// An attempt takes the word of the process about itself.
+func TestAttemptOfAProcessThatStoodStill(t *testing.T) {
+	t.Parallel()
+	var a awake
+	s := newRawReceiver(t, func(r *rawReceiver, c net.Conn) {
+		r.read(bufio.NewReader(c))
+		a.at.Store(&wakefulness{beat: time.Now(), lost: lost{stood: time.Hour}})
+		<-r.done
+	})
+	ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = 300 * time.Millisecond })
+	ep.awake = &a
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassInterrupted || r.Status != 0 || !errors.Is(r.Err, errStoodStill) {
+		t.Errorf("%+v", r)
+	}
+}
+
+// lateConn is a connection to a process that is stopped while it reads: the
+// deadline runs out, and what came meanwhile waits.
+type lateConn struct {
+	*net.TCPConn
+	arrived <-chan struct{} // closed when it has come
+	late    atomic.Bool
+}
+
+func (c *lateConn) Read(p []byte) (int, error) {
+	if !c.late.Swap(true) {
+		<-c.arrived
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.TCPConn.Read(p)
+}
+
+// An answer that waits in the socket when the time is up came in time.
+func TestLateProcessReadsTheAnswer(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		answer string
+		status int
+	}{
+		"an answer":        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200},
+		"part of one":      {"HTTP/1.1 200 OK\r\nContent-", 0},
+		"nothing":          {"", 0},
+		"one and no other": {"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n", 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			arrived := make(chan struct{})
+			s := newRawReceiver(t, func(r *rawReceiver, c net.Conn) {
+				r.read(bufio.NewReader(c))
+				_, _ = io.WriteString(c, tt.answer)
+				close(arrived)
+				<-r.done
+			})
+			raw, err := net.Dial("tcp", s.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			tcp := raw.(*net.TCPConn)
+			x := newExchange()
+			x.Context, x.preamble, x.deadline = t.Context(), &preamble{lines: []byte("POST / HTTP/1.1\r\nHost: x\r\n")}, time.Now().Add(time.Hour)
+			x.idle = &idleConns{max: 1, timeout: time.Hour}
+			t.Cleanup(x.idle.close)
+			resp, err := x.send(newConn(&lateConn{TCPConn: tcp, arrived: arrived}))
+			if tt.status == 0 {
+				if err == nil || !isTimeout(err) {
+					t.Errorf("%v, %v", resp, err)
+				}
+				return
+			}
+			if err != nil || resp.StatusCode != tt.status {
+				t.Fatalf("%v, %v", resp, err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		})
+	}
+}
+
+// A deadline that is noticed late leaves the time to read what came before it.
+func TestLateDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ended := make(chan time.Duration, 1)
+		end := func() { ended <- time.Since(began) }
+		afterDeadline(began.Add(time.Second), end)
+		if got := <-ended; got != time.Second {
+			t.Errorf("in time: after %s", got)
+		}
+		began = time.Now()
+		afterDeadline(began.Add(-lateTimer), end)
+		if got := <-ended; got != lookTime {
+			t.Errorf("late: after %s", got)
+		}
+	})
+}
+
+// Over HTTP/2 the answer that waits is read, too.
+func TestLateProcessReadsTheAnswerOverHTTP2(t *testing.T) {
+	t.Parallel()
+	s, roots, _ := secureReceiver(t, true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	ep := testEndpoint(t, s.URL, loopback)
+	trust(ep, roots)
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Status != 200 {
+		t.Fatalf("%+v", r)
+	}
+	// Its time was up before it could be noticed.
+	x := ep.begin(t.Context(), time.Now().Add(-time.Second), []byte("{}"))
+	x.set("Webhook-Id", "msg_1")
+	resp, err := ep.transport.roundTripStandard(x)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	_ = resp.Body.Close()
+	ep.end(x)
+}
+
+// Who has waited because the process stood still is not slow.
+func TestStandstillSendsNobodyAway(t *testing.T) {
+	t.Parallel()
+	settings := Endpoint{Name: "a", MaxInFlight: 1}
+	e := &endpoint{name: "a", target: &target{Endpoint: settings}, gate: newGate(&settings), listed: true}
+	f := &fastLane{busy: []*endpoint{e}}
+	e.fast = f
+	for range 3 {
+		e.queue = append(e.queue, &delivery{ep: e, msg: &intake.Message{}, since: noon.Add(-time.Minute)})
+	}
+	e.queue[2].since = noon.Add(-time.Second) // after it went on
+	e.shared = len(e.queue)
+	f.forgive(time.Minute-100*time.Millisecond, noon)
+	s, here := e.stands(noon)
+	p := f.newPatience(noon, []standing{s, {latency: 0.001}})
+	if !here || s.wait != 100*time.Millisecond || p.exhausted(&s) {
+		t.Errorf("it has waited %s, here: %v", s.wait, here)
+	}
+	if got := e.queue[2].since; got.After(noon) {
+		t.Errorf("it begins to wait %s from now", got.Sub(noon))
+	}
+}

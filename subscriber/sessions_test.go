@@ -1,0 +1,168 @@
+package subscriber
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// resuming is a receiver with TLS that counts the handshakes that resumed a
+// session, and hangs up after each answer.
+type resuming struct {
+	*rawReceiver
+	resumed atomic.Int32
+}
+
+func newResuming(t testing.TB, config *tls.Config, refuse func(*tls.ClientHelloInfo) error) *resuming {
+	t.Helper()
+	s := new(resuming)
+	if refuse != nil {
+		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return nil, refuse(hello) }
+	}
+	s.rawReceiver = newRawReceiver(t, func(r *rawReceiver, raw net.Conn) {
+		c := tls.Server(raw, config)
+		if c.Handshake() != nil {
+			return
+		}
+		if c.ConnectionState().DidResume {
+			s.resumed.Add(1)
+		}
+		if r.read(bufio.NewReader(c)) != nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+			_ = c.Close()
+		}
+	})
+	return s
+}
+
+func (s *resuming) secureURL() string { return strings.Replace(s.url(), "http:", "https:", 1) }
+
+// pskExtension is pre_shared_key (RFC 8446, 4.2.11): the client offers a session.
+const pskExtension = 41
+
+// Of many connections all but the first resume a session, and each endpoint has its
+// own.
+func TestSessionsAreResumed(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			t.Parallel()
+			const attempts = 50
+			s := newResuming(t, &tls.Config{Certificates: []tls.Certificate{ours.issue(nil)}, MaxVersion: version}, nil) //nolint:gosec // 1.2 at least
+			for range 2 {
+				ep := testEndpoint(t, s.secureURL(), loopback)
+				trust(ep, ours.roots)
+				before := s.resumed.Load()
+				for range attempts {
+					if r := try(t.Context(), ep, nil, []byte("{}")); r.Status != 200 {
+						t.Fatalf("%+v", r)
+					}
+				}
+				if n := s.resumed.Load() - before; n != attempts-1 {
+					t.Errorf("%d of %d handshakes resumed a session", n, attempts)
+				}
+			}
+			if n := s.connections.Load(); n != 2*attempts {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
+
+// A session is no way around what is checked: a certificate that has expired
+// meanwhile, an authority that is not trusted any more, an address that is not
+// allowed any more.
+func TestResumedSessionsAreVerified(t *testing.T) {
+	t.Parallel()
+	ours, others := newAuthority(t), newAuthority(t)
+	for name, tt := range map[string]struct {
+		then  func(ep *target)
+		class Class
+	}{
+		"nothing changes": {func(*target) {}, Class2xx},
+		"the certificate has expired": {func(ep *target) {
+			ep.transport.tls.Time = func() time.Time { return time.Now().Add(2 * time.Hour) }
+		}, ClassTLS},
+		"another authority is trusted": {func(ep *target) { trust(ep, others.roots) }, ClassTLS},
+		"the address is forbidden":     {func(ep *target) { ep.transport.guard = NewGuard(Egress{Ports: []uint16{443}}, GuardOptions{}) }, ClassBlocked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newResuming(t, &tls.Config{Certificates: []tls.Certificate{ours.issue(nil)}}, nil)
+			ep := testEndpoint(t, s.secureURL(), loopback)
+			trust(ep, ours.roots)
+			if r := try(t.Context(), ep, nil, nil); r.Status != 200 {
+				t.Fatalf("%+v", r)
+			}
+			tt.then(ep)
+			if r := try(t.Context(), ep, nil, nil); r.Class != tt.class {
+				t.Errorf("%+v, want %s", r, tt.class)
+			}
+		})
+	}
+}
+
+// A receiver that ends a handshake because of the session in it gets another one
+// without, and the attempt goes on.
+func TestReceiverRefusesSessions(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t)
+	var offers atomic.Int32
+	s := newResuming(t, &tls.Config{Certificates: []tls.Certificate{ours.issue(nil)}}, func(hello *tls.ClientHelloInfo) error {
+		for _, extension := range hello.Extensions {
+			if extension == pskExtension {
+				offers.Add(1)
+				return fmt.Errorf("no session is wanted")
+			}
+		}
+		return nil
+	})
+	ep := testEndpoint(t, s.secureURL(), loopback)
+	trust(ep, ours.roots)
+	for range 3 {
+		if r := try(t.Context(), ep, nil, []byte("{}")); r.Status != 200 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n, o := s.requests.Load(), offers.Load(); n != 3 || o != 1 {
+		t.Errorf("%d requests, %d sessions were offered", n, o)
+	}
+}
+
+// BenchmarkHandshake makes a connection for each attempt. cpu-ns/op is what that
+// costs this process, receiver included.
+func BenchmarkHandshake(b *testing.B) {
+	for _, resume := range []bool{false, true} {
+		b.Run(map[bool]string{false: "full", true: "resumed"}[resume], func(b *testing.B) {
+			ours := newAuthority(b)
+			s := newResuming(b, &tls.Config{Certificates: []tls.Certificate{ours.issue(nil)}}, nil)
+			ep := testEndpoint(b, s.secureURL(), loopback)
+			trust(ep, ours.roots)
+			if !resume {
+				ep.transport.tls.ClientSessionCache = forgetful{}
+			}
+			b.ResetTimer()
+			before := cpuNanos()
+			for range b.N {
+				if r := try(b.Context(), ep, nil, nil); r.Status != 200 {
+					b.Fatalf("%+v", r)
+				}
+			}
+			b.ReportMetric(float64(cpuNanos()-before)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(s.resumed.Load())/float64(b.N), "resumed/op")
+		})
+	}
+}
+
+// forgetful keeps no session.
+type forgetful struct{}
+
+func (forgetful) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
+func (forgetful) Put(string, *tls.ClientSessionState)        {}
