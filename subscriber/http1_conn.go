@@ -19,8 +19,7 @@ const (
 	maxIdle = 4096
 )
 
-// idleLimit bounds the idle connections of all endpoints together. Those that
-// speak HTTP/2, one for many requests, count as long as they are open.
+// idleLimit bounds the idle connections of all endpoints together.
 type idleLimit struct {
 	max  int64
 	kept atomic.Int64
@@ -45,9 +44,10 @@ func (l *idleLimit) timeout(usual time.Duration) time.Duration {
 	return usual / 16
 }
 
-// conn is a connection that speaks HTTP/1.1.
+// conn is a connection to an endpoint, for one request at a time.
 type conn struct {
 	net.Conn
+	http2     *stream2        // nil: it speaks HTTP/1.1
 	records   []*recordConn   // below each layer of TLS, the uppermost first
 	abort     func()          // closes it at once, without a farewell
 	socket    syscall.RawConn // nil: there is none to look at

@@ -3,6 +3,7 @@ package subscriber
 import (
 	"encoding/binary"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -15,6 +16,17 @@ type recordConn struct {
 	head [5]byte // of a record: one byte of type, two of version, two of length
 	have int     // bytes of head that were read
 	left int     // bytes of the record that were not read yet
+	out  int     // records that were written
+}
+
+// Write implements [net.Conn]. TLS calls it once for each record (Go 1.26,
+// crypto/tls, Conn.write), and more than once only in handshakes.
+func (c *recordConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err == nil {
+		c.out++
+	}
+	return n, err
 }
 
 // Read implements [net.Conn].
@@ -66,6 +78,9 @@ func layersOf(c net.Conn) (records []*recordConn, bottom net.Conn) {
 // answer. They may be anywhere: in the socket, decrypted in any layer of TLS, or
 // as a part of a record.
 func (c *conn) usable() bool {
+	if c.http2 != nil {
+		return c.http2.ready()
+	}
 	if c.socket != nil && (c.socket.Control(c.look) != nil || !c.silent) {
 		return false
 	}
@@ -79,13 +94,14 @@ func (c *conn) usable() bool {
 	if n, err := c.Read(b[:]); n > 0 || !isTimeout(err) {
 		return false
 	}
-	for _, r := range c.records {
-		if r.within() {
-			return false
-		}
-	}
-	return true
+	return !c.within()
 }
+
+// within reports whether a record was read in part, in any layer.
+func (c *conn) within() bool { return slices.ContainsFunc(c.records, (*recordConn).within) }
+
+// written counts the records that were written in the uppermost layer of TLS.
+func (c *conn) written() int { return c.records[0].out }
 
 // socketOf is the socket of a connection, nil if there is none to look at.
 func socketOf(bottom net.Conn) syscall.RawConn {
