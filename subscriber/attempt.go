@@ -25,6 +25,7 @@ type Result struct {
 	RetryAfter time.Duration // what the endpoint asked for, 0: nothing
 	Err        error         // why there was no response
 	Class      Class
+	resent     []string // why the request was sent again within the attempt, each time
 }
 
 // Causes that end an attempt early.
@@ -52,6 +53,7 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	if err != nil {
 		result.fail(x.reason(err))
 		e.excuse(&result, stood)
+		result.resent = x.resent
 		e.end(x)
 		decided(result)
 		return
@@ -59,6 +61,7 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	result.Status = resp.StatusCode
 	result.Class = statusClass(resp.StatusCode)
 	e.excuse(&result, stood)
+	result.resent = x.resent
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		result.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}

@@ -37,11 +37,12 @@ type exchange struct {
 	shell   *http.Request
 
 	tries    int
-	requests int    // that were sent
-	resends  int    // tries after a request that was not taken
-	why      string // there is another try
-	reused   bool   // the latest try was made on a connection that was kept alive
-	answered bool   // a byte of the response came to the latest try
+	sends    int      // how often the request was sent
+	untaken  int      // tries after which the request was not taken
+	why      string   // there is another try
+	resent   []string // why it was sent again, each time
+	reused   bool     // the latest try was made on a connection that was kept alive
+	answered bool     // a byte of the response came to the latest try
 
 	// Of a try over HTTP/1.1, see http1.go. conn is nil when the exchange does
 	// not hold a connection, or not any more.
@@ -92,7 +93,7 @@ func (e *target) end(x *exchange) {
 	x.Context, x.preamble, x.body = nil, nil, nil
 	clear(x.fields)
 	x.fields = x.fields[:0]
-	x.tries, x.requests, x.resends, x.why = 0, 0, 0, ""
+	x.tries, x.sends, x.untaken, x.why, x.resent = 0, 0, 0, "", nil
 	x.reused, x.answered, x.overHTTP2 = false, false, false
 	x.response = http.Response{}
 	if cap(x.out) > maxKeptBuffer {

@@ -100,7 +100,8 @@ func (c *conn) usable() bool {
 // within reports whether a record was read in part, in any layer.
 func (c *conn) within() bool { return slices.ContainsFunc(c.records, (*recordConn).within) }
 
-// written counts the records that were written in the uppermost layer of TLS.
+// written counts the records that were written in the uppermost layer of TLS; there
+// must be one.
 func (c *conn) written() int { return c.records[0].out }
 
 // socketOf is the socket of a connection, nil if there is none to look at.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Why a request is sent once more within one attempt, for the metric and the log.
+// Why a request is sent again within one attempt, for the metric and the log.
 const (
 	// reasonClosed: a connection that was kept alive turned out to be dead before any
 	// byte of the response came. The request may have been processed: only over
@@ -54,8 +54,8 @@ func again(ctx context.Context, _ *http.Response, err error) (bool, error) {
 	}
 	if n := (*notTaken)(nil); errors.As(err, &n) {
 		x.why = n.reason
-		x.resends++
-		return x.resends <= maxResends, nil
+		x.untaken++
+		return x.untaken <= maxResends, nil
 	}
 	x.why = reasonClosed
 	return x.reused && !x.answered && !x.overHTTP2, nil
@@ -63,10 +63,10 @@ func again(ctx context.Context, _ *http.Response, err error) (bool, error) {
 
 // rest waits before a request that was not taken is tried again.
 func (t *transport) rest(x *exchange) error {
-	if x.resends == 0 || x.resends == 1 && x.why == "" {
+	if x.untaken == 0 || x.untaken == 1 && x.why == "" {
 		return nil
 	}
-	pause := resendPause << (x.resends - 1)
+	pause := resendPause << (x.untaken - 1)
 	pause = pause/2 + time.Duration(float64(pause/2)*t.random())
 	timer := time.NewTimer(min(pause, time.Until(x.deadline)))
 	defer timer.Stop()

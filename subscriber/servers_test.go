@@ -115,7 +115,6 @@ proxy.server = ("" => (("host" => "127.0.0.1", "port" => {{.BackendPort}})))
 {
 	admin unix/{{.Dir}}/admin
 	auto_https off
-	persist_config off
 	servers {
 		protocols {{if .H2}}h2{{end}} h1
 		timeouts { 

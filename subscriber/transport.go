@@ -55,9 +55,8 @@ type transport struct {
 	guard    *Guard
 	tls      *tls.Config
 	idle     idleConns
-	retired  atomic.Bool         // another policy is in force
-	resent   func(reason string) // called when a request is sent once more; nil: nobody cares
-	fullOnly atomic.Bool         // the receiver refuses sessions, see sessions.go
+	retired  atomic.Bool // another policy is in force
+	fullOnly atomic.Bool // the receiver refuses sessions, see sessions.go
 
 	lingering lingering
 
@@ -149,8 +148,8 @@ func (t *transport) send(x *exchange, c *conn) (*http.Response, error) {
 	if n := (*notTaken)(nil); errors.As(err, &n) && n.reason == "" {
 		return nil, err // it was not sent
 	}
-	if x.requests++; x.requests > 1 && t.resent != nil {
-		t.resent(x.why)
+	if x.sends++; x.sends > 1 {
+		x.resent = append(x.resent, x.why)
 	}
 	return resp, err
 }
