@@ -69,7 +69,10 @@ func newWorld(t *testing.T, settings Settings) *world {
 			t.Fatal(err)
 		}
 	}
-	state, err := w.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: names.StateBucket()})
+	if _, err := w.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: names.StateBucket()}); err != nil {
+		t.Fatal(err)
+	}
+	state, err := control.OpenState(t.Context(), w.js, names)
 	if err != nil {
 		t.Fatal(err)
 	}

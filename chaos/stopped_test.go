@@ -3,7 +3,9 @@ package chaos
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"encoding/pem"
+	"math"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -79,4 +81,60 @@ subscriptions: [{name: all, subjects: ["events.>"], endpoints: [plain, secure]}]
 	if n := burned.Load(); n > 0 {
 		t.Errorf("%d attempts were used up by %d stops", n, times)
 	}
+}
+
+// A gateway is stopped for longer than NATS waits for it. What it held goes to the
+// other one, which delivers it. When it goes on, it does not begin what is not its
+// own any more.
+func TestStoppedBeginsNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	const events, slots = 60, 2
+	w := newWorld(t)
+	yaml := `
+endpoints: {hook: {url: "http://HOOK/hook", timeout: 5m, max_in_flight: 2}}
+subscriptions: [{name: all, subjects: ["events.>"], endpoints: [hook]}]
+`
+	release := w.hooks.hold("hook")
+	first := w.newGateway("first", w.embedded("fsync"), yaml)
+	first.start()
+	second := w.newGateway("second", `{url: "`+first.url()+`", credentials: data/operator.nk}`, yaml)
+	second.start()
+	p := w.newProducer(first.url, func(int) kind { return kind{subject: "events.x", endpoints: []string{"hook"}} })
+	p.publish(events)
+	w.until("both make attempts", func() bool { return w.hooks.count("hook") == 2*slots })
+	w.until("both hold more", func() bool { return first.leastHeld("hook", 2) > slots })
+	fault := w.fault("SIGSTOP "+second.name, 0)
+	second.signal(syscall.SIGSTOP)
+	release()
+	w.quiet(first.url())
+	before := w.hooks.count("hook")
+	second.signal(syscall.SIGCONT)
+	w.until("it goes on", func() bool { return second.readyz() == "" })
+	w.healed(fault)
+	second.terminate() // before the one with the server
+	w.settle()
+	if n := w.hooks.count("hook"); n != before || before > events+slots {
+		t.Errorf("%d requests for %d events, and %d more when it went on", before, events, n-before)
+	}
+}
+
+// leastHeld is how many deliveries to an endpoint wait in the memory of the gateway
+// that holds the fewest, of so many gateways; 0: they are not as many.
+func (g *gateway) leastHeld(endpoint string, gateways int) int {
+	out, err := g.run(nil, "endpoints", "show", endpoint, "-o", "json")
+	var shown struct {
+		Replicas []struct {
+			Status struct {
+				Held int `json:"held"`
+			} `json:"status"`
+		} `json:"replicas"`
+	}
+	if err != nil || json.Unmarshal(out, &shown) != nil || len(shown.Replicas) != gateways {
+		return 0
+	}
+	least := math.MaxInt
+	for _, r := range shown.Replicas {
+		least = min(least, r.Status.Held)
+	}
+	return least
 }

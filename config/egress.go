@@ -12,7 +12,7 @@ import (
 
 func (l *loader) egress(n *node) {
 	e := &l.cfg.Egress
-	e.Ports = []uint16{443}
+	e.Ports, e.MaxConnectionAge = []uint16{443}, subscriber.DefaultConnectionAge
 	if n == nil {
 		return
 	}
@@ -43,6 +43,9 @@ func (l *loader) egress(n *node) {
 		},
 		"allow_metadata": func(n *node) { metadata = l.allowMetadata(n, e) },
 		"proxy":          func(n *node) { l.proxy(n, &e.Proxy) },
+		"max_connection_age": func(n *node) {
+			l.duration(n, &e.MaxConnectionAge, span{least: subscriber.MinConnectionAge, most: subscriber.MaxConnectionAge, zero: true})
+		},
 	})
 	for item, addr := range metadata {
 		if !slices.ContainsFunc(e.AllowCIDRs, func(allowed subscriber.AllowedNet) bool { return allowed.Prefix.Contains(addr) }) {

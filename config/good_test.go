@@ -125,6 +125,7 @@ func TestFull(t *testing.T) {
 			Proxy: subscriber.Proxy{
 				URL: &url.URL{Scheme: "https", Host: "proxy.internal:3129"}, Username: "fanjet", Password: secret.New(sharedSecret),
 			},
+			MaxConnectionAge: 90 * time.Second,
 		},
 		Endpoints: []subscriber.Endpoint{number, inherits, overrides, team},
 		Subscriptions: []match.Subscription{
@@ -161,6 +162,17 @@ func messages(problems []Problem) []string {
 	return list
 }
 
+// Connections that last for ever are asked for by 0.
+func TestConnectionAge(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"0": 0, "0s": 0, "1s": time.Second, "1d": 24 * time.Hour} {
+		cfg := mustLoad(t, write(t, "version: 1\negress: {max_connection_age: "+text+"}\n"), Options{})
+		if got := cfg.Egress.MaxConnectionAge; got != want {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"minimal.yaml", "json.yaml", "crlf.yaml"} {
@@ -181,7 +193,7 @@ func TestDefaults(t *testing.T) {
 		if cfg.Admin.Listen != "127.0.0.1:8422" || cfg.DeadLetters != (DeadLetters{}) {
 			t.Errorf("%s: admin %+v, dead letters %+v", name, cfg.Admin, cfg.DeadLetters)
 		}
-		if want := (subscriber.Egress{Ports: []uint16{443}}); !reflect.DeepEqual(cfg.Egress, want) {
+		if want := (subscriber.Egress{Ports: []uint16{443}, MaxConnectionAge: 5 * time.Minute}); !reflect.DeepEqual(cfg.Egress, want) {
 			t.Errorf("%s: egress %+v, want %+v", name, cfg.Egress, want)
 		}
 		if len(cfg.Endpoints) != 1 || len(cfg.Subscriptions) != 1 {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"fanjet/internal/jsapi"
 )
 
 // removers is how many removals are made at once; each is one write of the
@@ -52,8 +54,9 @@ func (q *Queue) deleteLetter(ctx context.Context, seq uint64) (gone bool, err er
 		return false, nil
 	}
 	// The error for a message that is not there differs between servers alone
-	// and in clusters.
-	if _, getErr := q.Get(ctx, seq); errors.Is(getErr, ErrNotFound) {
+	// and in clusters. The leader of the stream is asked: a replica that lags may
+	// not have the letter yet, or have it still.
+	if _, getErr := q.api.Message(ctx, q.names.DeadLettersStream(), seq); errors.Is(getErr, jsapi.ErrNoMessage) {
 		return true, nil
 	}
 	return false, fmt.Errorf("removing the letter %d: %w", seq, err)

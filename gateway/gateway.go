@@ -24,6 +24,7 @@ import (
 	"fanjet/gateway/match"
 	"fanjet/internal/audit"
 	"fanjet/internal/broker"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
@@ -174,7 +175,7 @@ func (g *Gateway) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	state, err := js.KeyValue(ctx, g.names.StateBucket())
+	state, err := jsapi.OpenBucket(ctx, js, g.names.StateBucket())
 	if err != nil {
 		return ignoreStop(ctx, fmt.Errorf("cannot open the state bucket: %w", err))
 	}
@@ -316,7 +317,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		m := &matcher{
 			source: source, names: g.names, js: js, nc: nc, want: want, match: &g.match, canary: g.canary,
 			deliveries: deliveries, lanes: routes, letters: letters, health: g.health, metrics: g.metrics, counts: g.metrics.forSource(source.Stream), log: g.log,
-			cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
+			serverTime: g.clock.now, cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
 		}
 		m.init()
 		parts.Go(func() error { return m.run(ctx, g.opts.Grace) })

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -80,8 +81,8 @@ func (l *leftovers) remove(ctx context.Context) (removed int, err error) {
 		return 0, err
 	}
 	for next := uint64(1); removed < leftoversStep; removed++ {
-		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(l.names.DueSubject("*")))
-		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Sequence > info.AckFloor.Stream {
+		msg, err := jsapi.Of(l.js).Next(ctx, l.names.RetriesStream(), l.names.DueSubject("*"), next)
+		if errors.Is(err, jsapi.ErrNoMessage) || err == nil && msg.Sequence > info.AckFloor.Stream {
 			return removed, nil
 		}
 		if err != nil {

@@ -46,6 +46,7 @@ type matcher struct {
 	cursor     *cursor
 	health     *health
 	metrics    *metrics
+	serverTime func() time.Time
 	counts     sourceCounts
 	log        *zap.Logger
 	sampled    *zap.Logger // for what may happen with every event
@@ -77,6 +78,8 @@ func (m *matcher) init() {
 		Group:    matchGroup,
 		Window:   matchWindow,
 		Beat:     matchAckWait / 3,
+
+		ServerTime: m.serverTime,
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/internal/control"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
 )
@@ -438,7 +439,7 @@ func TestOrderedDrainsFirst(t *testing.T) {
 // state opens the state bucket.
 func (w *world) state() jetstream.KeyValue {
 	w.Helper()
-	kv, err := w.js.KeyValue(w.Context(), wire.NewNames(w.cfg.NATS.Prefix).StateBucket())
+	kv, err := jsapi.OpenBucket(w.Context(), w.js, wire.NewNames(w.cfg.NATS.Prefix).StateBucket())
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/control"
+	"fanjet/internal/jsapi"
 	"fanjet/subscriber"
 )
 
@@ -26,7 +27,7 @@ func newPausing(t *testing.T) pausing {
 
 func (p pausing) state() jetstream.KeyValue {
 	p.Helper()
-	kv, err := p.js.KeyValue(p.Context(), p.gw.names.StateBucket())
+	kv, err := jsapi.OpenBucket(p.Context(), p.js, p.gw.names.StateBucket())
 	if err != nil {
 		p.Fatal(err)
 	}

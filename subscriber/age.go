@@ -7,9 +7,13 @@ import (
 	"time"
 )
 
-// DefaultConnectionAge is how old the connections to endpoints get, unless it is
-// configured; see [Egress].
-const DefaultConnectionAge = 5 * time.Minute
+// How old the connections to endpoints get; see [Egress].
+const (
+	DefaultConnectionAge = 5 * time.Minute
+	// MinConnectionAge keeps renewing from being most of what is done.
+	MinConnectionAge = time.Second
+	MaxConnectionAge = 24 * time.Hour
+)
 
 const (
 	// renewWait is how long nothing is renewed after a new connection could not be

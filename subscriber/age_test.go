@@ -264,7 +264,7 @@ func TestIdleConnsThatAreDue(t *testing.T) {
 		if soonClosed() {
 			t.Error("closed too early after it was used")
 		}
-		time.Sleep(1) //nolint:forbidigo // synctest
+		time.Sleep(time.Nanosecond) //nolint:forbidigo // synctest
 		synctest.Wait()
 		if !soonClosed() || lateClosed() {
 			t.Errorf("after 11.5 s: %v, %v", soonClosed(), lateClosed())

@@ -46,7 +46,7 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	e.sign(x, began, env, header)
 
 	failpoint.Hit(failpoint.Attempting)
-	resp, err := e.client.Do(&x.request)
+	resp, err := e.client.Do(&x.request) //nolint:bodyclose // finish closes it
 	ended := time.Now()
 	stood := e.awake.lost(ended).since(before)
 	result := Result{Began: began, Took: max(ended.Sub(began)-stood.stood, 0)}

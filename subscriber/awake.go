@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 const (
@@ -54,8 +56,8 @@ func (l lost) excuses(timeout time.Duration) bool {
 	return l.all() >= max(standstill, min(time.Second, timeout/4))
 }
 
-// run beats until ctx ends.
-func (a *awake) run(ctx context.Context) {
+// run beats until ctx ends, and tells of what is worth a line.
+func (a *awake) run(ctx context.Context, log *zap.Logger) {
 	tick := time.NewTicker(awakeEvery)
 	defer tick.Stop()
 	a.beat(time.Now())
@@ -64,7 +66,11 @@ func (a *awake) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			before := a.at.Load().lost
 			a.beat(time.Now())
+			if stood := a.at.Load().lost.since(before); stood.all() >= leap {
+				log.Warn("this process stood still; attempts that failed meanwhile do not count", zap.Duration("stood", stood.stood), zap.Duration("suspended", stood.away))
+			}
 		}
 	}
 }

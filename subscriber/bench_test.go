@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -11,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -23,28 +26,46 @@ import (
 // process of its own, so that its work is not counted.
 const receiverVariable = "FANJET_BENCH_RECEIVER"
 
-// serveBench answers every request until its standard input ends.
+// serveBench answers every request until its standard input ends. When the variable
+// names a file with a certificate and its key it speaks TLS, and hangs up after each
+// answer.
 func serveBench() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	scheme := "http"
+	if file := os.Getenv(receiverVariable); err == nil && file != "1" {
+		var cert tls.Certificate
+		cert, err = tls.LoadX509KeyPair(file, file)
+		listener, scheme = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}}), "https"
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Println("http://" + listener.Addr().String() + "/hook")
+	fmt.Println(scheme + "://" + listener.Addr().String() + "/hook")
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	_ = http.Serve(listener, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-	}))
+	})}
+	server.SetKeepAlivesEnabled(scheme == "http")
+	_ = server.Serve(listener)
 }
 
 // benchReceiver starts a receiver and returns its URL.
 func benchReceiver(b *testing.B) string {
 	b.Helper()
+	url, _ := startReceiver(b, "1")
+	return url
+}
+
+// startReceiver starts a receiver and returns its URL, and what stops it and returns
+// the CPU time that it used.
+func startReceiver(b *testing.B, variable string) (url string, stop func() time.Duration) {
+	b.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), receiverVariable+"=1")
+	cmd.Env = append(os.Environ(), receiverVariable+"="+variable)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -57,12 +78,17 @@ func benchReceiver(b *testing.B) string {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = stdin.Close(); _ = cmd.Wait() })
+	stop = sync.OnceValue(func() time.Duration {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+		return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	})
+	b.Cleanup(func() { stop() })
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		b.Fatal(err)
 	}
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), stop
 }
 
 // cpuNanos is the CPU time that this process has used, in user and system mode.

@@ -20,7 +20,6 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -335,7 +334,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	if !d.loadPauses(ctx) {
 		return nil // called off
 	}
-	background.Go(func() { d.awake.run(beats) })
+	background.Go(func() { d.awake.run(beats, d.log) })
 	background.Go(func() { d.pauses.run(ctx) })
 	background.Go(func() { d.fast.beat(beats) })
 	background.Go(func() { d.lanes.beat(beats) })
@@ -441,14 +440,3 @@ func (d *Dispatcher) admit(m *intake.Message) {
 		m.Nak()
 	}
 }
-
-// hasVerdict reports whether the delivery was given up before: its letter waits
-// to be taken, and its endpoint hears nothing more of it.
-func hasVerdict(dl *delivery) bool {
-	reason, _ := dlq.Verdict(dl.msg.Msg.Header)
-	return reason != "" && reason != dlq.ReasonEndpointRemoved // which may have come back
-}
-
-// endpointOf returns the endpoint that a delivery's subject names, see
-// [wire.Names].
-func endpointOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

@@ -1,9 +1,12 @@
 package subscriber
 
 import (
+	"strings"
+
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"fanjet/dlq"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
@@ -13,6 +16,13 @@ import (
 // endpoints. Each is acknowledged there when JetStream has it in the lane.
 func (d *Dispatcher) divert(deliveries []*delivery) {
 	for _, dl := range deliveries {
+		if dl.msg.Lapsed() { // others may have delivered it
+			if dl.ep != nil {
+				dl.ep.moved()
+			}
+			dl.msg.Nak()
+			continue
+		}
 		d.settling.Add(1)
 		m := &move{d: d, dl: dl}
 		endpoint := endpointOf(dl.msg.Msg.Subject)
@@ -83,3 +93,14 @@ func (m *move) failed(err error) {
 		d.schedule(d.work, dl, env, d.opts.ServerTime().Add(laneWait), env.Attempt-1, nil)
 	}
 }
+
+// hasVerdict reports whether the delivery was given up before: its letter waits
+// to be taken, and its endpoint hears nothing more of it.
+func hasVerdict(dl *delivery) bool {
+	reason, _ := dlq.Verdict(dl.msg.Msg.Header)
+	return reason != "" && reason != dlq.ReasonEndpointRemoved // which may have come back
+}
+
+// endpointOf returns the endpoint that a delivery's subject names, see
+// [wire.Names].
+func endpointOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

@@ -80,6 +80,9 @@ func (f *fastLane) intake(stream, consumer string, open func(context.Context) er
 		State:    func(err error) { f.d.state("consumer "+consumer, err) },
 		Window:   window,
 		Beat:     AckWait / 3,
+		AckWait:  AckWait,
+
+		ServerTime: f.d.opts.ServerTime,
 	})
 }
 

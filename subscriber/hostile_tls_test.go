@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -47,6 +48,12 @@ func (a *authority) issue(change func(*x509.Certificate)) tls.Certificate {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	return a.issueFor(key, change)
+}
+
+// issueFor makes a certificate for a key.
+func (a *authority) issueFor(key crypto.Signer, change func(*x509.Certificate)) tls.Certificate {
+	a.t.Helper()
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a receiver"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
@@ -54,11 +61,11 @@ func (a *authority) issue(change func(*x509.Certificate)) tls.Certificate {
 	if change != nil {
 		change(c)
 	}
-	parent, signer := a.cert, a.key
+	parent, signer := a.cert, crypto.Signer(a.key)
 	if parent == nil {
 		parent, signer = c, key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer)
 	if err != nil {
 		a.t.Fatal(err)
 	}

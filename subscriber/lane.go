@@ -284,6 +284,8 @@ func (l *lane) intake() *intake.Intake {
 		WindowBytes: 1,                 // as little as a large event needs
 		Remember:    8 * maxLaneWindow, // more than is settled between two truncations, mostly
 		Beat:        laneBeat,
+		AckWait:     AckWait,
+		ServerTime:  o.ServerTime,
 	})
 }
 

@@ -1,8 +1,6 @@
 package subscriber
 
-import (
-	"time"
-)
+import "time"
 
 const (
 	// lookTime is how long what came in time may take to be read after the time is

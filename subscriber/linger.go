@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync/atomic"
 	"time"
@@ -74,7 +75,7 @@ func (e *target) swallow(x *exchange, body io.ReadCloser) (whole bool) {
 	_, err := io.CopyN(io.Discard, body, maxResponseBody)
 	_ = body.Close()
 	e.end(x)
-	return err == io.EOF //nolint:errorlint // io.CopyN returns it as it is
+	return errors.Is(err, io.EOF)
 }
 
 // atHand reports whether the end of a response was read already, and whether its

@@ -13,6 +13,7 @@ import (
 
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -274,7 +275,7 @@ func (d *Dispatcher) passOver(ctx context.Context, dl *delivery, env wire.Envelo
 	env.Attempt = h.Attempts
 	d.settling.Go(func() {
 		d.deadLetter(ctx, dl.msg, env, dlq.ReasonExhausted, h.Attempts)
-		if err := forgetSkipped(ctx, d.opts.State, env.Endpoint); err != nil && ctx.Err() == nil {
+		if err := forgetSkipped(ctx, d.opts.State, env.Endpoint, env.Key); err != nil && ctx.Err() == nil {
 			d.sampled.Warn("the word to pass over a delivery cannot be removed; it does no harm", zap.String("endpoint", env.Endpoint), zap.Error(err))
 		}
 	})
@@ -290,7 +291,7 @@ var errStillStands = errors.New("the line still stands")
 func (d *Dispatcher) skips(ctx context.Context, env *wire.Envelope) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	pause, _, err := storedPause(ctx, d.opts.State, env.Endpoint)
+	pause, err := storedPause(ctx, d.opts.State, env.Endpoint)
 	if err != nil {
 		return false, err
 	}
@@ -357,13 +358,9 @@ func (d *Dispatcher) olderThanLane(ctx context.Context, endpoint string) (bool, 
 		{names.RetriesStream(), names.RetrySubject(endpoint, "*")},
 		{names.RetriesStream(), names.DueSubject(endpoint)},
 	} {
-		stream, err := d.opts.JetStream.Stream(ctx, q.stream)
-		if err != nil {
-			return true, err
-		}
 		// There may be very many: the first will do.
-		_, err = stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(q.subject))
-		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+		_, err := jsapi.Of(d.opts.JetStream).Next(ctx, q.stream, q.subject, 1)
+		if !errors.Is(err, jsapi.ErrNoMessage) {
 			return true, err
 		}
 	}

@@ -24,79 +24,84 @@ const (
 // there already is kept, and returned; it only learns at which delivery the line
 // stands, if p says so. The endpoint need not be in the configuration.
 func SetPause(ctx context.Context, kv jetstream.KeyValue, endpoint string, p Pause) (was *Pause, err error) {
-	key := pausedPrefix + endpoint
-	for {
-		before, revision, err := storedPause(ctx, kv, endpoint)
-		if err != nil {
-			return nil, err
-		}
+	err = jsapi.Change(ctx, kv, pausedPrefix+endpoint, func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
 		next := p
-		if before != nil {
-			if p.Blocked == "" || p.Blocked == before.Blocked {
-				return before, nil
+		if was = pauseIn(before); was != nil {
+			if p.Blocked == "" || p.Blocked == was.Blocked {
+				return jsapi.Leave, nil, nil
 			}
-			next = *before
+			next = *was
 			next.Blocked = p.Blocked
 		}
 		value, err := json.Marshal(next)
-		if err != nil {
-			return nil, fmt.Errorf("cannot write the pause of endpoint %s: %w", endpoint, err)
-		}
-		if before == nil {
-			_, err = kv.Create(ctx, key, value)
-		} else {
-			_, err = kv.Update(ctx, key, value, revision)
-		}
-		switch {
-		case err == nil:
-			return before, nil
-		case !jsapi.IsConflict(err):
-			return nil, fmt.Errorf("cannot write state %s: %w", key, err)
-		}
+		return jsapi.Write, value, err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return was, nil
 }
 
 // ClearPause ends the pause of an endpoint, and returns the one that ended; nil
 // if the endpoint was not paused.
 func ClearPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (was *Pause, err error) {
-	key := pausedPrefix + endpoint
-	for {
-		before, revision, err := storedPause(ctx, kv, endpoint)
-		if err != nil || before == nil {
-			return nil, err
-		}
-		err = kv.Delete(ctx, key, jetstream.LastRevision(revision))
-		switch {
-		case err == nil:
-			return before, nil
-		case !jsapi.IsConflict(err):
-			return nil, fmt.Errorf("cannot delete state %s: %w", key, err)
-		}
-	}
-}
-
-// Pauses returns every pause in the state bucket, by endpoint; also those of
-// endpoints that are not in the configuration.
-func Pauses(ctx context.Context, kv jetstream.KeyValue) (map[string]Pause, error) {
-	pauses, _, stop, err := watchPauses(ctx, kv)
+	err = jsapi.Change(ctx, kv, pausedPrefix+endpoint, func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
+		was = pauseIn(before)
+		return jsapi.Delete, nil, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	stop()
+	return was, nil
+}
+
+// Pauses returns every pause in the state bucket, by endpoint; also those of
+// endpoints that are not in the configuration. The bucket must be one of
+// [jsapi.OpenBucket].
+func Pauses(ctx context.Context, kv jetstream.KeyValue) (map[string]Pause, error) {
+	entries, err := pauseEntries(ctx, kv)
+	if err != nil {
+		return nil, err
+	}
+	pauses := make(map[string]Pause)
+	for _, entry := range entries {
+		if p := pauseIn(entry); p != nil {
+			pauses[pausedEndpoint(entry)] = *p
+		}
+	}
 	return pauses, nil
 }
 
+// pauseEntries reads all that is stored about pauses, as the leader of the bucket
+// knows it: also that they have ended.
+func pauseEntries(ctx context.Context, kv jetstream.KeyValue) ([]jetstream.KeyValueEntry, error) {
+	entries, err := jsapi.Entries(ctx, kv, pausedPrefix+"*")
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the pauses in the state bucket: %w", err)
+	}
+	return entries, nil
+}
+
 // storedPause reads the pause of one endpoint; nil if there is none.
-func storedPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (p *Pause, revision uint64, err error) {
+func storedPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (*Pause, error) {
 	entry, err := kv.Get(ctx, pausedPrefix+endpoint)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return nil, 0, nil
+		return nil, nil
 	case err != nil:
-		return nil, 0, fmt.Errorf("cannot read state %s%s: %w", pausedPrefix, endpoint, err)
+		return nil, fmt.Errorf("cannot read state %s%s: %w", pausedPrefix, endpoint, err)
 	}
-	stored := readPause(entry)
-	return &stored, entry.Revision(), nil
+	return pauseIn(entry), nil
+}
+
+// pauseIn is the pause that an entry holds; nil if it holds none, or there is no
+// entry.
+func pauseIn(entry jetstream.KeyValueEntry) *Pause {
+	if entry == nil || entry.Operation() != jetstream.KeyValuePut {
+		return nil
+	}
+	p := readPause(entry)
+	return &p
 }
 
 // readPause reads an entry. One that cannot be read is a pause nevertheless: to
@@ -114,50 +119,22 @@ func (p Pause) equal(q Pause) bool {
 	return p.Since.Equal(q.Since) && p.By == q.By && p.Reason == q.Reason && p.Blocked == q.Blocked
 }
 
-// pausesTimeout bounds how long the entries of the bucket may take to arrive.
-const pausesTimeout = 10 * time.Second
-
 var errWatchEnded = errors.New("the watch ended")
 
-// watchPauses returns the pauses that are stored, and the changes that follow.
-// Call stop after use.
-func watchPauses(ctx context.Context, kv jetstream.KeyValue) (stored map[string]Pause, updates <-chan jetstream.KeyValueEntry, stop func(), err error) {
+// watchPauses returns the changes of pauses from now on, and what was stored
+// before. It may lag behind what the leader of the bucket knows. Call stop after
+// use.
+func watchPauses(ctx context.Context, kv jetstream.KeyValue) (updates <-chan jetstream.KeyValueEntry, stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx) // the client waits for its end, whatever became of the watch
 	watcher, err := kv.Watch(ctx, pausedPrefix+"*")
 	if err != nil {
 		cancel()
-		return nil, nil, nil, fmt.Errorf("cannot read the pauses in the state bucket: %w", err)
+		return nil, nil, fmt.Errorf("cannot watch the pauses in the state bucket: %w", err)
 	}
-	stop = func() {
+	return watcher.Updates(), func() {
 		cancel()
 		stopWatcher(watcher)
-	}
-	stored = make(map[string]Pause)
-	timeout := time.NewTimer(pausesTimeout)
-	defer timeout.Stop()
-	for {
-		select {
-		case entry, ok := <-watcher.Updates():
-			switch {
-			case !ok:
-				err = errWatchEnded
-			case entry == nil: // the end of what was there before
-				return stored, watcher.Updates(), stop, nil
-			case entry.Operation() == jetstream.KeyValuePut:
-				stored[pausedEndpoint(entry)] = readPause(entry)
-			default:
-				delete(stored, pausedEndpoint(entry))
-			}
-		case <-timeout.C:
-			err = fmt.Errorf("no answer within %v", pausesTimeout)
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		if err != nil {
-			stop()
-			return nil, nil, nil, fmt.Errorf("cannot read the pauses in the state bucket: %w", err)
-		}
-	}
+	}, nil
 }
 
 // stopWatcher ends a watch and waits for it. What it still delivers must be

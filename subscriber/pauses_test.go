@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/internal/jsapi"
 	"fanjet/internal/natstest"
 )
 
@@ -22,7 +23,11 @@ func stateBucket(t *testing.T) (*natstest.Server, jetstream.KeyValue) {
 
 func createBucket(t *testing.T, srv *natstest.Server) jetstream.KeyValue {
 	t.Helper()
-	kv, err := srv.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "fanjet-state", History: 1})
+	_, err := srv.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "fanjet-state", History: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := jsapi.OpenBucket(t.Context(), srv.JetStream(), "fanjet-state")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"fanjet/internal/jsapi"
 )
 
 const (
@@ -29,7 +31,9 @@ type pauseWatch struct {
 	onFault func(error)
 
 	known   map[string]Pause
-	created time.Time // of the bucket that they were read from; zero: never read
+	seen    map[string]uint64 // revisions of the entries that were read, by endpoint
+	newest  uint64            // the highest of them
+	created time.Time         // of the bucket that they were read from; zero: never read
 	faulty  bool
 
 	retry, probe, renewal time.Duration // tests shorten them
@@ -49,12 +53,11 @@ func newPauseWatch(kv jetstream.KeyValue, onChange func(endpoint string, p *Paus
 // anything is delivered: a restart must not let one request out to an endpoint
 // that is paused.
 func (w *pauseWatch) load(ctx context.Context) error {
-	_, stop, err := w.read(ctx)
+	created, err := bucketCreated(ctx, w.kv)
 	if err != nil {
 		return err
 	}
-	stop()
-	return nil
+	return w.read(ctx, created)
 }
 
 // run follows the changes until ctx ends.
@@ -79,11 +82,19 @@ func (w *pauseWatch) run(ctx context.Context) {
 // for the time of a renewal. It returns an error when the watch can no longer be
 // relied on.
 func (w *pauseWatch) follow(ctx context.Context) error {
-	updates, stop, err := w.read(ctx)
+	created, err := bucketCreated(ctx, w.kv)
+	if err != nil {
+		return err
+	}
+	updates, stop, err := watchPauses(ctx, w.kv)
 	if err != nil {
 		return err
 	}
 	defer stop()
+	// Then: what changes from here on comes with the watch, be it late.
+	if err := w.read(ctx, created); err != nil {
+		return err
+	}
 	w.report(nil)
 	renewal := time.NewTimer(w.renewal)
 	defer renewal.Stop()
@@ -101,34 +112,41 @@ func (w *pauseWatch) follow(ctx context.Context) error {
 			}
 			w.apply(entry)
 		case <-probe.C:
-			// A watch may go on in silence when its bucket is gone.
+			// A watch may go on in silence when its bucket is gone, and one whose server
+			// lags behind the others may tell of changes much too late.
 			if err := w.sameBucket(ctx, w.created); err != nil {
+				return err
+			}
+			if err := w.upToDate(ctx); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// read opens a watch on the pauses and reconciles what is known with what is
-// stored. An entry that vanished is a pause that ended, unless the whole bucket
-// vanished: into a new one the pauses that are in force are written again.
-func (w *pauseWatch) read(ctx context.Context) (updates <-chan jetstream.KeyValueEntry, stop func(), err error) {
-	created, err := bucketCreated(ctx, w.kv)
+// read reconciles what is known with what the leader of the bucket has stored. An
+// entry that vanished is a pause that ended, unless the whole bucket vanished: into
+// a new one the pauses that are in force are written again. The bucket is the one
+// that was created at a time.
+func (w *pauseWatch) read(ctx context.Context, created time.Time) error {
+	entries, err := pauseEntries(ctx, w.kv)
 	if err != nil {
-		return nil, nil, err
-	}
-	stored, updates, stop, err := watchPauses(ctx, w.kv)
-	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	if err := w.sameBucket(ctx, created); err != nil {
-		stop()
-		return nil, nil, err
+		return err
+	}
+	stored := make(map[string]Pause)
+	w.seen, w.newest = make(map[string]uint64), 0
+	for _, entry := range entries {
+		w.note(entry)
+		if p := pauseIn(entry); p != nil {
+			stored[pausedEndpoint(entry)] = *p
+		}
 	}
 	if !w.created.IsZero() && !w.created.Equal(created) {
 		if err := w.restore(ctx, stored); err != nil {
-			stop()
-			return nil, nil, err
+			return err
 		}
 	}
 	w.created = created
@@ -140,7 +158,25 @@ func (w *pauseWatch) read(ctx context.Context) (updates <-chan jetstream.KeyValu
 	for endpoint, p := range stored {
 		w.set(endpoint, &p)
 	}
-	return updates, stop, nil
+	return nil
+}
+
+// note remembers the revision of an entry that was read.
+func (w *pauseWatch) note(entry jetstream.KeyValueEntry) {
+	w.seen[pausedEndpoint(entry)] = entry.Revision()
+	w.newest = max(w.newest, entry.Revision())
+}
+
+// upToDate returns an error if there were changes that the watch did not tell yet.
+func (w *pauseWatch) upToDate(ctx context.Context) error {
+	newest, err := jsapi.Newest(ctx, w.kv, pausedPrefix+"*")
+	if err != nil {
+		return fmt.Errorf("cannot read the pauses in the state bucket: %w", err)
+	}
+	if newest > w.newest {
+		return w.read(ctx, w.created)
+	}
+	return nil
 }
 
 // sameBucket returns nil if the bucket is the one that was created at a time.
@@ -172,14 +208,14 @@ func (w *pauseWatch) restore(ctx context.Context, stored map[string]Pause) error
 	return nil
 }
 
-// apply takes one change.
+// apply takes one change that the watch told. What is not newer than what is known
+// came late; nil is the end of what was stored before the watch.
 func (w *pauseWatch) apply(entry jetstream.KeyValueEntry) {
-	if entry.Operation() != jetstream.KeyValuePut {
-		w.set(pausedEndpoint(entry), nil)
+	if entry == nil || entry.Revision() <= w.seen[pausedEndpoint(entry)] {
 		return
 	}
-	p := readPause(entry)
-	w.set(pausedEndpoint(entry), &p)
+	w.note(entry)
+	w.set(pausedEndpoint(entry), pauseIn(entry))
 }
 
 // set tells of a change; nil means resumed.

@@ -60,28 +60,23 @@ func newRemovals(state jetstream.KeyValue, known func(endpoint string) bool, log
 func (r *removals) since(ctx context.Context, endpoint string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	key, now := removedPrefix+endpoint, time.Now()
-	for {
-		entry, err := r.state.Get(ctx, key)
-		if err == nil {
-			at, err := time.Parse(time.RFC3339Nano, string(entry.Value()))
-			if err != nil {
-				return now, fmt.Errorf("state %s is unreadable: %w", key, err)
-			}
-			return at, nil
+	key, since := removedPrefix+endpoint, time.Now()
+	made := false
+	err := jsapi.Change(ctx, r.state, key, func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
+		if made = before == nil; made {
+			return jsapi.Write, []byte(since.UTC().Format(time.RFC3339Nano)), nil
 		}
-		if !errors.Is(err, jetstream.ErrKeyNotFound) {
-			return now, fmt.Errorf("cannot read state %s: %w", key, err)
+		at, err := time.Parse(time.RFC3339Nano, string(before.Value()))
+		if err != nil {
+			return jsapi.Leave, nil, fmt.Errorf("state %s is unreadable: %w", key, err)
 		}
-		_, err = r.state.Create(ctx, key, []byte(now.UTC().Format(time.RFC3339Nano)))
-		switch {
-		case err == nil:
-			r.log.Warn("deliveries wait for an endpoint that is not in the configuration", zap.String("endpoint", endpoint))
-			return now, nil
-		case !jsapi.IsConflict(err):
-			return now, fmt.Errorf("cannot write state %s: %w", key, err)
-		}
+		since = at
+		return jsapi.Leave, nil, nil
+	})
+	if err == nil && made {
+		r.log.Warn("deliveries wait for an endpoint that is not in the configuration", zap.String("endpoint", endpoint))
 	}
+	return since, err
 }
 
 // look has the entries looked through again: other endpoints are known now.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/jsapi"
 )
 
 // Resume says how the latest pause of an endpoint ended. It is stored as JSON in
@@ -71,10 +73,13 @@ func skipped(ctx context.Context, kv jetstream.KeyValue, endpoint string) (deliv
 	return string(entry.Value()), nil
 }
 
-// forgetSkipped removes what SkipFirst stored, once the delivery is dead-lettered.
-func forgetSkipped(ctx context.Context, kv jetstream.KeyValue, endpoint string) error {
-	if err := kv.Delete(ctx, skipPrefix+endpoint); err != nil {
-		return fmt.Errorf("cannot delete state %s%s: %w", skipPrefix, endpoint, err)
-	}
-	return nil
+// forgetSkipped removes what SkipFirst stored, once that delivery is
+// dead-lettered. What an operator said about another one meanwhile stays.
+func forgetSkipped(ctx context.Context, kv jetstream.KeyValue, endpoint, delivery string) error {
+	return jsapi.Change(ctx, kv, skipPrefix+endpoint, func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
+		if before == nil || string(before.Value()) != delivery {
+			return jsapi.Leave, nil, nil
+		}
+		return jsapi.Delete, nil, nil
+	})
 }

@@ -38,6 +38,9 @@ const (
 func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope, r Result) {
 	now := d.opts.ServerTime()
 	todo := decide(r, &env, &dl.ep.settings().Endpoint, now, d.random())
+	if todo.verb != ack && dl.msg.Lapsed() {
+		todo.verb = giveBack // what becomes of it is decided by who has it now
+	}
 	switch todo.verb {
 	case ack:
 		failpoint.Hit(failpoint.Accepted)

@@ -80,6 +80,8 @@ func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
 	}
 	reason, attempts := dlq.Verdict(dl.msg.Msg.Header)
 	switch {
+	case dl.msg.Lapsed():
+		dl.msg.Nak()
 	case err != nil:
 		d.foreign(ctx, dl, err)
 	case reason != "" && reason != dlq.ReasonEndpointRemoved: // which may have come back

@@ -69,8 +69,7 @@ func TestEndpointsPermissions(t *testing.T) {
 				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
 				Publish: &server.SubjectPermission{Allow: []string{
 					"fanjet.ctl.>",
-					"$JS.API.STREAM.INFO.KV_fanjet-state", "$JS.API.CONSUMER.CREATE.KV_fanjet-state.>", "$JS.API.CONSUMER.DELETE.KV_fanjet-state.>",
-					"$JS.API.DIRECT.GET.KV_fanjet-state.>", "$KV.fanjet-state.>",
+					"$JS.API.STREAM.INFO.KV_fanjet-state", "$JS.API.STREAM.MSG.GET.KV_fanjet-state", "$KV.fanjet-state.>",
 					"$JS.API.STREAM.INFO.FANJET_LANES", "$JS.API.STREAM.MSG.GET.FANJET_LANES", "$JS.API.CONSUMER.INFO.FANJET_LANES.*",
 					"$JS.API.STREAM.INFO.FANJET_RETRIES", "$JS.API.STREAM.INFO.FANJET_DLQ",
 					"fanjet.audit.cli.*", "$JS.API.STREAM.INFO.FANJET_AUDIT", "$JS.API.DIRECT.GET.FANJET_AUDIT",

@@ -82,7 +82,7 @@ func (l *Log) list(ctx context.Context, f Filter, yield func(Record) bool) error
 	// Sequences have no gaps: nothing but age and size removes records.
 	for found := 0; last >= first && last > 0; {
 		from := max(first, last-min(last, pageRecords)+1)
-		page, err := l.page(ctx, from, int(last-from+1))
+		page, err := l.whole(ctx, from, last)
 		if err != nil {
 			return err
 		}
@@ -119,6 +119,31 @@ func (l *Log) bounds(ctx context.Context) (first, last uint64, err error) {
 }
 
 var errNoAnswer = errors.New("NATS did not send all of the records that were asked for; try again")
+
+// How long the answers of replicas that lag behind the leader are asked for again.
+const (
+	lagPatience = 5 * time.Second
+	lagPause    = 20 * time.Millisecond
+)
+
+// whole reads the records from one sequence to another, which the leader of the
+// stream has. Any replica answers, and one that lags does not have the latest yet.
+func (l *Log) whole(ctx context.Context, from, last uint64) ([]Record, error) {
+	for deadline := time.Now().Add(lagPatience); ; {
+		page, err := l.page(ctx, from, int(last-from+1))
+		if err != nil || len(page) > 0 && page[len(page)-1].Seq >= last {
+			return page, err
+		}
+		if time.Now().After(deadline) {
+			return nil, errNoAnswer
+		}
+		select {
+		case <-time.After(lagPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
 
 // page reads records from a sequence on, at most so many, by one batched direct
 // get (NATS ADR-31).

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/audit"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
 )
@@ -50,7 +51,7 @@ func NewOperator(o Options) *Operator {
 
 // OpenState finds the state bucket. Only the gateway creates it.
 func OpenState(ctx context.Context, js jetstream.JetStream, names wire.Names) (jetstream.KeyValue, error) {
-	state, err := js.KeyValue(ctx, names.StateBucket())
+	state, err := jsapi.OpenBucket(ctx, js, names.StateBucket())
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return nil, fmt.Errorf("the state bucket %s does not exist; has the gateway ever run against this NATS, with the prefix %q?",
 			names.StateBucket(), names.Prefix())

@@ -23,8 +23,35 @@ type survey struct {
 	backlogs  map[string]Backlog
 }
 
+// surveys is how often it is asked, at most, until gateways know what is stored.
+const surveys = 4
+
 // survey asks the gateways and NATS about one endpoint; about all without a name.
-func (o *Operator) survey(ctx context.Context, endpoint string) (*survey, error) {
+// A gateway hears that a pause has ended a moment after that is stored.
+func (o *Operator) survey(ctx context.Context, endpoint string) (s *survey, err error) {
+	for range surveys {
+		s, err = o.surveyOnce(ctx, endpoint)
+		if err != nil || !s.outdated() {
+			break
+		}
+	}
+	return s, err
+}
+
+// outdated reports whether a gateway takes an endpoint for paused that is not, as
+// far as is stored.
+func (s *survey) outdated() bool {
+	for _, r := range s.reports {
+		for _, status := range r.Statuses {
+			if _, stored := s.pauses[status.Endpoint]; status.State == subscriber.StatePaused && !stored {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (o *Operator) surveyOnce(ctx context.Context, endpoint string) (*survey, error) {
 	s := &survey{configured: o.Configured(), noConfig: o.opts.NoConfig}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {

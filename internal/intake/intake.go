@@ -6,7 +6,8 @@
 //   - No more than the window, in messages and in bytes, is held at once: only
 //     what fits is asked for, so nothing waits unseen in a client buffer.
 //   - From receipt to settlement the server is told that a message is in
-//     progress. A message that is held already, or was acked a moment ago, is
+//     progress, so often that what it remembers of a message is never much older
+//     than a beat. A message that is held already, or was acked a moment ago, is
 //     not handed out a second time when the server sends it again.
 //   - Handle is called in the order of receipt, from one goroutine.
 package intake
@@ -45,6 +46,13 @@ type Options struct {
 	WindowBytes int           // bytes held at once; default 64 MiB, at least twice the server's max_payload
 	Remember    int           // settled messages that are known when they come again; default 16,384
 	Beat        time.Duration // how often a held message is reported in progress; required, well below the consumer's AckWait
+	// AckWait is that of the consumer; with it it is known when the server has given a
+	// held message to others, see [Message.Lapsed]. Default: that is never known.
+	AckWait time.Duration
+	// ServerTime returns the time by the clock of the NATS server, which is the
+	// one of [Message.Stored]; default: time.Now. It decides which messages are
+	// older than a beat when they come, see [Intake.Beat].
+	ServerTime func() time.Time
 }
 
 // Intake receives from one consumer. Its methods may be called concurrently.
@@ -57,7 +65,8 @@ type Intake struct {
 	window  int
 	held    map[uint64]*Message
 	bytes   int
-	beats   list // held messages, the one whose beat is due first in front
+	young   list // held messages that were not reported yet, in order of receipt
+	beats   list // those that were, the one whose beat is due first in front
 	settled recent
 	lastAck string // reply subject of the latest ack
 }
@@ -66,6 +75,9 @@ type Intake struct {
 func New(o Options) *Intake {
 	maxPayload := int(o.Conn.MaxPayload())
 	o.Window = cmp.Or(o.Window, 4096)
+	if o.ServerTime == nil {
+		o.ServerTime = time.Now
+	}
 	o.WindowBytes = max(cmp.Or(o.WindowBytes, 64<<20), 2*maxPayload+128<<10)
 	in := &Intake{
 		opts:     o,
@@ -75,6 +87,7 @@ func New(o Options) *Intake {
 		settled:  recent{limit: cmp.Or(o.Remember, 1<<14)},
 	}
 	in.changed.L = &in.mu
+	in.young.init()
 	in.beats.init()
 	return in
 }
@@ -188,6 +201,9 @@ func (in *Intake) admit(msg *nats.Msg) {
 	}
 	seq, stored := meta.sequence, meta.stored
 	size := sizeOf(msg)
+	now := time.Now()
+	age := max(in.opts.ServerTime().Sub(stored), 0)
+	old := age >= in.opts.Beat
 
 	in.mu.Lock()
 	if in.settled.has(seq, stored) {
@@ -196,25 +212,37 @@ func (in *Intake) admit(msg *nats.Msg) {
 		_ = in.opts.Conn.Publish(msg.Reply, ackAck)
 		return
 	}
-	if old := in.held[seq]; old != nil && old.Stored.Equal(stored) {
+	if m := in.held[seq]; m != nil && m.Stored.Equal(stored) {
 		// Still being worked on. Its consumer may have been made anew, and would
 		// not understand an answer to what the old one sent.
-		old.reply = msg.Reply
+		m.reply, m.lapsed = msg.Reply, false
+		if old {
+			in.beat(m, now)
+		}
 		in.mu.Unlock()
+		if old {
+			in.report(msg.Reply)
+		}
 		return
 	}
 	m := &Message{
 		Msg: msg, Stream: meta.stream, Sequence: seq, Stored: stored, Deliveries: meta.deliveries, Delivery: meta.delivery, Pending: meta.pending,
-		in: in, reply: msg.Reply, size: size, beaten: time.Now(),
+		in: in, reply: msg.Reply, size: size, beaten: now.Add(-age), waits: &in.young,
 	}
 	if in.opts.Group != "" {
 		m.Pin = pinOf(msg)
 	}
 	in.held[seq] = m
 	in.bytes += size
-	in.beats.pushBack(m)
+	m.waits.pushBack(m)
+	if old {
+		in.beat(m, now)
+	}
 	in.mu.Unlock()
 
+	if old {
+		in.report(msg.Reply)
+	}
 	in.opts.Handle(m)
 }
 
@@ -236,7 +264,7 @@ func (in *Intake) release(m *Message, acked bool) (reply string, ok bool) {
 		delete(in.held, m.Sequence)
 	}
 	in.bytes -= m.size
-	in.beats.remove(m)
+	m.waits.remove(m)
 	if acked {
 		in.settled.add(m.Sequence, m.Stored)
 		in.lastAck = m.reply
@@ -265,48 +293,6 @@ func (in *Intake) Held() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return len(in.held)
-}
-
-// Beat reports held messages in progress until ctx ends. It must run as long
-// as anything is held, so beyond the end of [Intake.Run].
-func (in *Intake) Beat(ctx context.Context) {
-	tick := time.NewTicker(in.opts.Beat / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			in.BeatOnce(now)
-		}
-	}
-}
-
-// BeatOnce reports the held messages in progress whose beat is due. It does
-// once what [Intake.Beat] does all the time, for who has many intakes; call it
-// four times as often as the beat.
-func (in *Intake) BeatOnce(now time.Time) {
-	due := in.due(nil, now)
-	if !in.opts.Conn.IsConnected() {
-		return // they would fill the buffer that acks need
-	}
-	for _, reply := range due {
-		_ = in.opts.Conn.Publish(reply, ackProgress) // lost: the next one comes soon
-	}
-}
-
-// due returns where to report the messages whose beat is due, and counts them
-// as beaten.
-func (in *Intake) due(due []string, now time.Time) []string {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for m := in.beats.front(); m != nil && now.Sub(m.beaten) >= in.opts.Beat; m = in.beats.front() {
-		m.beaten = now
-		in.beats.remove(m)
-		in.beats.pushBack(m)
-		due = append(due, m.reply)
-	}
-	return due
 }
 
 // Wait waits until nothing is held, or ctx ends.

@@ -28,8 +28,10 @@ type Message struct {
 	reply      string // where its acknowledgement goes; guarded by in.mu
 	size       int
 	released   bool
-	beaten     time.Time // last reported in progress
-	prev, next *Message  // in Intake.beats
+	lapsed     bool      // see Lapsed; guarded by in.mu
+	beaten     time.Time // since when the server counts its AckWait, by the clock of this machine
+	waits      *list     // for its next beat: Intake.young or Intake.beats
+	prev, next *Message  // in that list
 }
 
 // Ack settles the message for good.
@@ -40,9 +42,11 @@ func (m *Message) Ack() {
 	}
 }
 
-// Nak gives the message back: the server sends it again at once, to anybody.
+// Nak gives the message back: the server sends it again at once, to anybody. One
+// that has lapsed is only let go: it is somebody else's, or comes again by itself.
 func (m *Message) Nak() {
-	if reply, ok := m.in.release(m, false); ok {
+	lapsed := m.Lapsed()
+	if reply, ok := m.in.release(m, false); ok && !lapsed {
 		_ = m.in.opts.Conn.Publish(reply, ackNak) // lost: it comes again after the consumer's AckWait
 	}
 }

@@ -179,6 +179,7 @@ func (in *Intake) receive(ctx context.Context) (received bool, err error) {
 		return false, fmt.Errorf("cannot pull: %w", err)
 	}
 	defer p.close(in.admit)
+	in.beatAll()
 	for {
 		count, size := in.credit(ctx)
 		if ctx.Err() != nil {

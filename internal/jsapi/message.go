@@ -35,9 +35,43 @@ func (a API) Next(ctx context.Context, stream, subject string, from uint64) (*Me
 	return a.message(ctx, stream, selection{Sequence: from, Subject: subject})
 }
 
+// Last returns the latest message on a subject, which may have wildcards;
+// otherwise it is as [API.Message].
+func (a API) Last(ctx context.Context, stream, subject string) (*Message, error) {
+	return a.message(ctx, stream, selection{Last: subject})
+}
+
 type selection struct {
-	Sequence uint64 `json:"seq"`
+	Sequence uint64 `json:"seq,omitempty"`
 	Subject  string `json:"next_by_subj,omitempty"`
+	Last     string `json:"last_by_subj,omitempty"`
+}
+
+// Subjects returns the subjects below a filter that a stream has messages on, as
+// its leader knows them, in any order.
+func (a API) Subjects(ctx context.Context, stream, filter string) ([]string, error) {
+	var subjects []string
+	for {
+		var answer struct {
+			Total int `json:"total"`
+			State struct {
+				Subjects map[string]uint64 `json:"subjects"`
+			} `json:"state"`
+		}
+		question := struct {
+			Filter string `json:"subjects_filter"`
+			Offset int    `json:"offset"`
+		}{filter, len(subjects)}
+		if err := a.Ask(ctx, "STREAM.INFO."+stream, question, &answer); err != nil {
+			return nil, err
+		}
+		for subject := range answer.State.Subjects {
+			subjects = append(subjects, subject)
+		}
+		if len(answer.State.Subjects) == 0 || len(subjects) >= answer.Total {
+			return subjects, nil
+		}
+	}
 }
 
 func (a API) message(ctx context.Context, stream string, s selection) (*Message, error) {
