@@ -14,15 +14,15 @@ const maxTrailer = 4 << 10
 // answer is the body of a response. Its end gives the connection back.
 type answer struct {
 	x      *exchange
-	stream *stream2  // nil: it came over HTTP/1.1
-	chunks io.Reader // nil: it is not chunked
-	left   int64     // bytes that are left if it is not; -1: it ends with the connection
-	keep   bool      // the connection can be used again after its end
-	ended  error     // what Read returns from now on
+	stream *http2State // nil: it came over HTTP/1.1
+	chunks io.Reader   // nil: it is not chunked
+	left   int64       // bytes that are left if it is not; -1: it ends with the connection
+	keep   bool        // the connection can be used again after its end
+	ended  error       // what Read returns from now on
 }
 
 // open prepares the body that follows a head.
-func (a *answer) open(h responseHead, r *bufio.Reader, s *stream2) {
+func (a *answer) open(h responseHead, r *bufio.Reader, s *http2State) {
 	*a = answer{x: a.x, stream: s, left: h.length, keep: !h.close}
 	if h.chunked {
 		a.chunks = httputil.NewChunkedReader(r)

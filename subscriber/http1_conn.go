@@ -47,7 +47,7 @@ func (l *idleLimit) timeout(usual time.Duration) time.Duration {
 // conn is a connection to an endpoint, for one request at a time.
 type conn struct {
 	net.Conn
-	http2     *stream2        // nil: it speaks HTTP/1.1
+	http2     *http2State     // nil: it speaks HTTP/1.1
 	records   []*recordConn   // below each layer of TLS, the uppermost first
 	abort     func()          // closes it at once, without a farewell
 	socket    syscall.RawConn // nil: there is none to look at

@@ -222,7 +222,7 @@ func TestProxySaysMoreInAnotherRecord(t *testing.T) {
 	})
 	ep := testEndpoint(t, "http://127.0.0.1:1/", through(t, "https://"+s.Addr().String(), loopback))
 	ep.transport.guard.proxy.tls.RootCAs = roots
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassConnect || !strings.Contains(r.describe(), "something follows the answer") {
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassConnect || !strings.Contains(r.Failure(), "something follows the answer") {
 		t.Errorf("%+v", r)
 	}
 }

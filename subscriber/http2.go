@@ -15,7 +15,7 @@ import (
 
 // roundTripStream writes the request and reads the head of the response, over a
 // connection that speaks HTTP/2.
-func (x *exchange) roundTripStream(s *stream2) (responseHead, error) {
+func (x *exchange) roundTripStream(s *http2State) (responseHead, error) {
 	for s.streams == 0 { // the receiver takes none, for now
 		if _, err := x.nextFrame(s); err != nil {
 			return responseHead{}, &notTaken{err: err}
@@ -48,7 +48,7 @@ func (x *exchange) roundTripStream(s *stream2) (responseHead, error) {
 
 // nextFrame reads a frame, and writes more of the body if the receiver takes it
 // now. It fails when the stream has come to an end before its time.
-func (x *exchange) nextFrame(s *stream2) (http2.Frame, error) {
+func (x *exchange) nextFrame(s *http2State) (http2.Frame, error) {
 	if x.sent < len(x.body) {
 		x.push(s)
 	}
@@ -70,7 +70,7 @@ func (x *exchange) nextFrame(s *stream2) (http2.Frame, error) {
 }
 
 // readStreamHead reads heads up to that of the final response.
-func (x *exchange) readStreamHead(s *stream2) (responseHead, error) {
+func (x *exchange) readStreamHead(s *http2State) (responseHead, error) {
 	for informational := 0; ; {
 		f, err := x.nextFrame(s)
 		if errors.Is(err, io.EOF) {
@@ -117,7 +117,7 @@ func streamHead(f *http2.MetaHeadersFrame) (h responseHead, err error) {
 }
 
 // readStream reads from the body of the response.
-func (x *exchange) readStream(s *stream2, p []byte) (int, error) {
+func (x *exchange) readStream(s *http2State, p []byte) (int, error) {
 	for len(s.data) == 0 {
 		if !s.open {
 			return 0, io.EOF
@@ -145,7 +145,7 @@ func (x *exchange) readStream(s *stream2, p []byte) (int, error) {
 }
 
 // endsAtHand reports whether the end of the response was read already.
-func (s *stream2) endsAtHand() bool {
+func (s *http2State) endsAtHand() bool {
 	rest, _ := s.in.Peek(s.in.Buffered())
 	for len(rest) >= frameHead {
 		length := int(rest[0])<<16 | int(rest[1])<<8 | int(rest[2])

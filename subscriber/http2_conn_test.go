@@ -174,7 +174,7 @@ func FuzzHPACK(f *testing.F) {
 		x := newExchange()
 		x.preamble, x.body = &p, []byte("{}")
 		x.set("Webhook-Id", " msg_1 ")
-		s := &stream2{mayGoConn: 1 << 20, mayGoFirst: 1 << 20, id: 5}
+		s := &http2State{mayGoConn: 1 << 20, mayGoFirst: 1 << 20, id: 5}
 		var block, data []byte
 		for b := x.appendStream(nil, s); len(b) > 0; {
 			n := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
@@ -239,7 +239,7 @@ func FuzzHTTP2Response(f *testing.F) {
 		defer x.idle.close()
 		c := newConn(s)
 		c.records = []*recordConn{new(recordConn)}
-		c.http2 = newStream2(c)
+		c.http2 = newHTTP2State(c)
 		resp, err := x.send(c)
 		if err == nil {
 			if resp.StatusCode < 200 || resp.StatusCode > 999 {

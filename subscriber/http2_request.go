@@ -65,7 +65,7 @@ func appendInteger(b []byte, n int) []byte {
 
 // appendStream appends the request, with as much of its body as the receiver takes,
 // as the next stream.
-func (x *exchange) appendStream(b []byte, s *stream2) []byte {
+func (x *exchange) appendStream(b []byte, s *http2State) []byte {
 	if s.id == 0 {
 		s.id = 1
 	} else {
@@ -95,7 +95,7 @@ func (x *exchange) appendStream(b []byte, s *stream2) []byte {
 }
 
 // appendData appends as much of what is left of the body as the receiver takes.
-func (x *exchange) appendData(b []byte, s *stream2) []byte {
+func (x *exchange) appendData(b []byte, s *http2State) []byte {
 	for x.sent < len(x.body) && len(b) < maxWrite {
 		n := min(int64(len(x.body)-x.sent), s.mayGoConn, s.mayGoStream, maxFrame)
 		if n <= 0 {
@@ -118,7 +118,7 @@ const maxWrite = 32 << 10
 
 // push writes what is left of the body, as far as the receiver takes it, until there
 // is something to be read.
-func (x *exchange) push(s *stream2) {
+func (x *exchange) push(s *http2State) {
 	for s.open && !s.broken && !s.arrived(x.deadline) {
 		if s.out = x.appendData(s.out, s); len(s.out) == 0 {
 			return

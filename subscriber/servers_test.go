@@ -30,153 +30,32 @@ import (
 	"fanjet/internal/wire"
 )
 
-// A server is a web server of Debian in front of a receiver.
+// server is a web server in front of a receiver. Its configuration is a template in
+// testdata/servers.
 type server struct {
 	name    string
 	command []string // with DIR for its directory
-	file    string
-	config  string
 	reload  func(dir string, p *os.Process) error
 }
 
-func hang(sig syscall.Signal) func(string, *os.Process) error {
-	return func(_ string, p *os.Process) error { return p.Signal(sig) }
-}
-
 var servers = []server{
-	{"nginx", []string{"nginx", "-p", "DIR", "-e", "DIR/error.log", "-c", "DIR/config", "-g", "daemon off;"}, "config", `
-pid {{.Dir}}/pid;
-worker_processes 2;
-events { worker_connections 1024; }
-http {
-	access_log off;
-	client_body_temp_path {{.Dir}}/body; proxy_temp_path {{.Dir}}/proxy;
-	fastcgi_temp_path {{.Dir}}/f; uwsgi_temp_path {{.Dir}}/u; scgi_temp_path {{.Dir}}/s;
-	keepalive_requests {{.Requests}};
-	keepalive_timeout {{.Seconds}}s;
-	server {
-		listen 127.0.0.1:{{.Port}} ssl {{if .H2}}http2{{end}};
-		ssl_certificate {{.Dir}}/cert.pem; ssl_certificate_key {{.Dir}}/key.pem;
-		location / { proxy_pass http://{{.Backend}}; proxy_http_version 1.1; proxy_request_buffering on; proxy_next_upstream off; }
-	}
-}
-`, hang(syscall.SIGHUP)},
-	{"apache", []string{"apache2", "-d", "DIR", "-f", "DIR/config", "-DFOREGROUND"}, "config", `
-ServerName localhost
-PidFile {{.Dir}}/pid
-ErrorLog {{.Dir}}/error.log
-LogLevel warn http2:info
-DefaultRuntimeDir {{.Dir}}
-Listen 127.0.0.1:{{.Port}}
-{{range $m := .Modules}}LoadModule {{$m}}_module /usr/lib/apache2/modules/mod_{{$m}}.so
-{{end}}
-Protocols {{if .H2}}h2{{end}} http/1.1
-KeepAlive On
-MaxKeepAliveRequests {{.Requests}}
-KeepAliveTimeout {{.Seconds}}
-StartServers 2
-ThreadsPerChild 64
-MaxRequestWorkers 256
-User nobody
-Group nogroup
-SSLEngine On
-SSLCertificateFile {{.Dir}}/cert.pem
-SSLCertificateKeyFile {{.Dir}}/key.pem
-ProxyPass / http://{{.Backend}}/
-`, hang(syscall.SIGUSR1)},
-	{"haproxy", []string{"haproxy", "-W", "-f", "DIR/config"}, "config", `
-defaults
-	mode http
-	timeout connect 5s
-	timeout client 30s
-	timeout server 30s
-	timeout http-keep-alive {{.Seconds}}s
-	retries 0
-frontend f
-	bind 127.0.0.1:{{.Port}} ssl crt {{.Dir}}/both.pem alpn {{if .H2}}h2,{{end}}http/1.1
-	default_backend b
-backend b
-	server s {{.Backend}}
-`, hang(syscall.SIGUSR2)},
-	{"lighttpd", []string{"lighttpd", "-D", "-f", "DIR/config"}, "config", `
-server.modules = ("mod_openssl", "mod_proxy")
-server.document-root = "{{.Dir}}"
-server.errorlog = "{{.Dir}}/error.log"
-server.port = {{.Port}}
-server.bind = "127.0.0.1"
-server.upload-dirs = ("{{.Dir}}")
-server.max-keep-alive-requests = {{.Requests}}
-server.max-keep-alive-idle = {{.Seconds}}
-server.feature-flags = ("server.h2proto" => "{{if .H2}}enable{{else}}disable{{end}}", "server.graceful-restart-bg" => "enable", "server.graceful-shutdown-timeout" => 10)
-ssl.engine = "enable"
-ssl.pemfile = "{{.Dir}}/both.pem"
-proxy.server = ("" => (("host" => "127.0.0.1", "port" => {{.BackendPort}})))
-`, hang(syscall.SIGUSR1)},
-	{"caddy", []string{"caddy", "run", "--config", "DIR/config", "--adapter", "caddyfile"}, "config", `
-{
-	admin unix/{{.Dir}}/admin
-	auto_https off
-	servers {
-		protocols {{if .H2}}h2{{end}} h1
-		timeouts { 
-			idle {{.Seconds}}s 
-		}
-	}
-}
-https://localhost:{{.Port}}, https://127.0.0.1:{{.Port}} {
-	tls {{.Dir}}/cert.pem {{.Dir}}/key.pem
-	reverse_proxy {{.Backend}} {
-		lb_try_duration 0
-	}
-}
-`, func(dir string, _ *os.Process) error {
+	{"nginx", []string{"nginx", "-p", "DIR", "-e", "DIR/error.log", "-c", "DIR/config", "-g", "daemon off;"}, signal(syscall.SIGHUP)},
+	{"apache", []string{"apache2", "-d", "DIR", "-f", "DIR/config", "-DFOREGROUND"}, signal(syscall.SIGUSR1)}, // as apachectl graceful
+	{"haproxy", []string{"haproxy", "-W", "-f", "DIR/config"}, signal(syscall.SIGUSR2)},
+	{"lighttpd", []string{"lighttpd", "-D", "-f", "DIR/config"}, signal(syscall.SIGUSR1)},
+	{"caddy", []string{"caddy", "run", "--config", "DIR/config", "--adapter", "caddyfile"}, func(dir string, _ *os.Process) error {
 		out, err := exec.Command("caddy", "reload", "--force", "--config", dir+"/config", "--adapter", "caddyfile", "--address", "unix/"+dir+"/admin").CombinedOutput()
 		if err != nil {
 			err = fmt.Errorf("%w: %s", err, out)
 		}
 		return err
 	}},
-	{"node", []string{"node", "DIR/config"}, "config", `
-const cluster = require('cluster'), fs = require('fs'), http = require('http'), http2 = require('http2'), https = require('https');
-if (cluster.isPrimary) {
-	let ready = false;
-	cluster.fork().on('listening', () => ready = true);
-	process.on('SIGHUP', () => {
-		if (!ready) return; // the one before is not done yet
-		ready = false;
-		const old = Object.values(cluster.workers);
-		cluster.fork().on('listening', () => {
-			ready = true;
-			old.forEach(w => w.isConnected() && w.send('stop', () => {}));
-		});
-	});
-	cluster.on('fork', w => w.on('error', () => {}));
-} else {
-	const agent = new http.Agent({ keepAlive: true });
-	const tls = { key: fs.readFileSync('{{.Dir}}/key.pem'), cert: fs.readFileSync('{{.Dir}}/cert.pem'), allowHTTP1: true };
-	const sessions = new Set();
-	const handle = (req, res) => {
-		const headers = {};
-		for (const k of ['webhook-id', 'content-type', 'content-length']) if (req.headers[k]) headers[k] = req.headers[k];
-		const out = http.request('http://{{.Backend}}/', { method: 'POST', agent, headers }, r => { res.writeHead(r.statusCode); r.resume(); r.on('end', () => res.end()); });
-		out.on('error', () => { res.writeHead(502); res.end(); });
-		req.pipe(out);
-	};
-	const server = {{if .H2}}http2.createSecureServer(tls, handle){{else}}https.createServer(tls, handle){{end}};
-	server.keepAliveTimeout = {{.Seconds}}000;
-	server.maxRequestsPerSocket = {{.Requests}};
-	{{if .H2}}server.on('session', s => { sessions.add(s); s.on('close', () => sessions.delete(s)); });{{end}}
-	server.listen({{.Port}}, '127.0.0.1');
-	process.on('message', () => {
-		server.close(() => process.disconnect());
-		for (const s of sessions) s.close();
-	});
-}
-`, hang(syscall.SIGHUP)},
+	{"node", []string{"node", "DIR/config"}, signal(syscall.SIGHUP)},
 }
 
-// modules are those of Apache.
-var modules = []string{"mpm_event", "authz_core", "ssl", "socache_shmcb", "http2", "proxy", "proxy_http"}
+func signal(s syscall.Signal) func(string, *os.Process) error {
+	return func(_ string, p *os.Process) error { return p.Signal(s) }
+}
 
 // start starts it, and waits until it takes connections.
 func (s server) start(t *testing.T, backend string, http2 bool, requests, seconds int) (url string, roots *x509.CertPool, reload func()) {
@@ -200,13 +79,13 @@ func (s server) start(t *testing.T, backend string, http2 bool, requests, second
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})
 	var config bytes.Buffer
-	if err := template.Must(template.New("").Parse(s.config)).Execute(&config, map[string]any{
+	if err := template.Must(template.ParseFiles(filepath.Join("testdata", "servers", s.name+".conf"))).Execute(&config, map[string]any{
 		"Dir": dir, "Port": port, "Backend": backend, "BackendPort": backendPort, "H2": http2,
-		"Requests": requests, "Seconds": seconds, "Modules": modules,
+		"Requests": requests, "Seconds": seconds,
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{s.file: config.Bytes(), "cert.pem": certPEM, "key.pem": keyPEM, "both.pem": append(bytes.Clone(certPEM), keyPEM...)} {
+	for name, content := range map[string][]byte{"config": config.Bytes(), "cert.pem": certPEM, "key.pem": keyPEM, "both.pem": append(bytes.Clone(certPEM), keyPEM...)} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -307,12 +186,9 @@ func load(t *testing.T, s server, http2 bool, h habit) {
 				if h.rest > 0 {
 					<-time.After(h.rest*9/10 + rand.N(h.rest/5))
 				}
-				id := fmt.Sprintf("msg_%d", ids.Add(1))
-				var body []byte
-				if len(id)%2 == 0 {
-					body = []byte("{}")
-				}
-				env := &wire.Envelope{EventID: id, Subject: "events.a", Attempt: 1}
+				n := ids.Add(1)
+				body := []byte("{}")[:n%2*2] // each second one is empty
+				env := &wire.Envelope{EventID: fmt.Sprintf("msg_%d", n), Subject: "events.a", Attempt: 1}
 				ep.attempt(t.Context(), env, nil, body, func(r Result) {
 					mu.Lock()
 					defer mu.Unlock()
@@ -321,7 +197,7 @@ func load(t *testing.T, s server, http2 bool, h habit) {
 					}
 					if r.Class != Class2xx {
 						failed.Add(1)
-						failures[fmt.Sprintf("%d %s", r.Status, r.describe())]++
+						failures[fmt.Sprintf("%d %s", r.Status, r.Failure())]++
 					}
 				})
 			}

@@ -172,7 +172,7 @@ func (t *transport) connect(ctx context.Context, target *url.URL) (*conn, error)
 		}
 		c := newConn(secure)
 		if secure.ConnectionState().NegotiatedProtocol == "h2" {
-			c.http2 = newStream2(c)
+			c.http2 = newHTTP2State(c)
 		}
 		return c, nil
 	}
