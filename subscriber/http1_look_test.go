@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,8 @@ func (r route) accept(raw net.Conn, config *tls.Config) *stack {
 
 // flush writes what is held back.
 func (s *stack) flush() {
-	for i := len(s.held) - 1; i >= 0; i-- {
-		_ = s.held[i].flush()
+	for _, h := range slices.Backward(s.held) {
+		_ = h.flush()
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"io"
 	"maps"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -89,65 +88,57 @@ func TestIdleConnectionOfHTTP2(t *testing.T) {
 // is by a change of its settings, and no further.
 func TestBodyKeepsToTheWindows(t *testing.T) {
 	t.Parallel()
-	const length = 200_000
 	window := func(f *frames, stream uint32, n int) {
 		_ = f.write(frameWindow, 0, stream, binary.BigEndian.AppendUint32(nil, uint32(n)))
 	}
+	body := bytes.Repeat([]byte("0123456789"), 20_000)
 	for _, tt := range []struct {
 		name     string
 		settings []byte
-		initial  int                                // of a stream, once the settings are known
-		more     func(f *frames, stream uint32) int // opens the stream by so much
+		step     int // by which a stream is opened after each piece
+		changed  bool
 	}{
-		{"windows", nil, 1<<16 - 1, func(f *frames, stream uint32) int { window(f, stream, 7777); return 7777 }},
-		{"settings", nil, 1<<16 - 1, nil},
-		{"small windows", setting(4, 100), 100, func(f *frames, stream uint32) int { window(f, stream, 20_000); return 20_000 }},
-		{"one large window", nil, 1<<16 - 1, func(f *frames, stream uint32) int { window(f, stream, 1<<20); return 1 << 20 }},
+		{"windows", nil, 7777, false},
+		{"one large window", nil, 1 << 20, false},
+		{"settings", nil, 7777, true},
+		{"a small window to begin with", setting(4, 100), 20_000, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			body := bytes.Repeat([]byte("0123456789"), length/10)
 			_, ep := newFrameReceiver(t, tt.settings, func(f *frames) {
+				var got []byte
+				initial, stream := 1<<16-1, uint32(0) // what it may send before it knows the settings
+				may, conn := initial, 1<<16-1
 				for {
-					var got []byte
-					may, conn, initial := math.MaxInt32, 1<<16-1, tt.initial
-					for stream := uint32(0); ; {
-						in, err := f.read()
-						if err != nil {
+					in, err := f.read()
+					if err != nil {
+						return
+					}
+					switch in.kind {
+					case frameHeaders:
+						stream = in.stream
+						window(f, 0, 1<<20)
+						conn += 1 << 20
+					case frameData:
+						got, may, conn = append(got, in.payload...), may-len(in.payload), conn-len(in.payload)
+						if may < 0 || conn < 0 {
+							t.Errorf("%d, %d bytes too much", -may, -conn)
+						}
+						if in.flags&flagEndStream != 0 {
+							if !bytes.Equal(got, body) {
+								t.Errorf("%d bytes", len(got))
+							}
+							f.answer(stream, head204)
 							return
 						}
-						switch in.kind {
-						case frameHeaders:
-							stream = in.stream
-							if stream > 1 { // it knows the settings by now
-								may = initial
-							}
-							conn = 1 << 30
-							window(f, 0, conn-(1<<16-1))
-						case frameData:
-							got, may = append(got, in.payload...), may-len(in.payload)
-							if conn -= len(in.payload); may < 0 || conn < 0 {
-								t.Errorf("%d, %d too much", may, conn)
-							}
-							if in.flags&flagEndStream != 0 {
-								if !bytes.Equal(got, body) {
-									t.Errorf("%d bytes", len(got))
-								}
-								f.answer(stream, head204)
-							}
-							if tt.more != nil {
-								may = min(may, math.MaxInt32/2) + tt.more(f, stream)
-							} else {
-								_ = f.write(frameSettings, 0, 0, setting(4, uint32(initial+7777)))
-								initial, may = initial+7777, min(may, math.MaxInt32/2)+7777
-							}
-						}
-						if in.kind == frameData && in.flags&flagEndStream != 0 {
-							break
+						may += tt.step
+						if tt.changed {
+							initial += tt.step
+							_ = f.write(frameSettings, 0, 0, setting(4, uint32(initial)))
+						} else {
+							window(f, stream, tt.step)
 						}
 					}
-					window(f, 0, 1) // so that it is idle with something to read
-					return
 				}
 			})
 			if r := try(t.Context(), ep, nil, body); r.Status != 204 {
