@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -74,15 +73,12 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 
 // sign sets the headers of one attempt.
 func (e *target) sign(x *exchange, now time.Time, env *wire.Envelope, header nats.Header) {
-	x.set("Content-Type", contentType(header, x.body))
+	x.describeEvent(header)
 	x.set("Webhook-Id", env.EventID)
 	x.set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	x.set("Webhook-Signature", e.signer.Sign(env.EventID, now, x.body))
 	x.set("Fanjet-Subject", fieldValue(env.Subject))
 	x.set("Fanjet-Attempt", strconv.Itoa(env.Attempt))
-	if parent := header.Get("traceparent"); validTraceparent(parent) {
-		x.set("Traceparent", parent)
-	}
 }
 
 // reason is why there was no response: an attempt that was ended has no other.
@@ -111,47 +107,4 @@ func lackOfDescriptors() error {
 	}
 	_ = f.Close()
 	return nil
-}
-
-// maxContentType bounds the Content-Type that a producer can send to endpoints,
-// in bytes: many receivers refuse requests with long headers.
-const maxContentType = 1 << 10
-
-// contentType is the producer's, if it is one, else what the body looks like.
-func contentType(header nats.Header, body []byte) string {
-	for _, name := range [...]string{"Content-Type", "content-type"} {
-		if v := header.Get(name); isContentType(v) {
-			return v
-		}
-	}
-	if isJSON(body) {
-		return "application/json"
-	}
-	return "application/octet-stream"
-}
-
-// isContentType reports whether v is a media type with or without parameters
-// (RFC 9110, section 8.3.1), and short. What the parameters say is not looked at.
-func isContentType(v string) bool {
-	media, _, _ := strings.Cut(v, ";")
-	kind, subtype, ok := strings.Cut(strings.TrimRight(media, " \t"), "/")
-	if !ok || kind == "" || subtype == "" || len(v) > maxContentType || !validValue(v) {
-		return false
-	}
-	notToken := func(r rune) bool { return !isToken(r) }
-	return !strings.ContainsFunc(kind, notToken) && !strings.ContainsFunc(subtype, notToken)
-}
-
-// validTraceparent checks the shape of a W3C Trace Context header.
-func validTraceparent(s string) bool {
-	if len(s) != 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if i != 2 && i != 35 && i != 52 && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }

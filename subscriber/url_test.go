@@ -131,6 +131,8 @@ func TestCheckHeader(t *testing.T) {
 		"CONNECTION":        private,
 		"User-Agent":        private,
 		"Traceparent":       private,
+		"TRACESTATE":        private,
+		"Content-encoding":  private,
 		"Webhook-Id":        private,
 		"webhook-extra":     private,
 		"Ce-Id":             private,
