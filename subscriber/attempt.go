@@ -25,6 +25,7 @@ type Result struct {
 	RetryAfter time.Duration // what the endpoint asked for, 0: nothing
 	Err        error         // why there was no response
 	Class      Class
+	failure    string // what Failure says; empty: it is made of the rest
 }
 
 // Causes that end an attempt early.
@@ -38,9 +39,9 @@ var (
 const drainTime = time.Second
 
 // attempt POSTs the body to the endpoint. decided is called as soon as the
-// outcome is known: for a response when its headers arrived. Then what is left
-// of the response is read, within bounds, so that the connection can be used
-// again.
+// outcome is known: for a response when its headers arrived, and of a failure the
+// beginning of its body, or a moment passed. Then what is left of the response is
+// read, within bounds, so that the connection can be used again.
 func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(Result)) {
 	began := time.Now()
 	x := e.begin(ctx, began.Add(e.Timeout), body)
@@ -52,6 +53,7 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	if err != nil {
 		result.Err = x.reason(err)
 		result.Class = classOf(result.Err)
+		e.explain(x, &result, nil)
 		e.end(x)
 		decided(result)
 		return
@@ -61,6 +63,7 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		result.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}
+	e.explain(x, &result, resp)
 	decided(result)
 
 	if resp.Body != http.NoBody {

@@ -42,6 +42,7 @@ func (x *exchange) send(c *conn) (*http.Response, error) {
 		return nil, err
 	}
 	x.response = http.Response{StatusCode: head.status, ProtoMajor: 1, ProtoMinor: 1, ContentLength: head.length}
+	x.told = head.told
 	if head.retryAfter != "" {
 		x.response.Header = http.Header{"Retry-After": {head.retryAfter}}
 	}

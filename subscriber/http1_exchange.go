@@ -39,6 +39,7 @@ type exchange struct {
 	tries    int
 	reused   bool // the latest try was made on a connection that was kept alive
 	answered bool // a byte of the response came to the latest try
+	told     told // by the header of the response, if it is a failure
 
 	// Of a try over HTTP/1.1, see http1.go. conn is nil when the exchange does
 	// not hold a connection, or not any more.
@@ -91,6 +92,7 @@ func (e *target) end(x *exchange) {
 	clear(x.fields)
 	x.fields = x.fields[:0]
 	x.tries, x.reused, x.answered = 0, false, false
+	x.told = told{}
 	x.response = http.Response{}
 	if cap(x.out) > maxKeptBuffer {
 		x.out = nil

@@ -258,6 +258,9 @@ func (t *transport) roundTripStandard(x *exchange) (*http.Response, error) {
 		return nil, err
 	}
 	t.http2.Store(resp.ProtoMajor == 2) // a receiver may change its mind
+	if statusClass(resp.StatusCode) != Class2xx {
+		x.told = tellOf(resp.Header)
+	}
 	// http.Client takes a Location that it cannot read for a failure.
 	resp.Header.Del("Location")
 	return resp, nil
