@@ -50,18 +50,18 @@ func (e *target) explain(x *exchange, r *Result, resp *http.Response) {
 	line.WriteString(string(r.Class) + ": ")
 	if r.Err != nil {
 		// Only some errors repeat what came, but those repeat any of it.
-		line.WriteString(hide(r.reason(), e.confidential(leastInErrors), true))
+		line.WriteString(e.hide(r.reason(), e.confidential(leastInErrors), true))
 		r.failure = plain(line.String(), maxFailure)
 		return
 	}
 	private := e.confidential(leastInAnswers)
 	line.WriteString(statusLine(r.Status))
 	if x.told.location != "" && r.Class == Class3xx {
-		line.WriteString(", Location: " + plain(hide(publicLocation(x.told.location), private, true), maxLocation))
+		line.WriteString(", Location: " + plain(e.hide(publicLocation(x.told.location), private, true), maxLocation))
 	}
 	body, whole := x.excerpt(resp)
 	text := afterStatus(legible(body, x.told), r.Status)
-	text = hide(hideEvent(text, x.body), private, !whole)
+	text = e.hide(hideEvent(text, x.body), private, !whole)
 	if text != "" {
 		line.WriteString(": " + plain(text, maxShown))
 	}

@@ -339,6 +339,6 @@ func BenchmarkFailure(b *testing.B) {
 	text := legible([]byte(`{"error":"the token of the order is not known here, and its signature fits to no key"}`), told{})
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = hide(hideEvent(text, x.body), e.confidential(leastInAnswers), false)
+		_ = e.hide(hideEvent(text, x.body), e.confidential(leastInAnswers), false)
 	}
 }

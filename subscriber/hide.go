@@ -26,10 +26,10 @@ const (
 )
 
 // confidential are the texts of at least so many bytes that an endpoint shares
-// with its receiver, and nobody else need see: its secrets, the values of its
-// headers, and what of its URL is a query or looks like a token; all in the forms
-// in which receivers repeat them, the longest first. It is made anew for each
-// failure, as it is not needed for anything else.
+// with its receiver, and nobody else need see, its secrets apart: the values of
+// its headers, and what of its URL is a query or looks like a token; all in the
+// forms in which receivers repeat them, the longest first. It is made anew for
+// each failure, as it is not needed for anything else.
 func (e *target) confidential(least int) []string {
 	var out []string
 	add := func(text string) {
@@ -39,12 +39,6 @@ func (e *target) confidential(least int) []string {
 		quoted, _ := json.Marshal(text) // of a string it cannot fail
 		inner := strings.Trim(string(quoted), `"`)
 		out = append(out, text, url.QueryEscape(text), url.PathEscape(text), inner, strings.ReplaceAll(inner, "/", `\/`))
-	}
-	for _, s := range e.Secrets {
-		text := s.Reveal()
-		add(text)
-		_, key, _ := strings.Cut(text, "_")
-		add(key)
 	}
 	for _, values := range e.Headers {
 		for _, value := range values {
@@ -77,9 +71,13 @@ func (e *target) confidential(least int) []string {
 	return slices.Compact(out)
 }
 
-// hide takes confidential texts out of a text, and what looks like a credential.
-// Of a text that was cut off, the last one may be there in part.
-func hide(text string, confidential []string, cut bool) string {
+// hide takes the endpoint's secrets and confidential texts out of a text, and what
+// looks like a credential. Of a text that was cut off, the last one may be there
+// in part.
+func (e *target) hide(text string, confidential []string, cut bool) string {
+	for _, s := range e.Secrets {
+		text = s.HideIn(text)
+	}
 	for _, c := range confidential {
 		text = strings.ReplaceAll(text, c, hidden)
 	}
