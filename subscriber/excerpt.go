@@ -59,7 +59,7 @@ func (x *exchange) peekBody() (text []byte, whole bool) {
 		case a.left >= 0:
 			text, whole = come[:min(int64(len(come)), a.left)], int64(len(come)) >= a.left
 		default:
-			text, whole = come, err == io.EOF //nolint:errorlint // bufio returns it as it is
+			text, whole = come, err == io.EOF
 		}
 		if whole || err != nil || a.chunks == nil || len(text) >= maxExcerpt || len(come) >= readBuffer {
 			break
@@ -96,7 +96,7 @@ func (b *earlyBody) readAhead() {
 		m, err := b.ReadCloser.Read(buf[n:])
 		n += m
 		b.mu.Lock()
-		b.text, b.whole = buf[:n:n], err == io.EOF //nolint:errorlint // as of any reader
+		b.text, b.whole = buf[:n:n], err == io.EOF
 		b.mu.Unlock()
 		if err != nil {
 			return

@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 )
 
@@ -38,12 +39,8 @@ func TestFiltersFindHeadersInAnySpelling(t *testing.T) {
 			{map[string][]string{"x-t": {"a", "b"}}, `headers["X-T"] == "a"`, passed},
 		} {
 			ev := &Event{Subject: "a", Header: map[string][]string{}}
-			for name, values := range filler {
-				ev.Header[name] = values
-			}
-			for name, values := range tt.header {
-				ev.Header[name] = values
-			}
+			maps.Copy(ev.Header, filler)
+			maps.Copy(ev.Header, tt.header)
 			if got, err := compileFilter(t, tt.filter).run(&variables{event: ev}); got != tt.want {
 				t.Errorf("%s with %q: %v (%v), want %v", tt.filter, tt.header, got, err, tt.want)
 			}
