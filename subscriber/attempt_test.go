@@ -189,8 +189,8 @@ func TestAttemptOutcomes(t *testing.T) {
 			if (r.Err != nil) != (tt.status == 0) {
 				t.Errorf("error %v", r.Err)
 			}
-			if strings.Contains(r.Failure(), s.URL) {
-				t.Errorf("the description has the URL: %s", r.Failure())
+			if strings.Contains(r.describe(), s.URL) {
+				t.Errorf("the description has the URL: %s", r.describe())
 			}
 		})
 	}
@@ -353,13 +353,13 @@ func answerOnce(conn net.Conn, hangUp *atomic.Bool) {
 func TestDescribeNamesTheClass(t *testing.T) {
 	t.Parallel()
 	r := Result{Class: ClassConnect, Err: &url.Error{Op: "Post", URL: "http://x/secret", Err: errors.New("EOF")}}
-	if got := r.Failure(); got != "connect: EOF" {
+	if got := r.describe(); got != "connect: EOF" {
 		t.Error(got)
 	}
-	if got := (Result{Class: Class5xx, Status: 500}).Failure(); got != "5xx: 500 Internal Server Error" {
+	if got := (Result{Class: Class5xx, Status: 500}).describe(); got != "5xx: 500 Internal Server Error" {
 		t.Error(got)
 	}
-	if got := (Result{Class: Class2xx, Status: 204}).Failure(); got != "" {
+	if got := (Result{Class: Class2xx, Status: 204}).describe(); got != "" {
 		t.Error(got)
 	}
 }

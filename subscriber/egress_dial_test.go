@@ -148,7 +148,7 @@ func TestEveryAddressOfANameIsJudged(t *testing.T) {
 			resolver.set("many.example", tt.addrs)
 			before := requests.Load()
 			r := try(t.Context(), guarded(t, "http://many.example:"+port, policy, resolver), nil, []byte("{}"))
-			if r.Class != tt.want || !strings.Contains(r.Failure(), tt.text) {
+			if r.Class != tt.want || !strings.Contains(r.describe(), tt.text) {
 				t.Errorf("%+v, want the class %s and %q", r, tt.want, tt.text)
 			}
 			if got := requests.Load() - before; (got == 1) != (tt.want == Class2xx) {

@@ -180,7 +180,7 @@ func TestProxyIsAskedForAllowedAddressesOnly(t *testing.T) {
 		"http://[::ffff:127.0.0.1]:" + portText(at) + "/": "is the proxy of egress.proxy",
 	} {
 		r := try(t.Context(), guarded(t, rawURL, policy, resolver), nil, []byte("{}"))
-		if r.Class != ClassBlocked || !strings.Contains(r.Failure(), text) {
+		if r.Class != ClassBlocked || !strings.Contains(r.describe(), text) {
 			t.Errorf("%s: %+v, want it blocked with %q", rawURL, r, text)
 		}
 	}
@@ -231,8 +231,8 @@ func TestProxyFails(t *testing.T) {
 			resolver := new(names)
 			resolver.set("two.example", []string{"127.0.0.1", "127.0.0.2"})
 			r := try(t.Context(), guarded(t, "http://two.example", through(t, proxy.url, loopback), resolver, func(e *Endpoint) { e.Timeout = 500 * time.Millisecond }), nil, []byte("{}"))
-			if r.Class != ClassConnect || !strings.Contains(r.Failure(), "the proxy of egress.proxy") || !strings.Contains(r.Failure(), tt.want) {
-				t.Errorf("%s %q, want the class connect and %q", r.Class, r.Failure(), tt.want)
+			if r.Class != ClassConnect || !strings.Contains(r.describe(), "the proxy of egress.proxy") || !strings.Contains(r.describe(), tt.want) {
+				t.Errorf("%s %q, want the class connect and %q", r.Class, r.describe(), tt.want)
 			}
 			if asked := proxy.asked(); len(asked) != tt.asked {
 				t.Errorf("the proxy was asked %q, want %d times", asked, tt.asked)
@@ -252,8 +252,8 @@ func TestProxyFails(t *testing.T) {
 		strings.Replace(plain.url, "http", "https", 1): "TLS handshake",
 	} {
 		r := try(t.Context(), guarded(t, "http://127.0.0.1", through(t, proxy, loopback), new(names)), nil, []byte("{}"))
-		if r.Class != ClassConnect || !strings.Contains(r.Failure(), "the proxy of egress.proxy "+want) && !strings.Contains(r.Failure(), want) {
-			t.Errorf("%s: %s %q, want the class connect and %q", proxy, r.Class, r.Failure(), want)
+		if r.Class != ClassConnect || !strings.Contains(r.describe(), "the proxy of egress.proxy "+want) && !strings.Contains(r.describe(), want) {
+			t.Errorf("%s: %s %q, want the class connect and %q", proxy, r.Class, r.describe(), want)
 		}
 	}
 }
@@ -272,7 +272,7 @@ func TestProxyGetsItsPassword(t *testing.T) {
 	if got := <-sent; got != want {
 		t.Errorf("the proxy got %q, want %q", got, want)
 	}
-	if text := r.Failure(); !strings.Contains(text, "does not accept the username and password (407)") || strings.Contains(text, "secret") {
+	if text := r.describe(); !strings.Contains(text, "does not accept the username and password (407)") || strings.Contains(text, "secret") {
 		t.Errorf("%q", text)
 	}
 }

@@ -25,7 +25,10 @@ const (
 // is, whatever the endpoint sent. It has neither the URL, which may carry a
 // secret, nor, as far as that can be told, what a receiver repeats of secrets,
 // signatures, configured headers and the event.
-func (r Result) Failure() string {
+func (r Result) Failure() string { return r.describe() }
+
+// describe is [Result.Failure], for headers and logs.
+func (r Result) describe() string {
 	switch {
 	case r.Class == Class2xx:
 		return ""

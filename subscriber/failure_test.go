@@ -102,7 +102,7 @@ func TestFailureSaysWhy(t *testing.T) {
 					ep.transport.tls.RootCAs = roots
 					for range 2 { // the connection is as good as before
 						r := try(t.Context(), ep, nil, []byte("{}"))
-						if got := r.Failure(); got != tt.want || r.Status != tt.status || r.Err != nil {
+						if got := r.describe(); got != tt.want || r.Status != tt.status || r.Err != nil {
 							t.Errorf("HTTP/2 %v, flushed %v: %q, want %q", http2, flushed, got, tt.want)
 						}
 					}
@@ -170,9 +170,9 @@ func TestFailureHidesWhatIsConfidential(t *testing.T) {
 				e.Headers = http.Header{"X-Own": {own}, "Authorization": {"Bearer " + key}, "X-Short": {"1"}}
 			})
 			r := try(t.Context(), ep, nil, event)
-			got, ok := strings.CutPrefix(r.Failure(), "4xx: 400 Bad Request: ")
+			got, ok := strings.CutPrefix(r.describe(), "4xx: 400 Bad Request: ")
 			if !ok || tt.want != "" && got != tt.want {
-				t.Errorf("%q, want %q", r.Failure(), tt.want)
+				t.Errorf("%q, want %q", r.describe(), tt.want)
 			}
 			for _, text := range []string{own, key, token, query, testSecret, "ada.lovelace", "424242", own[:len(own)/2]} {
 				if strings.Contains(got, text) {
@@ -193,7 +193,7 @@ func TestLocationHidesTokens(t *testing.T) {
 		w.WriteHeader(301)
 	})
 	ep := testEndpoint(t, s.URL+"/services/"+token, loopback)
-	if got, want := try(t.Context(), ep, nil, nil).Failure(), "3xx: 301 Moved Permanently, Location: https://"+ep.URL.Host+"/services/[redacted]/"; got != want {
+	if got, want := try(t.Context(), ep, nil, nil).describe(), "3xx: 301 Moved Permanently, Location: https://"+ep.URL.Host+"/services/[redacted]/"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -221,13 +221,13 @@ func TestErrorsHideWhatIsRepeated(t *testing.T) {
 	}()
 	ep := testEndpoint(t, "http://"+l.Addr().String()+"/hook?key=s3cretOfTheQueryString", loopback)
 	r := try(t.Context(), ep, nil, nil)
-	if got := r.Failure(); r.Class != ClassConnect || !strings.Contains(got, "not HTTP/1.1") || strings.Contains(got, "s3cret") {
+	if got := r.describe(); r.Class != ClassConnect || !strings.Contains(got, "not HTTP/1.1") || strings.Contains(got, "s3cret") {
 		t.Errorf("%q", got)
 	}
 	ep = testEndpoint(t, "http://shop.invalid/", Egress{AllowHTTP: true, Ports: []uint16{80}}, func(e *Endpoint) {
 		e.Headers = http.Header{"X-Sender": {"shop"}}
 	})
-	if got := try(t.Context(), ep, nil, nil).Failure(); !strings.Contains(got, "shop.invalid") {
+	if got := try(t.Context(), ep, nil, nil).describe(); !strings.Contains(got, "shop.invalid") {
 		t.Errorf("a name that does not resolve: %q", got)
 	}
 }
@@ -250,7 +250,7 @@ func TestFailureDoesNotWaitForTheBody(t *testing.T) {
 			ep.transport.tls.RootCAs = roots
 			env := &wire.Envelope{EventID: "msg_1", Subject: "events.a", Attempt: 1}
 			ep.attempt(t.Context(), env, nil, nil, func(r Result) {
-				if got := r.Failure(); got != "5xx: 500 Internal Server Error"+want {
+				if got := r.describe(); got != "5xx: 500 Internal Server Error"+want {
 					t.Errorf("HTTP/2 %v: %q", http2, got)
 				}
 				close(release) // or the test would hang
@@ -280,7 +280,7 @@ func TestExcerptLeavesTheAnswer(t *testing.T) {
 		ep := testEndpoint(t, s.URL, loopback)
 		ep.transport.tls.RootCAs = roots
 		for i := 1; i <= 20; i++ {
-			if got, want := try(t.Context(), ep, nil, nil).Failure(), fmt.Sprintf("5xx: 500 Internal Server Error: answer %d", i); got != want && !strings.HasPrefix(got, want+" and more") {
+			if got, want := try(t.Context(), ep, nil, nil).describe(), fmt.Sprintf("5xx: 500 Internal Server Error: answer %d", i); got != want && !strings.HasPrefix(got, want+" and more") {
 				t.Errorf("%q, want %q", got, want)
 			}
 		}
@@ -312,7 +312,7 @@ func FuzzFailure(f *testing.F) {
 		x.told = told{location: location, contentType: media, contentEncoding: coding}
 		for _, r := range []Result{{Class: Class3xx, Status: 301}, {Class: ClassConnect, Err: errors.New(string(body))}} {
 			e.explain(x, &r, &http.Response{Body: io.NopCloser(bytes.NewReader(body))})
-			got := r.Failure()
+			got := r.describe()
 			checkPlain(t, got)
 			if len(got) > maxFailure || !utf8.ValidString(got) {
 				t.Errorf("%d bytes: %q", len(got), got)

@@ -45,7 +45,7 @@ func TestDescriptorsAreUsedUp(t *testing.T) {
 	}
 	for _, ep := range []*target{byAddress, byName} {
 		if r := try(t.Context(), ep, nil, nil); r.Class != ClassLocal {
-			t.Errorf("%s: %s: %s", ep.URL.Host, r.Class, r.Failure())
+			t.Errorf("%s: %s: %s", ep.URL.Host, r.Class, r.describe())
 		}
 	}
 	for _, f := range files {

@@ -150,7 +150,7 @@ func TestHTTP2WithoutProgress(t *testing.T) {
 			t.Parallel()
 			_, ep := newFrameReceiver(t, tt.settings, tt.serve, func(e *Endpoint) { e.Timeout = 200 * time.Millisecond })
 			for range 2 {
-				if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassTimeout || r.Failure() != "timeout: no response in time" {
+				if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassTimeout || r.describe() != "timeout: no response in time" {
 					t.Errorf("%+v", r)
 				}
 			}

@@ -57,9 +57,9 @@ func TestHostileDNS(t *testing.T) {
 			t.Parallel()
 			r := try(t.Context(), resolving(t, name, tt.resolve), nil, nil)
 			if r.Class != tt.want || r.Status != 0 {
-				t.Errorf("%s: %s", r.Class, r.Failure())
+				t.Errorf("%s: %s", r.Class, r.describe())
 			}
-			checkPlain(t, r.Failure())
+			checkPlain(t, r.describe())
 		})
 	}
 }

@@ -128,8 +128,8 @@ func TestHostileTLS(t *testing.T) {
 			ep := testEndpoint(t, strings.Replace(s.url(), "http:", "https:", 1), loopback)
 			trust(ep, ours.roots)
 			r := try(t.Context(), ep, nil, []byte("{}"))
-			if r.Class != tt.class || r.Status != 0 || !strings.Contains(r.Failure(), tt.words) {
-				t.Errorf("%s: %s", r.Class, r.Failure())
+			if r.Class != tt.class || r.Status != 0 || !strings.Contains(r.describe(), tt.words) {
+				t.Errorf("%s: %s", r.Class, r.describe())
 			}
 			if n := s.connections.Load(); n != 1 {
 				t.Errorf("%d connections", n)
@@ -146,7 +146,7 @@ func TestTLSWhereHTTPIsExpected(t *testing.T) {
 		_, _ = io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x46")
 	})
 	r := try(t.Context(), testEndpoint(t, alert.url(), loopback), nil, []byte("{}"))
-	if r.Class != ClassConnect || !strings.Contains(r.Failure(), "the receiver speaks TLS: its URL must begin with https://") {
+	if r.Class != ClassConnect || !strings.Contains(r.describe(), "the receiver speaks TLS: its URL must begin with https://") {
 		t.Errorf("%+v", r)
 	}
 	secure := httptest.NewTLSServer(http.NotFoundHandler())
@@ -174,5 +174,5 @@ func TestCertificateInjectsNothing(t *testing.T) {
 	if r.Class != ClassTLS {
 		t.Errorf("%+v", r)
 	}
-	checkPlain(t, r.Failure())
+	checkPlain(t, r.describe())
 }

@@ -57,7 +57,7 @@ func TestReceiverInjectsNothing(t *testing.T) {
 			if r.Class != ClassConnect {
 				t.Errorf("%+v", r)
 			}
-			checkPlain(t, r.Failure())
+			checkPlain(t, r.describe())
 		})
 	}
 	// net/http repeats some lines as they came, and why a receiver goes away.
@@ -77,7 +77,7 @@ func TestReceiverInjectsNothing(t *testing.T) {
 			if r.Class != ClassConnect {
 				t.Errorf("%+v", r)
 			}
-			checkPlain(t, r.Failure())
+			checkPlain(t, r.describe())
 		})
 	}
 }
@@ -95,7 +95,7 @@ func TestReceiverInjectsNothingThroughNetHTTP(t *testing.T) {
 	if r.Class != ClassConnect || len(r.Err.Error()) < maxFailure {
 		t.Fatalf("%s: %d bytes", r.Class, len(r.Err.Error()))
 	}
-	checkPlain(t, r.Failure())
+	checkPlain(t, r.describe())
 }
 
 func FuzzPlain(f *testing.F) {
@@ -104,9 +104,9 @@ func FuzzPlain(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		r := Result{Class: ClassInterrupted, Err: errors.New(text)}
-		checkPlain(t, r.Failure())
-		if len(text) < 300 && strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == ':' }) < 0 && r.Failure() != "interrupted: "+text {
-			t.Errorf("%q became %q", text, r.Failure())
+		checkPlain(t, r.describe())
+		if len(text) < 300 && strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == ':' }) < 0 && r.describe() != "interrupted: "+text {
+			t.Errorf("%q became %q", text, r.describe())
 		}
 	})
 }
@@ -120,8 +120,8 @@ func TestWordsOfAFailureStayInTheirPlace(t *testing.T) {
 	header := map[string][]string{}
 	env.WriteTo(header)
 	last := header[wire.HeaderLastError][0]
-	if last != r.Failure() {
-		t.Errorf("%q, want %q", last, r.Failure())
+	if last != r.describe() {
+		t.Errorf("%q, want %q", last, r.describe())
 	}
 	checkPlain(t, last)
 	for _, encoder := range []zapcore.Encoder{
@@ -136,7 +136,7 @@ func TestWordsOfAFailureStayInTheirPlace(t *testing.T) {
 			t.Errorf("%q", line)
 		}
 	}
-	if text := r.short(); len(text) > maxInReason || !strings.HasPrefix(r.Failure(), strings.TrimSuffix(text, "...")) {
+	if text := r.short(); len(text) > maxInReason || !strings.HasPrefix(r.describe(), strings.TrimSuffix(text, "...")) {
 		t.Errorf("the status says %q", text)
 	}
 }

@@ -44,7 +44,7 @@ func TestAttemptEnds(t *testing.T) {
 			url := strings.Replace(s.url(), "http:", tt.scheme+":", 1)
 
 			ep := testEndpoint(t, url, loopback, func(e *Endpoint) { e.Timeout = 50 * time.Millisecond })
-			if r := try(t.Context(), ep, nil, tt.body); r.Class != ClassTimeout || r.Failure() != "timeout: no response in time" {
+			if r := try(t.Context(), ep, nil, tt.body); r.Class != ClassTimeout || r.describe() != "timeout: no response in time" {
 				t.Errorf("%+v", r)
 			}
 			if n := s.connections.Load(); n > 1 {

@@ -65,7 +65,7 @@ func note(env *wire.Envelope, r Result) {
 	if env.FirstAttempt.IsZero() {
 		env.FirstAttempt = r.Began
 	}
-	env.LastAttempt, env.LastStatus, env.LastError = r.Began, r.Status, r.Failure()
+	env.LastAttempt, env.LastStatus, env.LastError = r.Began, r.Status, r.describe()
 }
 
 // schedule publishes the schedule of the delivery's next attempt; once that is

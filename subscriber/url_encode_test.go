@@ -57,7 +57,7 @@ func TestURLsGoOutEncoded(t *testing.T) {
 			ep := testEndpoint(t, s.URL, loopback, func(e *Endpoint) { e.URL = u })
 			ep.transport.tls.RootCAs = roots
 			if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx {
-				t.Errorf("%q: %s", text, r.Failure())
+				t.Errorf("%q: %s", text, r.describe())
 				continue
 			}
 			if r := <-got; r.RequestURI != want {

@@ -183,7 +183,7 @@ func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 			zap.String("endpoint", ep.name), zap.String("id", env.EventID), zap.String("subject", env.Subject),
 			zap.String("source", env.Source), zap.Int("attempt", env.Attempt), zap.Int("generation", env.Generation),
 			zap.String("class", string(r.Class)), zap.Int("status", r.Status), zap.Duration("took", r.Took),
-			zap.String("error", r.Failure()),
+			zap.String("error", r.describe()),
 		)
 	}
 }
