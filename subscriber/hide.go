@@ -119,22 +119,22 @@ var credentials = [...]struct {
 // Words, in lower case, behind which a credential stands: at once behind a scheme
 // of HTTP, and behind the colon or the equals sign that follows a key.
 var (
-	schemes = [...]string{"bearer", "basic", "digest", "apikey", "token"}
-	keys    = [...]string{"authorization", "key", "token", "secret", "passw", "signature", "credential", "cookie", "session"}
+	authSchemes = [...]string{"bearer", "basic", "digest", "apikey", "token"}
+	authKeys    = [...]string{"authorization", "key", "token", "secret", "passw", "signature", "credential", "cookie", "session"}
 )
 
 // hideNamed hides what is named as a credential, and looks like one.
 func hideNamed(text string) string {
 	lower := lowerASCII(text)
 	var spans [][2]int
-	for _, word := range schemes {
+	for _, word := range authSchemes {
 		for at := range places(lower, word) {
 			if value := skip(lower, at, " :=\\\"'"); value > at {
 				spans = append(spans, [2]int{value, endOfValue(lower, value)})
 			}
 		}
 	}
-	for _, word := range keys {
+	for _, word := range authKeys {
 		for at := range places(lower, word) {
 			for at < len(lower) && (isLetter(lower[at]) || isDigit(lower[at]) || lower[at] == '_' || lower[at] == '-') {
 				at++
