@@ -46,29 +46,34 @@ func (r Result) describe() string {
 // explain makes what [Result.Failure] says. It may wait for the body of a
 // response, a moment.
 func (e *target) explain(x *exchange, r *Result, resp *http.Response) {
-	if r.Class == Class2xx {
-		return
+	switch {
+	case r.Class == Class2xx:
+	case r.Err != nil:
+		r.failure = e.errorLine(r)
+	default:
+		body, whole := x.excerpt(resp)
+		r.failure = e.answerLine(r, x.told, body, whole, x.body)
 	}
-	var line strings.Builder
-	line.WriteString(string(r.Class) + ": ")
-	if r.Err != nil {
-		// Only some errors repeat what came, but those repeat any of it.
-		line.WriteString(e.hide(r.reason(), e.confidential(leastInErrors), true))
-		r.failure = plain(line.String(), maxFailure)
-		return
-	}
+}
+
+// errorLine says why there was no response. Only some errors repeat what came, but
+// those repeat any of it.
+func (e *target) errorLine(r *Result) string {
+	return plain(string(r.Class)+": "+e.hide(r.reason(), e.confidential(leastInErrors), true), maxFailure)
+}
+
+// answerLine says what the response says, of whose body this is the beginning.
+func (e *target) answerLine(r *Result, says told, body []byte, whole bool, event []byte) string {
 	private := e.confidential(leastInAnswers)
-	line.WriteString(statusLine(r.Status))
-	if x.told.location != "" && r.Class == Class3xx {
-		line.WriteString(", Location: " + plain(e.hide(publicLocation(x.told.location), private, true), maxLocation))
+	line := string(r.Class) + ": " + statusLine(r.Status)
+	if says.location != "" && r.Class == Class3xx {
+		line += ", Location: " + plain(e.hide(publicLocation(says.location), private, true), maxLocation)
 	}
-	body, whole := x.excerpt(resp)
-	text := afterStatus(legible(body, x.told), r.Status)
-	text = e.hide(hideEvent(text, x.body), private, !whole)
-	if text != "" {
-		line.WriteString(": " + plain(text, maxShown))
+	text := afterStatus(legible(body, says), r.Status)
+	if text = e.hide(hideEvent(text, event), private, !whole); text != "" {
+		line += ": " + plain(text, maxShown)
 	}
-	r.failure = plain(line.String(), maxFailure)
+	return plain(line, maxFailure)
 }
 
 // reason is the error without what net/http puts around it: the URL, and its own
