@@ -3,6 +3,7 @@ package subscriber
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -254,7 +255,7 @@ func TestRetryAfterSince(t *testing.T) {
 			c.end(running[0], r)
 			running = running[1:]
 			_, reason, since, next := c.g.status(c.now)
-			if want := "asked with Retry-After, status " + r.short(); reason != want || !since.Equal(began) || !next.Equal(c.now.Add(r.RetryAfter)) {
+			if want := "asked with Retry-After, status " + strconv.Itoa(r.Status); reason != want || !since.Equal(began) || !next.Equal(c.now.Add(r.RetryAfter)) {
 				t.Errorf("%s, since %v, next %v", reason, since, next)
 			}
 			c.pass(time.Second)

@@ -47,6 +47,7 @@ func (x *exchange) send(c *conn) (*http.Response, error) {
 	if x.overHTTP2 {
 		x.response.ProtoMajor, x.response.ProtoMinor = 2, 0
 	}
+	x.told = head.told
 	if head.retryAfter != "" {
 		x.response.Header = http.Header{"Retry-After": {head.retryAfter}}
 	}

@@ -43,6 +43,7 @@ type exchange struct {
 	resent   []string // why it was sent again, each time
 	reused   bool     // the latest try was made on a connection that was kept alive
 	answered bool     // a byte of the response came to the latest try
+	told     told     // by the header of the response, if it is a failure
 
 	// Of a try over HTTP/1.1, see http1.go. conn is nil when the exchange does
 	// not hold a connection, or not any more.
@@ -95,6 +96,7 @@ func (e *target) end(x *exchange) {
 	x.fields = x.fields[:0]
 	x.tries, x.sends, x.untaken, x.why, x.resent = 0, 0, 0, "", nil
 	x.reused, x.answered, x.overHTTP2 = false, false, false
+	x.told = told{}
 	x.response = http.Response{}
 	if cap(x.out) > maxKeptBuffer {
 		x.out = nil

@@ -19,8 +19,8 @@ type preamble struct {
 
 func newPreamble(target *url.URL, headers http.Header, userAgent string) (preamble, error) {
 	host, uri := target.Host, target.RequestURI()
-	if host == "" || strings.ContainsFunc(host+uri, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return preamble{}, errors.New("its URL has no host, or a space or a control character")
+	if host == "" || strings.ContainsFunc(host+uri, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return preamble{}, errors.New("its URL has no host, or more than the visible characters of ASCII: percent-encode them")
 	}
 	userAgent = fieldValue(userAgent)
 	all := http.Header{"User-Agent": {userAgent}}

@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -106,8 +107,15 @@ func streamHead(f *http2.MetaHeadersFrame) (h responseHead, err error) {
 		return h, fmt.Errorf("the response has no valid status: %.40q", text)
 	}
 	for _, field := range f.RegularFields() {
-		if field.Name == "retry-after" && h.retryAfter == "" {
-			h.retryAfter = strings.Trim(field.Value, " \t")
+		switch value := strings.Trim(field.Value, " \t"); field.Name {
+		case "retry-after":
+			h.retryAfter = cmp.Or(h.retryAfter, value)
+		case "location":
+			h.tell(&h.told.location, []byte(value))
+		case "content-type":
+			h.tell(&h.told.contentType, []byte(value))
+		case "content-encoding":
+			h.tell(&h.told.contentEncoding, []byte(value))
 		}
 	}
 	if h.length = -1; f.StreamEnded() {

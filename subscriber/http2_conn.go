@@ -123,6 +123,19 @@ func (s *http2State) quiet() (bool, error) {
 	return !s.conn.within(), nil
 }
 
+// comes reports whether the next frame comes before the connection's deadline, as
+// much of it as there is room for: who is interrupted within a frame does not find
+// the next one.
+func (s *http2State) comes() bool {
+	head, err := s.in.Peek(frameHead)
+	if err != nil {
+		return false
+	}
+	length := frameHead + (int(head[0])<<16 | int(head[1])<<8 | int(head[2]))
+	_, err = s.in.Peek(min(length, readBuffer))
+	return err == nil
+}
+
 // arrived reports whether there is something to be read, or the end. What came for
 // TLS only does not count. deadline is that of the connection.
 func (s *http2State) arrived(deadline time.Time) bool {
