@@ -104,6 +104,11 @@ chaos: testbin ## Break the gateway, and a cluster of NATS, by lot for MINUTES=5
 	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) \
 		$(GO) test -count=1 -timeout 0 -run '^(TestSoak|TestCluster)$$' -v ./chaos
 
+# nginx apache2 haproxy lighttpd lighttpd-mod-openssl caddy nodejs, as Debian has them.
+.PHONY: servers
+servers: ## Reload real servers under load, over HTTP/1.1 and HTTP/2 (SERVER=nginx: one of them)
+	$(GO) test -count=1 -timeout 15m -tags servers -run '^TestRealServers$$/^$(SERVER)' -v ./subscriber
+
 .PHONY: microbench
 microbench: ## Run the benchmarks of the packages (BENCH=regexp picks some)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"cmd/fanjet":    {"..."},
 	"examples/...":  {"..."},
 	"gateway":       {"admin", "config", "subscriber", "dlq", "gateway/match", "webhook", "internal/..."},
-	"gateway/match": {},
+	"gateway/match": {"internal/wire"},
 	"config":        {"admin", "subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/slip", "internal/wire"},
 	"subscriber":    {"webhook", "dlq", "internal/..."},
 	"dlq":           {"internal/failpoint", "internal/jsapi", "internal/publish", "internal/wire"},

@@ -67,6 +67,25 @@ func TestCompareOrder(t *testing.T) {
 	}
 }
 
+// Nor is another way to write the same URL.
+func TestCompareEncodedURLs(t *testing.T) {
+	t.Parallel()
+	file := func(url string) string {
+		return changesHead + "endpoints: {e: {url: \"" + url + "\"}}\nsubscriptions: [{name: s, subjects: [events.a], endpoints: [e]}]\n"
+	}
+	raw := mustLoad(t, write(t, file("https://bücher.example/käse?name=Müller&off=50%&q=a|b c")), Options{})
+	encoded := mustLoad(t, write(t, file("https://xn--bcher-kva.example/k%C3%A4se?name=M%C3%BCller&off=50%25&q=a%7Cb%20c")), Options{})
+	if got := Compare(raw, encoded); !got.None() {
+		t.Errorf("Compare = %+v", got)
+	}
+	if uri := raw.Endpoints[0].URL.RequestURI(); uri != "/k%C3%A4se?name=M%C3%BCller&off=50%25&q=a%7Cb%20c" {
+		t.Error(uri)
+	}
+	if got := Compare(raw, mustLoad(t, write(t, file("https://bücher.example/käse?off=50%&name=Müller&q=a|b c")), Options{})); got.None() {
+		t.Error("another order of parameters is no change")
+	}
+}
+
 // Every setting outside of endpoints, subscriptions and egress needs a restart;
 // one that Compare forgets would be dropped in silence.
 func TestCompareCoversEverySetting(t *testing.T) {

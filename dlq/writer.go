@@ -18,8 +18,8 @@ type Writer struct {
 }
 
 // Write stores the dead letter of a delivery, see [NewMessage], and waits until
-// JetStream acknowledged it. A letter that is too large is stored by reference,
-// with [ReasonTooLarge].
+// JetStream acknowledged it. A letter that is too large is stored without its last
+// error, or else by reference, with [ReasonTooLarge].
 //
 // The error is [publish.ErrFull] when the stream has no room. After any error
 // the letter may or may not be stored; writing it again with the same hopID
@@ -27,6 +27,12 @@ type Writer struct {
 func (w *Writer) Write(ctx context.Context, env wire.Envelope, reason Reason, attempts int, eventHeaders nats.Header, data []byte, hopID string) error {
 	msg := NewMessage(w.Names, env, reason, attempts, eventHeaders, data, hopID)
 	err := w.Publisher.Publish(ctx, msg)
+	if publish.IsTooLarge(err) && env.LastError != "" {
+		// Rather without what the receiver said than without the event.
+		env.LastError = ""
+		msg = NewMessage(w.Names, env, reason, attempts, eventHeaders, data, hopID)
+		err = w.Publisher.Publish(ctx, msg)
+	}
 	if publish.IsRefused(err) && reason != ReasonTooLarge {
 		msg = NewMessage(w.Names, env, ReasonTooLarge, attempts, eventHeaders, data, hopID)
 		err = w.Publisher.Publish(ctx, msg)

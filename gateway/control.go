@@ -184,7 +184,7 @@ func (c *controlServer) ping(ctx context.Context, m *nats.Msg) {
 		return
 	}
 	c.log.Info("test event", zap.String("endpoint", endpoint), zap.String("class", string(result.Class)),
-		zap.Int("status", result.Status), zap.Duration("took", result.Took))
+		zap.Int("status", result.Status), zap.Duration("took", result.Took), zap.String("error", result.Failure()))
 	answer := control.PingAnswer{
 		Endpoint: endpoint, Class: result.Class, Status: result.Status, Error: result.Failure(),
 		TookMS: float64(result.Took) / float64(time.Millisecond),

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"regexp"
@@ -28,11 +29,13 @@ type hostileEvent struct {
 
 	contentType string // default: application/octet-stream
 	traceparent string
+	also        http.Header
 	shown       string // fanjet-subject; default: the subject
 }
 
 const (
 	isJSON          = "application/json"
+	noType          = "none" // there is no header
 	goodTraceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	esc             = "\x1b]0;evil\x07\x1b[31m"
 )
@@ -46,7 +49,8 @@ func hostileEvents() []hostileEvent {
 		return b.String()
 	}
 	events := []hostileEvent{
-		{name: "empty"},
+		{name: "empty", contentType: noType},
+		{name: "empty, of a type", header: "content-type: text/x\r\ncontent-encoding: gzip\r\n", contentType: "text/x"},
 		{name: "not JSON", body: `{"n": `},
 		{name: "not UTF-8", body: "\xff\xfe{\x00}"},
 		{name: "not UTF-8 in JSON", body: "{\"s\": \"\xff\"}", contentType: isJSON},
@@ -67,12 +71,15 @@ func hostileEvents() []hostileEvent {
 		{name: "1,000 values", header: strings.Repeat("X-Header: value\r\n", 1000), body: "values"},
 		{name: "names that differ in case", header: "content-type: text/a\r\nContent-Type: text/b\r\nCONTENT-TYPE: text/c\r\nX-A: 1\r\nx-a: 2\r\n", body: "case", contentType: "text/b"},
 		{name: "what belongs to the request", body: "request", header: "Host: evil.example\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: close, webhook-id\r\n" +
-			"Expect: 100-continue\r\nUpgrade: h2c\r\nTE: trailers\r\nTrailer: X-Evil\r\nUser-Agent: evil\r\nCookie: evil=1\r\nAuthorization: Basic ZXZpbA==\r\nContent-Encoding: gzip\r\n"},
+			"Expect: 100-continue\r\nUpgrade: h2c\r\nTE: trailers\r\nTrailer: X-Evil\r\nUser-Agent: evil\r\nCookie: evil=1\r\nAuthorization: Basic ZXZpbA==\r\nContent-Encoding: gzip\r\n", also: http.Header{"Content-Encoding": {"gzip"}}},
+		{name: "encodings that are none", body: "{}", header: "CONTENT-ENCODING: gzip, \x01evil\r\n", contentType: isJSON},
 		{name: "what says what a webhook is", body: "webhook", header: "webhook-id: msg_evil\r\nWebhook-Id: msg_evil\r\nwebhook-timestamp: 1\r\nwebhook-signature: v1,evil\r\n" +
 			"fanjet-attempt: 77\r\nFanjet-Attempt: 77\r\nFANJET-SUBJECT: evil\r\nFanjet-Endpoint: b\r\nFanjet-Reason: rejected\r\nFanjet-Attempts: 5\r\nFanjet-Generation: 9\r\nFanjet-Key: evil\r\n"},
 		{name: "what steers JetStream", body: "steer", header: "Nats-Pin-Id: evil\r\n" +
 			"nats-expected-stream: OTHER\r\nNats-Rollup-X: all\r\nNats-Marker-Reason: MaxAge\r\nNats-Stream: EVIL\r\nNats-Sequence: 7\r\nStatus: 409\r\nDescription: Consumer Deleted\r\n"},
-		{name: "baggage and tracestate", header: "traceparent: " + goodTraceparent + "\r\nbaggage: user=evil\r\ntracestate: evil=1\r\n", body: "trace", traceparent: goodTraceparent},
+		{name: "baggage and tracestate", header: "traceparent: " + goodTraceparent + "\r\nbaggage: user=evil\r\ntracestate: a=1\r\ntracestate: b=2\r\n", body: "trace", traceparent: goodTraceparent, also: http.Header{"Tracestate": {"a=1,b=2"}}},
+		{name: "a trace as another client spells it", header: "Traceparent: " + goodTraceparent + "\r\nTRACESTATE: evil\r\nBaggage: user=evil\r\n", body: "Trace", traceparent: goodTraceparent},
+		{name: "tracestate alone", header: "tracestate: a=1\r\n", body: "state"},
 		{name: "a wrong traceparent", header: "traceparent: 00-xyz\r\n", body: "wrong trace"},
 		{name: "CR in a traceparent", header: "traceparent: " + goodTraceparent[:54] + "\rX-Evil: 1\r\n", body: "trace with CR"},
 		{name: "CR in a value", header: "Content-Type: text/plain\rX-Evil: 1\r\nX-Note: a\rWebhook-Id: evil\r\n", body: "CR"},
@@ -293,6 +300,10 @@ func checkHostile(t *testing.T, e *hostileEvent, r *http.Request, host string) {
 		"Content-Type": {e.contentType}, "User-Agent": {"Fanjet/test"}, "Fanjet-Subject": {e.shown}, "Fanjet-Attempt": {"1"},
 		"Content-Length": {fmt.Sprint(len(e.body))},
 	}
+	if e.contentType == noType {
+		want.Del("Content-Type")
+	}
+	maps.Copy(want, e.also)
 	if e.traceparent != "" {
 		want.Set("Traceparent", e.traceparent)
 	}

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -72,6 +74,47 @@ func TestBodyAtMaxPayload(t *testing.T) {
 		t.Errorf("a replay that cannot be: %+v, %v", outcome, err)
 	}
 	w.quiet()
+}
+
+// What a receiver says is stored with its retries and its letter. Where there is no
+// room for that, it is left out: it must not cost an event its attempts, nor its
+// body.
+func TestWhatAReceiverSaysTakesNoRoomFromTheEvent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.cfg.Sources[0].Create = false
+	says := strings.Repeat("it does not please me; ", 20)
+	w.hook.server.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		http.Error(rw, says, http.StatusBadRequest)
+	})
+	w.start()
+	largest := int(w.nats.Conn().MaxPayload())
+	const events = 20
+	for i := range events {
+		w.publish("events.x", strings.Repeat("x", largest-400-50*i), nil)
+	}
+	without, with := 0, 0
+	for _, l := range w.letters(events) {
+		switch {
+		case l.Reason == dlq.ReasonTooLarge:
+			continue // not even without
+		case l.Reason != dlq.ReasonExhausted || l.Attempts != 3 || l.LastStatus != 400 || l.ByReference || len(l.Data) < largest-400-50*events:
+			t.Errorf("%s after %d attempts, %d bytes of a body: %s", l.Reason, l.Attempts, len(l.Data), l.LastError)
+		case l.LastError == "":
+			without++
+		case strings.HasPrefix(l.LastError, "4xx: 400 Bad Request: it does not please me; it"):
+			with++
+		default:
+			t.Error(l.LastError)
+		}
+	}
+	if without == 0 || with == 0 {
+		t.Errorf("%d without, %d with what the receiver said", without, with)
+	}
 }
 
 // Headers that leave no room for ours do no harm either: JetStream takes 64 KiB.

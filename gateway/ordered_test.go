@@ -270,7 +270,7 @@ func TestOrderedBlock(t *testing.T) {
 			p = pauses["a"]
 			return err == nil && p.Blocked != "" && w.head("a").Stands && len(w.hook.all()) >= requests
 		})
-		if n := len(w.hook.all()); n != requests || p.By != "fanjet" || !strings.HasSuffix(p.Reason, " failed 3 times: status 500") {
+		if n := len(w.hook.all()); n != requests || p.By != "fanjet" || !strings.HasSuffix(p.Reason, " failed 3 times: 5xx: 500 Internal Server Error") {
 			t.Errorf("%d requests, want %d; pause %+v", n, requests, p)
 		}
 		return p

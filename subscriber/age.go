@@ -2,7 +2,6 @@ package subscriber
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"slices"
 	"time"
@@ -51,7 +50,7 @@ func (t *transport) renewing() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.life, dialTimeout+handshakeTimeout)
 }
 
-// renew makes a connection to take the place of an old one that speaks HTTP/1.1.
+// renew makes a connection to take the place of an old one.
 func (t *transport) renew(old *conn) {
 	ctx, cancel := t.renewing()
 	defer cancel()
@@ -61,19 +60,9 @@ func (t *transport) renew(old *conn) {
 		t.idle.replace(old, nil)
 	case err != nil:
 		t.idle.notRenewed(old, time.Now().Add(renewWait))
-	case speaksHTTP2(c):
-		t.http2.Store(true)
-		_ = c.Close() // the next attempt makes one that net/http uses
-		t.idle.replace(old, nil)
 	default:
 		t.idle.replace(old, c)
 	}
-}
-
-// speaksHTTP2 reports whether the receiver chose that for a connection.
-func speaksHTTP2(c *conn) bool {
-	secure, ok := c.Conn.(*tls.Conn)
-	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // The rest is about the idle connections of an endpoint.

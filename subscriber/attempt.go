@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +25,8 @@ type Result struct {
 	Absurd     string        // a Retry-After that counts as none, as the endpoint sent it
 	Err        error         // why there was no response
 	Class      Class
+	resent     []string // why the request was sent again within the attempt, each time
+	failure    string   // what Failure says; empty: it is made of the rest
 }
 
 // Causes that end an attempt early.
@@ -36,9 +37,10 @@ var (
 )
 
 // attempt POSTs the body to the endpoint. decided is called as soon as the
-// outcome is known: for a response when its headers arrived. What is left of the
-// response is read then, so that the connection can be used again; attempt does not
-// wait for one that does not come to its end.
+// outcome is known: for a response when its headers arrived, and of a failure the
+// beginning of its body, or a moment passed. What is left of the response is read
+// then, so that the connection can be used again; attempt does not wait for one that
+// does not come to its end.
 func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(Result)) {
 	began := time.Now()
 	before := e.awake.lost(began)
@@ -53,6 +55,8 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	if err != nil {
 		result.fail(x.reason(err))
 		e.excuse(&result, stood)
+		result.resent = x.resent
+		e.explain(x, &result, nil)
 		e.end(x)
 		decided(result)
 		return
@@ -60,6 +64,7 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	result.Status = resp.StatusCode
 	result.Class = statusClass(resp.StatusCode)
 	e.excuse(&result, stood)
+	result.resent = x.resent
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		asked := resp.Header.Get("Retry-After")
 		var sane bool
@@ -67,6 +72,7 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 			result.Absurd = asked
 		}
 	}
+	e.explain(x, &result, resp)
 	decided(result)
 
 	if resp.Body == http.NoBody {
@@ -93,15 +99,12 @@ func (e *target) excuse(r *Result, stood lost) {
 
 // sign sets the headers of one attempt.
 func (e *target) sign(x *exchange, now time.Time, env *wire.Envelope, header nats.Header) {
-	x.set("Content-Type", contentType(header, x.body))
+	x.describeEvent(header)
 	x.set("Webhook-Id", env.EventID)
 	x.set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	x.set("Webhook-Signature", e.signer.Sign(env.EventID, now, x.body))
 	x.set("Fanjet-Subject", fieldValue(env.Subject))
 	x.set("Fanjet-Attempt", strconv.Itoa(env.Attempt))
-	if parent := header.Get("traceparent"); validTraceparent(parent) {
-		x.set("Traceparent", parent)
-	}
 }
 
 // reason is why there was no response: an attempt that was ended has no other.
@@ -130,47 +133,4 @@ func lackOfDescriptors() error {
 	}
 	_ = f.Close()
 	return nil
-}
-
-// maxContentType bounds the Content-Type that a producer can send to endpoints,
-// in bytes: many receivers refuse requests with long headers.
-const maxContentType = 1 << 10
-
-// contentType is the producer's, if it is one, else what the body looks like.
-func contentType(header nats.Header, body []byte) string {
-	for _, name := range [...]string{"Content-Type", "content-type"} {
-		if v := header.Get(name); isContentType(v) {
-			return v
-		}
-	}
-	if isJSON(body) {
-		return "application/json"
-	}
-	return "application/octet-stream"
-}
-
-// isContentType reports whether v is a media type with or without parameters
-// (RFC 9110, section 8.3.1), and short. What the parameters say is not looked at.
-func isContentType(v string) bool {
-	media, _, _ := strings.Cut(v, ";")
-	kind, subtype, ok := strings.Cut(strings.TrimRight(media, " \t"), "/")
-	if !ok || kind == "" || subtype == "" || len(v) > maxContentType || !validValue(v) {
-		return false
-	}
-	notToken := func(r rune) bool { return !isToken(r) }
-	return !strings.ContainsFunc(kind, notToken) && !strings.ContainsFunc(subtype, notToken)
-}
-
-// validTraceparent checks the shape of a W3C Trace Context header.
-func validTraceparent(s string) bool {
-	if len(s) != 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if i != 2 && i != 35 && i != 52 && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }

@@ -121,33 +121,6 @@ func TestAttemptSendsTheSignedBytes(t *testing.T) {
 	}
 }
 
-func TestContentType(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		header nats.Header
-		body   string
-		want   string
-	}{
-		{nil, `{"a":1}`, "application/json"},
-		{nil, " [1]\n", "application/json"},
-		{nil, `"text"`, "application/json"},
-		{nil, `{"a":1`, "application/octet-stream"},
-		{nil, ``, "application/octet-stream"},
-		{nil, "\x00\x01", "application/octet-stream"},
-		{nats.Header{"content-type": {"a/b"}}, `{}`, "a/b"},
-		{nats.Header{"Content-Type": {"a/b\x01"}}, `{}`, "application/json"},
-		{nats.Header{"Content-Type": {"a/b X-Injected: 1"}}, `{}`, "application/json"},
-		{nats.Header{"Content-Type": {"a"}}, `{}`, "application/json"},
-		{nats.Header{"Content-Type": {"a/"}}, `{}`, "application/json"},
-		{nats.Header{"Content-Type": {"a/b;" + strings.Repeat("x", maxContentType)}}, `{}`, "application/json"},
-		{nats.Header{"Content-Type": {"a/b+c ; d=e"}}, `{}`, "a/b+c ; d=e"},
-	} {
-		if got := contentType(tt.header, []byte(tt.body)); got != tt.want {
-			t.Errorf("%v %q: %s, want %s", tt.header, tt.body, got, tt.want)
-		}
-	}
-}
-
 func TestEmptyBodyHasLengthZero(t *testing.T) {
 	t.Parallel()
 	lengths := make(chan int64, 1)
@@ -383,7 +356,10 @@ func TestDescribeNamesTheClass(t *testing.T) {
 	if got := r.describe(); got != "connect: EOF" {
 		t.Error(got)
 	}
-	if got := (Result{Status: 500}).describe(); got != "" {
+	if got := (Result{Class: Class5xx, Status: 500}).describe(); got != "5xx: 500 Internal Server Error" {
+		t.Error(got)
+	}
+	if got := (Result{Class: Class2xx, Status: 204}).describe(); got != "" {
 		t.Error(got)
 	}
 }

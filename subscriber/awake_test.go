@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -195,7 +194,7 @@ func TestLateProcessReadsTheAnswer(t *testing.T) {
 			x.Context, x.preamble, x.deadline = t.Context(), &preamble{lines: []byte("POST / HTTP/1.1\r\nHost: x\r\n")}, time.Now().Add(time.Hour)
 			x.idle = &idleConns{max: 1, timeout: time.Hour}
 			t.Cleanup(x.idle.close)
-			resp, err := x.send(newConn(&lateConn{TCPConn: tcp, arrived: arrived}, tcp))
+			resp, err := x.send(newConn(&lateConn{TCPConn: tcp, arrived: arrived}))
 			if tt.status == 0 {
 				if err == nil || !isTimeout(err) {
 					t.Errorf("%v, %v", resp, err)
@@ -209,45 +208,6 @@ func TestLateProcessReadsTheAnswer(t *testing.T) {
 			_ = resp.Body.Close()
 		})
 	}
-}
-
-// A deadline that is noticed late leaves the time to read what came before it.
-func TestLateDeadline(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		ended := make(chan time.Duration, 1)
-		end := func() { ended <- time.Since(began) }
-		afterDeadline(began.Add(time.Second), end)
-		if got := <-ended; got != time.Second {
-			t.Errorf("in time: after %s", got)
-		}
-		began = time.Now()
-		afterDeadline(began.Add(-lateTimer), end)
-		if got := <-ended; got != lookTime {
-			t.Errorf("late: after %s", got)
-		}
-	})
-}
-
-// Over HTTP/2 the answer that waits is read, too.
-func TestLateProcessReadsTheAnswerOverHTTP2(t *testing.T) {
-	t.Parallel()
-	s, roots, _ := secureReceiver(t, true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	ep := testEndpoint(t, s.URL, loopback)
-	trust(ep, roots)
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Status != 200 {
-		t.Fatalf("%+v", r)
-	}
-	// Its time was up before it could be noticed.
-	x := ep.begin(t.Context(), time.Now().Add(-time.Second), []byte("{}"))
-	x.set("Webhook-Id", "msg_1")
-	resp, err := ep.transport.roundTripStandard(x)
-	if err != nil || resp.StatusCode != 200 {
-		t.Fatalf("%v, %v", resp, err)
-	}
-	_ = resp.Body.Close()
-	ep.end(x)
 }
 
 // Who has waited because the process stood still is not slow.

@@ -97,7 +97,7 @@ func TestProbesGrowApart(t *testing.T) {
 		c.want("a failed probe", c.end(p, broke(ClassTimeout)), changeProbeFailed)
 	}
 	state, reason, since, next := c.g.status(c.now)
-	if state != StateOpen || reason != "3 failed attempts in a row: 500, then 7 failed probes: timeout" || !since.Equal(opened) || next.Sub(c.now) != time.Minute {
+	if state != StateOpen || reason != "3 failed attempts in a row: 5xx: 500 Internal Server Error, then 7 failed probes: timeout: x" || !since.Equal(opened) || next.Sub(c.now) != time.Minute {
 		t.Errorf("%s, %s, since %v, next %v", state, reason, since, next)
 	}
 }
@@ -184,7 +184,7 @@ func TestHalfOpenFailureOpensAgain(t *testing.T) {
 		c.want("the probe", c.try(answered(200)), changeHalfOpen)
 		c.falls(404)
 	}
-	if _, reason, since, _ := c.g.status(c.now); reason != "failed again after a probe had got through: 404" || !since.Equal(c.now) {
+	if _, reason, since, _ := c.g.status(c.now); reason != "failed again after a probe had got through: 4xx: 404 Not Found" || !since.Equal(c.now) {
 		t.Errorf("%s, since %v", reason, since)
 	}
 }

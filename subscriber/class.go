@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"syscall"
 	"unicode"
@@ -100,30 +99,6 @@ func isAlert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
 }
-
-// Failure says why there was no response, without the URL, which may carry a
-// secret; empty if there was one. It is a line of at most 400 bytes in
-// valid UTF-8 that every terminal shows as it is, whatever the endpoint sent.
-func (r Result) Failure() string { return r.describe() }
-
-// describe is [Result.Failure], for headers and logs.
-func (r Result) describe() string {
-	if r.Err == nil {
-		return ""
-	}
-	err := r.Err
-	if u := (*url.Error)(nil); errors.As(err, &u) {
-		err = u.Err
-	}
-	text := err.Error()
-	for _, prefix := range [...]string{"net/http: ", "http: ", "http2: ", "tls: "} {
-		text = strings.TrimPrefix(text, prefix)
-	}
-	return string(r.Class) + ": " + plain(text, maxFailure-len(r.Class)-2)
-}
-
-// maxFailure bounds what is told about an attempt without a response, in bytes.
-const maxFailure = 400
 
 // plain makes a line of text that can be shown anywhere, of at most limit
 // bytes. Some errors repeat what the receiver sent, or its certificate says.

@@ -98,7 +98,7 @@ func (p *proxy) connect(ctx context.Context, to netip.AddrPort) (net.Conn, error
 // ask speaks with the proxy over a connection to it.
 func (p *proxy) ask(ctx context.Context, conn net.Conn, to netip.AddrPort) (net.Conn, error) {
 	if p.URL.Scheme == "https" {
-		secure := tls.Client(conn, p.tls)
+		secure := tls.Client(&recordConn{Conn: conn}, p.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, &proxyError{"and the TLS handshake with it failed", err}
 		}
@@ -119,10 +119,10 @@ func (p *proxy) ask(ctx context.Context, conn net.Conn, to netip.AddrPort) (net.
 		return nil, &proxyError{"does not answer CONNECT as it should", err}
 	case resp.StatusCode/100 != 2:
 		return nil, &proxyError{"does not connect to " + to.String(), &refusal{resp.StatusCode, p.Username != ""}}
-	case reader.Buffered() > 0:
+	case reader.Buffered() > 0, !newConn(conn).usable():
 		return nil, &proxyError{"does not answer CONNECT as it should", errors.New("something follows the answer")}
 	}
-	return conn, nil
+	return conn, conn.SetReadDeadline(time.Time{}) // which the look left
 }
 
 // request is the head of a CONNECT.

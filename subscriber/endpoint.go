@@ -220,7 +220,7 @@ func (e *endpoint) heard(d *delivery, r Result, final bool, event string, now ti
 	default:
 		e.failed++
 		e.latency += weight * (r.Took.Seconds() - e.latency)
-		e.lastError = r.short()
+		e.lastError = r.Failure()
 	}
 	if !e.laned.Load() && e.gate.barred(now) {
 		others = e.toLane(now, "")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -261,7 +262,7 @@ func TestRetryAfterSince(t *testing.T) {
 			c.end(running[0], r)
 			running = running[1:]
 			_, reason, since, next := c.g.status(c.now)
-			if want := "asked with Retry-After, status " + r.short() + ": nothing is sent until " + next.Format(time.RFC3339); reason != want || !since.Equal(began) || !next.Equal(c.now.Add(r.RetryAfter)) {
+			if want := "asked with Retry-After, status " + strconv.Itoa(r.Status) + ": nothing is sent until " + next.Format(time.RFC3339); reason != want || !since.Equal(began) || !next.Equal(c.now.Add(r.RetryAfter)) {
 				t.Errorf("%s, since %v, next %v", reason, since, next)
 			}
 			c.pass(time.Second)

@@ -2,7 +2,6 @@ package subscriber
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 )
 
@@ -78,13 +77,12 @@ func (b *bucket) text() string {
 	return fmt.Sprintf("rate_limit of %d/%s is used up", b.settings.Count, per)
 }
 
-// short names a failure by its status, or by its class.
-func (r Result) short() string {
-	if r.Status != 0 {
-		return strconv.Itoa(r.Status)
-	}
-	return string(r.Class)
-}
+// maxInReason bounds what is told of a failure where more than one is named, in
+// bytes.
+const maxInReason = 200
+
+// short is the beginning of what Failure says.
+func (r Result) short() string { return plain(r.Failure(), maxInReason) }
 
 func plural(n int, noun string) string {
 	if n == 1 {

@@ -15,7 +15,7 @@ var ownedPrefixes = []string{"webhook-", "ce-", "fanjet-"}
 // ownedHeaders are set by Fanjet or by the HTTP client, belong to the event, or
 // concern only the connection (RFC 9110, section 7.6.1).
 var ownedHeaders = []string{
-	"connection", "content-length", "content-type", "expect", "host", "keep-alive", "proxy-authenticate",
+	"connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive", "proxy-authenticate",
 	"proxy-authorization", "proxy-connection", "te", "traceparent", "tracestate", "trailer", "transfer-encoding",
 	"upgrade", "user-agent",
 }

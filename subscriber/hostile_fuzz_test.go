@@ -44,7 +44,7 @@ func exchangeOver(t *testing.T, text []byte, piece int) (out outcome) {
 	x := newExchange()
 	x.Context, x.preamble, x.deadline = t.Context(), new(preamble), time.Now().Add(time.Hour)
 	x.idle = &idleConns{max: 1, timeout: time.Hour}
-	resp, err := x.send(newConn(s, s))
+	resp, err := x.send(newConn(s))
 	if err == nil {
 		out.status, out.retryAfter = resp.StatusCode, resp.Header.Get("Retry-After")
 		out.body, err = io.ReadAll(io.LimitReader(resp.Body, maxResponseBody))

@@ -1,11 +1,9 @@
 package subscriber
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -82,22 +80,6 @@ func TestReceiverInjectsNothing(t *testing.T) {
 	}
 }
 
-// An attempt through net/http to a receiver that turned from HTTP/2 to HTTP/1.1.
-func TestReceiverInjectsNothingThroughNetHTTP(t *testing.T) {
-	t.Parallel()
-	s := newRawReceiver(t, func(r *rawReceiver, c net.Conn) {
-		r.read(bufio.NewReader(c)) // all of it: closing with bytes unread is a reset
-		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+strings.Repeat("\x1b[2J\u202e\xff", 1000)+"\r\n\r\n")
-	})
-	ep := testEndpoint(t, s.url(), loopback)
-	ep.client.HTTPClient.Transport.(*transport).http2.Store(true)
-	r := try(t.Context(), ep, nil, []byte("{}"))
-	if r.Class != ClassConnect || len(r.Err.Error()) < maxFailure {
-		t.Fatalf("%s: %d bytes", r.Class, len(r.Err.Error()))
-	}
-	checkPlain(t, r.describe())
-}
-
 func FuzzPlain(f *testing.F) {
 	for _, text := range []string{"", "a b", evil, strings.Repeat("é", 300), strings.Repeat("\xff", 500)} {
 		f.Add(text)
@@ -136,7 +118,7 @@ func TestWordsOfAFailureStayInTheirPlace(t *testing.T) {
 			t.Errorf("%q", line)
 		}
 	}
-	if text := r.short(); text != "connect" {
+	if text := r.short(); len(text) > maxInReason || !strings.HasPrefix(r.describe(), strings.TrimSuffix(text, "...")) {
 		t.Errorf("the status says %q", text)
 	}
 }
@@ -148,7 +130,7 @@ func TestClassesAreFew(t *testing.T) {
 	for status := 100; status <= 999; status++ {
 		m.attempt(statusClass(status)).Inc()
 	}
-	for _, err := range []error{io.EOF, errors.New(evil), errRefused, streamError{}, &handshakeError{io.EOF}} {
+	for _, err := range []error{io.EOF, errors.New(evil), errRefused, streamError(2), &handshakeError{io.EOF}} {
 		m.attempt(classOf(err)).Inc() // panics if it is none of them
 	}
 }

@@ -29,7 +29,7 @@ const (
 // and reads the response: no others are woken. The deadline is the
 // connection's, and an interruption closes it.
 func (x *exchange) send(c *conn) (*http.Response, error) {
-	x.conn = c
+	x.conn, x.overHTTP2 = c, c.http2 != nil
 	_ = c.SetDeadline(x.deadline)
 	c.watch(x.Context)
 	x.reader.Reset(c)
@@ -37,21 +37,25 @@ func (x *exchange) send(c *conn) (*http.Response, error) {
 	head, err := x.roundTrip()
 	c.looks = false
 	if err != nil {
-		x.release(false)
+		x.release(c.http2 != nil && c.http2.reusable())
 		if x.reused && isTimeout(err) {
 			x.idle.close() // whatever swallowed the request may be behind the others as well
 		}
 		return nil, err
 	}
 	x.response = http.Response{StatusCode: head.status, ProtoMajor: 1, ProtoMinor: 1, ContentLength: head.length}
+	if x.overHTTP2 {
+		x.response.ProtoMajor, x.response.ProtoMinor = 2, 0
+	}
+	x.told = head.told
 	if head.retryAfter != "" {
 		x.response.Header = http.Header{"Retry-After": {head.retryAfter}}
 	}
-	if head.length == 0 && x.wrote == nil {
+	if head.length == 0 && x.written() {
 		x.response.Body = http.NoBody
 		x.release(!head.close)
 	} else {
-		x.answer.open(head, x.reader)
+		x.answer.open(head, x.reader, c.http2)
 		x.response.Body = &x.answer
 	}
 	return &x.response, nil
@@ -59,6 +63,9 @@ func (x *exchange) send(c *conn) (*http.Response, error) {
 
 // roundTrip writes the request and reads the head of the response.
 func (x *exchange) roundTrip() (responseHead, error) {
+	if x.overHTTP2 {
+		return x.roundTripStream(x.conn.http2)
+	}
 	failed := x.write()
 	failpoint.Hit(failpoint.RequestSent)
 	// Whoever else has something to do goes first: the answer is not there yet, and to
@@ -90,6 +97,11 @@ func (x *exchange) write() error {
 	return nil
 }
 
+// written reports whether all of the request was written.
+func (x *exchange) written() bool {
+	return x.wrote == nil && (!x.overHTTP2 || x.sent == len(x.body))
+}
+
 // readHead reads heads up to that of the final response.
 func (x *exchange) readHead() (responseHead, error) {
 	first, err := x.reader.Peek(1)
@@ -118,8 +130,10 @@ func (x *exchange) readHead() (responseHead, error) {
 			return head, nil
 		}
 	}
-	return responseHead{}, errors.New("the receiver sends informational responses only")
+	return responseHead{}, errInformational
 }
+
+var errInformational = errors.New("the receiver sends informational responses only")
 
 // notHTTP says what came instead of a response.
 func notHTTP(r *bufio.Reader) error {

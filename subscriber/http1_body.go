@@ -14,15 +14,16 @@ const maxTrailer = 4 << 10
 // answer is the body of a response. Its end gives the connection back.
 type answer struct {
 	x      *exchange
-	chunks io.Reader // nil: it is not chunked
-	left   int64     // bytes that are left if it is not; -1: it ends with the connection
-	keep   bool      // the connection can be used again after its end
-	ended  error     // what Read returns from now on
+	stream *http2State // nil: it came over HTTP/1.1
+	chunks io.Reader   // nil: it is not chunked
+	left   int64       // bytes that are left if it is not; -1: it ends with the connection
+	keep   bool        // the connection can be used again after its end
+	ended  error       // what Read returns from now on
 }
 
 // open prepares the body that follows a head.
-func (a *answer) open(h responseHead, r *bufio.Reader) {
-	*a = answer{x: a.x, left: h.length, keep: !h.close}
+func (a *answer) open(h responseHead, r *bufio.Reader, s *http2State) {
+	*a = answer{x: a.x, stream: s, left: h.length, keep: !h.close}
 	if h.chunked {
 		a.chunks = httputil.NewChunkedReader(r)
 	}
@@ -35,6 +36,8 @@ func (a *answer) Read(p []byte) (n int, err error) {
 	}
 	r := a.x.reader
 	switch {
+	case a.stream != nil:
+		n, err = a.x.readStream(a.stream, p)
 	case a.chunks != nil:
 		n, err = a.chunks.Read(p)
 		if errors.Is(err, io.EOF) {
@@ -58,9 +61,17 @@ func (a *answer) Read(p []byte) (n int, err error) {
 	}
 	if err != nil {
 		a.ended = err
-		a.x.release(a.keep && errors.Is(err, io.EOF))
+		a.x.release(a.keeps(err))
 	}
 	return n, err
+}
+
+// keeps reports whether the connection can be used again after the end of the body.
+func (a *answer) keeps(end error) bool {
+	if a.stream != nil {
+		return a.stream.reusable() && (a.x.written() || !errors.Is(end, io.EOF))
+	}
+	return a.keep && errors.Is(end, io.EOF)
 }
 
 // trailer reads what follows the last chunk, and returns io.EOF.

@@ -19,8 +19,7 @@ const (
 	maxIdle = 4096
 )
 
-// idleLimit bounds the idle connections of all endpoints together. Those that
-// speak HTTP/2, one for many requests, count as long as they are open.
+// idleLimit bounds the idle connections of all endpoints together.
 type idleLimit struct {
 	max  int64
 	kept atomic.Int64
@@ -45,12 +44,13 @@ func (l *idleLimit) timeout(usual time.Duration) time.Duration {
 	return usual / 16
 }
 
-// conn is a connection that speaks HTTP/1.1.
+// conn is a connection to an endpoint, for one request at a time.
 type conn struct {
 	net.Conn
-	raw       net.Conn // below TLS; the same if there is none
-	abort     func()   // closes it at once, without a farewell
-	socket    syscall.RawConn
+	http2     *http2State     // nil: it speaks HTTP/1.1
+	records   []*recordConn   // below each layer of TLS, the uppermost first
+	abort     func()          // closes it at once, without a farewell
+	socket    syscall.RawConn // nil: there is none to look at
 	look      func(fd uintptr)
 	silent    bool // what look saw: no byte waits, and the peer has not hung up
 	looks     bool // Read looks at the socket once more when the time is up
@@ -65,11 +65,9 @@ type conn struct {
 	detach func() bool     // from that context
 }
 
-func newConn(c, raw net.Conn) *conn {
-	out := &conn{Conn: c, raw: raw, abort: func() { _ = raw.Close() }}
-	if s, ok := raw.(syscall.Conn); ok {
-		out.socket, _ = s.SyscallConn()
-	}
+func newConn(c net.Conn) *conn {
+	records, bottom := layersOf(c)
+	out := &conn{Conn: c, records: records, abort: func() { _ = bottom.Close() }, socket: socketOf(bottom)}
 	out.look = func(fd uintptr) { out.silent = isSilent(fd) }
 	return out
 }
@@ -92,23 +90,6 @@ func (c *conn) Close() error {
 		c.detach()
 	}
 	return c.Conn.Close()
-}
-
-// usable reports whether a request can go over a connection that was idle. One
-// with bytes in it that nobody asked for cannot: they would be taken for the
-// answer.
-func (c *conn) usable() bool {
-	if c.socket != nil && (c.socket.Control(c.look) != nil || !c.silent) {
-		return false
-	}
-	if c.Conn == c.raw {
-		return true
-	}
-	// TLS may have read ahead. A time that is over keeps it from the socket.
-	var b [1]byte
-	_ = c.SetReadDeadline(time.Unix(1, 0))
-	n, err := c.Read(b[:])
-	return n == 0 && isTimeout(err)
 }
 
 // idleConns are the connections of an endpoint that nobody uses, at most max.

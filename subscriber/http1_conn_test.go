@@ -14,7 +14,7 @@ import (
 func idleConn(t *testing.T) (c *conn, closed func() bool) {
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
-	return newConn(ours, ours), func() bool {
+	return newConn(ours), func() bool {
 		return errors.Is(ours.SetDeadline(time.Time{}), io.ErrClosedPipe)
 	}
 }

@@ -37,8 +37,13 @@ type exchange struct {
 	shell   *http.Request
 
 	tries    int
-	reused   bool // the latest try was made on a connection that was kept alive
-	answered bool // a byte of the response came to the latest try
+	sends    int      // how often the request was sent
+	untaken  int      // tries after which the request was not taken
+	why      string   // there is another try
+	resent   []string // why it was sent again, each time
+	reused   bool     // the latest try was made on a connection that was kept alive
+	answered bool     // a byte of the response came to the latest try
+	told     told     // by the header of the response, if it is a failure
 
 	// Of a try over HTTP/1.1, see http1.go. conn is nil when the exchange does
 	// not hold a connection, or not any more.
@@ -51,9 +56,9 @@ type exchange struct {
 	response http.Response
 	answer   answer
 
-	// Of a try through net/http, see transport.go.
-	timer  *time.Timer
-	cancel context.CancelCauseFunc
+	// Of a try over HTTP/2, see http2.go.
+	overHTTP2 bool
+	sent      int // bytes of the body that were written
 }
 
 // field is a line of a header.
@@ -86,11 +91,12 @@ func (e *target) begin(ctx context.Context, deadline time.Time, body []byte) *ex
 
 // end gives the exchange back. Its response must have been closed.
 func (e *target) end(x *exchange) {
-	x.endStandard()
 	x.Context, x.preamble, x.body = nil, nil, nil
 	clear(x.fields)
 	x.fields = x.fields[:0]
-	x.tries, x.reused, x.answered = 0, false, false
+	x.tries, x.sends, x.untaken, x.why, x.resent = 0, 0, 0, "", nil
+	x.reused, x.answered, x.overHTTP2 = false, false, false
+	x.told = told{}
 	x.response = http.Response{}
 	if cap(x.out) > maxKeptBuffer {
 		x.out = nil
@@ -120,9 +126,6 @@ func (x *exchange) limit(deadline time.Time) {
 	x.deadline = deadline
 	if x.conn != nil {
 		_ = x.conn.SetDeadline(deadline)
-	}
-	if x.timer != nil {
-		x.timer.Reset(time.Until(deadline))
 	}
 }
 

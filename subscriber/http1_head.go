@@ -23,7 +23,14 @@ type responseHead struct {
 	chunked    bool
 	close      bool   // the connection ends with this response
 	retryAfter string // the first of its kind
+	told       told   // of a response that is a failure
 }
+
+// told is what the header of a response says about a failure, for people. Each is
+// the first of its kind, and cut to maxTold bytes.
+type told struct{ location, contentType, contentEncoding string }
+
+const maxTold = 1 << 10
 
 // readHead appends to buf what comes up to and including the next empty line,
 // in all at most limit bytes.
@@ -167,6 +174,18 @@ func (p *headParser) field(line []byte) error {
 		if bytes.EqualFold(name, []byte("Connection")) {
 			p.connection(value)
 		}
+	case len("Location"):
+		if bytes.EqualFold(name, []byte("Location")) {
+			p.head.tell(&p.head.told.location, value)
+		}
+	case len("Content-Type"):
+		if bytes.EqualFold(name, []byte("Content-Type")) {
+			p.head.tell(&p.head.told.contentType, value)
+		}
+	case len("Content-Encoding"):
+		if bytes.EqualFold(name, []byte("Content-Encoding")) {
+			p.head.tell(&p.head.told.contentEncoding, value)
+		}
 	case len("Retry-After"):
 		if p.head.retryAfter == "" && bytes.EqualFold(name, []byte("Retry-After")) {
 			p.head.retryAfter = string(value)
@@ -182,6 +201,13 @@ func (p *headParser) field(line []byte) error {
 		}
 	}
 	return nil
+}
+
+// tell keeps a value for people, unless all is well.
+func (h *responseHead) tell(to *string, value []byte) {
+	if h.status >= 300 && *to == "" {
+		*to = string(value[:min(len(value), maxTold)])
+	}
 }
 
 func (p *headParser) connection(value []byte) {

@@ -13,27 +13,29 @@ import (
 
 // preamble is what all requests of an endpoint have in common.
 type preamble struct {
-	lines  []byte      // in HTTP/1.1: the request line and the headers that never change
-	header http.Header // the same headers, without the host
+	lines []byte // in HTTP/1.1: the request line and the headers that never change
+	block []byte // in HTTP/2: the same, in HPACK
 }
 
 func newPreamble(target *url.URL, headers http.Header, userAgent string) (preamble, error) {
 	host, uri := target.Host, target.RequestURI()
-	if host == "" || strings.ContainsFunc(host+uri, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return preamble{}, errors.New("its URL has no host, or a space or a control character")
+	if host == "" || strings.ContainsFunc(host+uri, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return preamble{}, errors.New("its URL has no host, or more than the visible characters of ASCII: percent-encode them")
 	}
 	userAgent = fieldValue(userAgent)
-	p := preamble{header: http.Header{"User-Agent": {userAgent}}}
+	all := http.Header{"User-Agent": {userAgent}}
+	var p preamble
 	p.lines = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n", uri, host, userAgent)
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		for _, value := range headers[name] {
 			if err := CheckHeader(name, value); err != nil {
 				return preamble{}, fmt.Errorf("header %q: %w", name, err)
 			}
-			p.header.Add(name, value)
+			all.Add(name, value)
 			p.lines = appendField(p.lines, name, value)
 		}
 	}
+	p.block = preambleBlock(target, all)
 	return p, nil
 }
 
@@ -53,16 +55,6 @@ func appendField(b []byte, name, value string) []byte {
 	b = append(b, ": "...)
 	b = append(b, value...)
 	return append(b, "\r\n"...)
-}
-
-// header returns the headers of the request for net/http.
-func (x *exchange) header() http.Header {
-	h := make(http.Header, len(x.preamble.header)+len(x.fields))
-	maps.Copy(h, x.preamble.header)
-	for _, f := range x.fields {
-		h[f.name] = []string{f.value}
-	}
-	return h
 }
 
 // fieldValue makes text a valid value of an HTTP header (RFC 9110, 5.5).

@@ -1,97 +1,181 @@
 package subscriber
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"sync/atomic"
-	"time"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http2"
+
+	"fanjet/internal/failpoint"
 )
 
-// roomAfter is how long after an attempt idle connections of HTTP/2 are closed,
-// when the process keeps too many.
-const roomAfter = time.Second
-
-// streamError is a stream of HTTP/2 that was ended. net/http does not export
-// its own error, but turns it into any struct with these fields.
-type streamError struct {
-	StreamID uint32
-	Code     uint32
-	Cause    error
+// roundTripStream writes the request and reads the head of the response, over a
+// connection that speaks HTTP/2.
+func (x *exchange) roundTripStream(s *http2State) (responseHead, error) {
+	for s.streams == 0 { // the receiver takes none, for now
+		if _, err := x.nextFrame(s); err != nil {
+			return responseHead{}, &notTaken{err: err}
+		}
+		if s.leaving {
+			return responseHead{}, &notTaken{err: errGoAway}
+		}
+	}
+	x.out = append(x.out[:0], s.out...)
+	s.out = s.out[:0]
+	x.out = x.appendStream(x.out, s)
+	written := s.conn.written()
+	_, failed := s.conn.Write(x.out)
+	if failed != nil {
+		s.broken = true
+		if s.conn.written() == written {
+			// Not one whole record of TLS has left: there is nothing to be understood.
+			return responseHead{}, &notTaken{err: failed}
+		}
+	}
+	x.push(s)
+	failpoint.Hit(failpoint.RequestSent)
+	runtime.Gosched() // as in roundTrip
+	head, err := x.readStreamHead(s)
+	if failed != nil && !x.answered && !errors.As(err, new(*notTaken)) {
+		err = failed
+	}
+	return head, err
 }
+
+// nextFrame reads a frame, and writes more of the body if the receiver takes it
+// now. It fails when the stream has come to an end before its time.
+func (x *exchange) nextFrame(s *http2State) (http2.Frame, error) {
+	if x.sent < len(x.body) {
+		x.push(s)
+	}
+	f, err := s.next()
+	switch {
+	case err != nil:
+		return nil, err
+	case s.last < s.id:
+		return nil, &notTaken{reason: reasonGoAway, err: errGoAway}
+	}
+	if reset, ok := f.(*http2.RSTStreamFrame); ok && reset.StreamID == s.id {
+		x.answered = true
+		if reset.ErrCode == http2.ErrCodeRefusedStream {
+			return nil, &notTaken{reason: reasonRefused, err: errRefused}
+		}
+		return nil, streamError(reset.ErrCode)
+	}
+	return f, nil
+}
+
+// readStreamHead reads heads up to that of the final response.
+func (x *exchange) readStreamHead(s *http2State) (responseHead, error) {
+	for informational := 0; ; {
+		f, err := x.nextFrame(s)
+		if errors.Is(err, io.EOF) {
+			err = errNoResponse
+		}
+		if err != nil {
+			return responseHead{}, err
+		}
+		switch f := f.(type) {
+		case *http2.DataFrame:
+			return responseHead{}, errors.New("the response begins with its body (HTTP/2)")
+		case *http2.MetaHeadersFrame:
+			x.answered = true
+			head, err := streamHead(f)
+			switch {
+			case err != nil || head.status >= 200:
+				head.close = s.leaving || s.broken
+				return head, err
+			case f.StreamEnded():
+				return head, errInterimBody
+			}
+			if informational++; informational > maxInformational {
+				return head, errInformational
+			}
+		}
+	}
+}
+
+// streamHead is the head of a response as in HTTP/1.1.
+func streamHead(f *http2.MetaHeadersFrame) (h responseHead, err error) {
+	text := f.PseudoValue("status")
+	if h.status, err = strconv.Atoi(text); err != nil || len(text) != 3 || h.status < 100 || h.status == 101 {
+		return h, fmt.Errorf("the response has no valid status: %.40q", text)
+	}
+	for _, field := range f.RegularFields() {
+		switch value := strings.Trim(field.Value, " \t"); field.Name {
+		case "retry-after":
+			h.retryAfter = cmp.Or(h.retryAfter, value)
+		case "location":
+			h.tell(&h.told.location, []byte(value))
+		case "content-type":
+			h.tell(&h.told.contentType, []byte(value))
+		case "content-encoding":
+			h.tell(&h.told.contentEncoding, []byte(value))
+		}
+	}
+	if h.length = -1; f.StreamEnded() {
+		h.length = 0
+	}
+	return h, nil
+}
+
+// readStream reads from the body of the response.
+func (x *exchange) readStream(s *http2State, p []byte) (int, error) {
+	for len(s.data) == 0 {
+		if !s.open {
+			return 0, io.EOF
+		}
+		f, err := x.nextFrame(s)
+		switch {
+		case errors.Is(err, io.EOF):
+			return 0, io.ErrUnexpectedEOF
+		case err != nil:
+			return 0, err
+		}
+		switch f := f.(type) {
+		case *http2.DataFrame:
+			s.data = f.Data()
+		case *http2.MetaHeadersFrame:
+			if s.open { // a trailer is the end
+				s.broken = true
+				return 0, errStrayFrame
+			}
+		}
+	}
+	n := copy(p, s.data)
+	s.data = s.data[n:]
+	return n, nil
+}
+
+// endsAtHand reports whether the end of the response was read already.
+func (s *http2State) endsAtHand() bool {
+	rest, _ := s.in.Peek(s.in.Buffered())
+	for len(rest) >= frameHead {
+		length := int(rest[0])<<16 | int(rest[1])<<8 | int(rest[2])
+		kind, flags := http2.FrameType(rest[3]), http2.Flags(rest[4])
+		if len(rest) < frameHead+length {
+			return false
+		}
+		if (kind == http2.FrameData || kind == http2.FrameHeaders) && flags.Has(http2.FlagDataEndStream) {
+			return true
+		}
+		rest = rest[frameHead+length:]
+	}
+	return !s.open
+}
+
+// frameHead is the length of the head of a frame, in bytes.
+const frameHead = 9
+
+// streamError is the code with which a receiver ended a stream that it may have
+// looked at.
+type streamError http2.ErrCode
 
 func (e streamError) Error() string {
-	return fmt.Sprintf("the stream %d was ended with the code %d", e.StreamID, e.Code)
-}
-
-// errRefused means that a receiver did not take a request, or is about to close
-// the connection, and net/http would have sent it once more.
-var errRefused = errors.New("the receiver refused the stream, or is closing the connection (HTTP/2)")
-
-// onceBody is the body of a request through net/http, which sends it up to
-// seven times when a receiver refuses it over HTTP/2. Here it does so only as
-// long as nothing of the body was taken: a receiver must not see a request twice
-// in one attempt, except as [retryDeadConnection] says.
-type onceBody struct {
-	reader bytes.Reader
-	taken  atomic.Bool
-}
-
-func newOnceBody(body []byte) *onceBody {
-	b := new(onceBody)
-	b.reader.Reset(body)
-	return b
-}
-
-// Read implements [io.Reader].
-func (b *onceBody) Read(p []byte) (int, error) {
-	b.taken.Store(true)
-	return b.reader.Read(p)
-}
-
-// Close implements [io.Closer]. There is nothing to close.
-func (b *onceBody) Close() error { return nil }
-
-// again is for [http.Request.GetBody].
-func (b *onceBody) again() (io.ReadCloser, error) {
-	if b.taken.Load() {
-		return nil, errRefused
-	}
-	return b, nil
-}
-
-// countedConn is below TLS. From begin until it is closed it counts among the
-// connections that the process keeps: one that speaks HTTP/2 belongs to
-// net/http, which does not say when it is idle.
-type countedConn struct {
-	net.Conn
-	limit   *idleLimit
-	counted atomic.Bool
-}
-
-func (c *countedConn) begin() {
-	if !c.counted.Swap(true) {
-		c.limit.add(1)
-	}
-}
-
-// Close implements [net.Conn].
-func (c *countedConn) Close() error {
-	if c.counted.Swap(false) {
-		c.limit.add(-1)
-	}
-	return c.Conn.Close()
-}
-
-// makeRoom closes the endpoint's connections of HTTP/2 that are idle in a
-// moment, if the process keeps too many.
-func (t *transport) makeRoom() {
-	if t.idle.limit.full() && !t.tight.Swap(true) {
-		time.AfterFunc(roomAfter, func() {
-			t.tight.Store(false)
-			t.standard.CloseIdleConnections()
-		})
-	}
+	return "the receiver ended the stream with " + http2.ErrCode(e).String() + " (HTTP/2)"
 }

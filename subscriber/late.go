@@ -6,8 +6,6 @@ const (
 	// lookTime is how long what came in time may take to be read after the time is
 	// up. It waits in the socket already.
 	lookTime = 250 * time.Millisecond
-	// lateTimer is how much later than it was set for a timer must fire to be late.
-	lateTimer = 20 * time.Millisecond
 )
 
 // Read implements [net.Conn]. When the time of an exchange is up it looks at the
@@ -31,16 +29,4 @@ func (c *conn) Read(p []byte) (int, error) {
 // may.
 func (c *conn) waiting() bool {
 	return c.socket == nil || c.socket.Control(c.look) == nil && !c.silent
-}
-
-// afterDeadline calls end at a deadline. When the process notices it late, whoever
-// reads the connection gets the time to read what came before.
-func afterDeadline(deadline time.Time, end func()) *time.Timer {
-	return time.AfterFunc(time.Until(deadline), func() {
-		if time.Since(deadline) < lateTimer {
-			end()
-			return
-		}
-		time.AfterFunc(lookTime, end)
-	})
 }

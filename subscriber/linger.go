@@ -78,12 +78,14 @@ func (e *target) swallow(x *exchange, body io.ReadCloser) (whole bool) {
 	return errors.Is(err, io.EOF)
 }
 
-// atHand reports whether the end of a response over HTTP/1.1 was read already, and
-// whether its request was written.
+// atHand reports whether the end of a response was read already, and whether its
+// request was written.
 func (x *exchange) atHand() bool {
 	switch {
-	case x.conn == nil || x.wrote != nil:
+	case x.conn == nil || !x.written():
 		return false
+	case x.answer.stream != nil:
+		return x.answer.stream.endsAtHand()
 	case x.answer.chunks != nil:
 		rest, _ := x.reader.Peek(x.reader.Buffered())
 		return bytes.HasSuffix(rest, []byte("0\r\n\r\n"))

@@ -230,7 +230,7 @@ func TestAtHand(t *testing.T) {
 		x := newExchange()
 		x.Context, x.preamble, x.deadline = t.Context(), new(preamble), time.Now().Add(time.Hour)
 		x.idle = &idleConns{}
-		resp, err := x.send(newConn(s, s))
+		resp, err := x.send(newConn(s))
 		if err != nil {
 			t.Fatal(err)
 		}

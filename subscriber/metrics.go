@@ -11,6 +11,7 @@ import (
 // metrics are the instruments of delivery. No label carries an id or a URL.
 type metrics struct {
 	attempts *prometheus.CounterVec // endpoint, class
+	resends  *prometheus.CounterVec // endpoint, reason
 	retries  *prometheus.CounterVec // endpoint
 	dead     *prometheus.CounterVec // endpoint, reason
 	duration prometheus.Histogram
@@ -34,6 +35,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "fanjet_delivery_attempts_total",
 			Help: "Attempts to deliver, by endpoint and class of outcome; class 2xx is delivered.",
 		}, []string{"endpoint", "class"}),
+		resends: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_resends_total",
+			Help: "Requests that were sent again within one attempt, by endpoint and reason.",
+		}, []string{"endpoint", "reason"}),
 		retries: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanjet_retries_scheduled_total",
 			Help: "Failed attempts after which another one was scheduled, by endpoint.",

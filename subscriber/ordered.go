@@ -253,8 +253,8 @@ func headOf(env *wire.Envelope, next time.Time) head {
 	}
 }
 
-// failure says how the latest attempt failed. The error is empty when there was
-// an answer.
+// failure says how the latest attempt failed. Older versions stored no error when
+// there was an answer.
 func (h head) failure() string {
 	if h.Error != "" {
 		return h.Error

@@ -14,7 +14,7 @@ import (
 func TestOrderedHeadFailure(t *testing.T) {
 	t.Parallel()
 	for want, r := range map[string]Result{
-		"status 500":                         {Class: Class5xx, Status: 500},
+		"5xx: 500 Internal Server Error":     {Class: Class5xx, Status: 500},
 		"timeout: context deadline exceeded": {Class: ClassTimeout, Err: context.DeadlineExceeded},
 		"connect: refused":                   {Class: ClassConnect, Err: errors.New("refused")},
 	} {
@@ -23,5 +23,8 @@ func TestOrderedHeadFailure(t *testing.T) {
 		if got := headOf(&env, time.Time{}).failure(); got != want {
 			t.Errorf("failure() of %+v = %q, want %q", r, got, want)
 		}
+	}
+	if got := (head{Status: 500}).failure(); got != "status 500" {
+		t.Errorf("failure() of what an older version stored = %q", got)
 	}
 }

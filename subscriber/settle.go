@@ -76,7 +76,7 @@ func note(env *wire.Envelope, r Result) {
 // the number made so far.
 func (d *Dispatcher) schedule(ctx context.Context, dl *delivery, env wire.Envelope, at time.Time, attempts int, count prometheus.Counter) {
 	d.settling.Add(1)
-	s := &scheduled{d: d, ctx: ctx, msg: dl.msg, env: env, attempts: attempts, count: count}
+	s := &scheduled{d: d, ctx: ctx, msg: dl.msg, env: env, at: at, attempts: attempts, count: count}
 	if err := d.opts.Retries.Enqueue(ctx, d.scheduleOf(dl.msg, env, at, nil), s); err != nil {
 		s.Published(err)
 	}
@@ -89,17 +89,14 @@ type scheduled struct {
 	ctx      context.Context
 	msg      *intake.Message
 	env      wire.Envelope
+	at       time.Time
 	attempts int
 	count    prometheus.Counter
 }
 
 func (s *scheduled) Published(err error) {
 	if err == nil {
-		failpoint.Hit(failpoint.RetryStored)
-		s.msg.Ack()
-		if s.count != nil {
-			s.count.Inc()
-		}
+		s.stored()
 		s.d.settling.Done()
 		return
 	}
@@ -109,7 +106,23 @@ func (s *scheduled) Published(err error) {
 	}()
 }
 
+func (s *scheduled) stored() {
+	failpoint.Hit(failpoint.RetryStored)
+	s.msg.Ack()
+	if s.count != nil {
+		s.count.Inc()
+	}
+}
+
 func (s *scheduled) failed(err error) {
+	if publish.IsTooLarge(err) && s.env.LastError != "" {
+		// What the receiver said must not cost an event its retries.
+		s.env.LastError = ""
+		if err = s.d.opts.Retries.Publish(s.ctx, s.d.scheduleOf(s.msg, s.env, s.at, nil)); err == nil {
+			s.stored()
+			return
+		}
+	}
 	if !publish.IsRefused(err) {
 		s.d.giveBack(s.msg, s.env, err)
 		return

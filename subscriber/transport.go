@@ -7,10 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,38 +38,24 @@ func newClient(slots int, guard *Guard, idle *idleLimit) (*retryablehttp.Client,
 			Transport:     t,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		RetryMax:     1,
-		CheckRetry:   retryDeadConnection,
+		RetryMax:     1 + maxResends,
+		CheckRetry:   again,
 		Backoff:      func(time.Duration, time.Duration, int, *http.Response) time.Duration { return 0 },
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}, t
 }
 
-// retryDeadConnection is the client's retry policy. A receiver that ends a
-// stream of HTTP/2 has answered, and its connection lives.
-func retryDeadConnection(ctx context.Context, _ *http.Response, err error) (bool, error) {
-	x, ok := ctx.(*exchange)
-	var ended streamError
-	return ok && err != nil && x.reused && !x.answered && !x.expired() && x.Err() == nil && !errors.As(err, &ended), nil
-}
-
-// transport makes the tries of one endpoint's exchanges. HTTP/1.1 it speaks
-// itself, see http1.go. HTTP/2, which the receiver chooses in the TLS
-// handshake, is left to net/http.
+// transport makes the tries of one endpoint's exchanges, in HTTP/1.1 (http1.go), or in
+// HTTP/2 (http2.go) over connections for which the receiver chose it in the TLS
+// handshake. net/http would send requests again on its own, some without end.
 //
 // It has no method CloseIdleConnections: go-retryablehttp would call it after
 // each attempt that failed, and close the connections of others.
 type transport struct {
 	guard    *Guard
-	slots    int
 	tls      *tls.Config
 	idle     idleConns
-	standard *rotating // of net/http
-
-	http2   atomic.Bool // the receiver chose it when it was last asked
-	tight   atomic.Bool // its idle connections of HTTP/2 are about to be closed
-	retired atomic.Bool // another policy is in force
-
+	retired  atomic.Bool // another policy is in force
 	fullOnly atomic.Bool // the receiver refuses sessions, see sessions.go
 
 	lingering lingering
@@ -80,15 +63,11 @@ type transport struct {
 	random func() float64  // uniform in [0, 1); may be called concurrently
 	life   context.Context // of what makes connections beside the attempts
 	end    context.CancelFunc
-
-	mu    sync.Mutex
-	given []net.Conn // connections that speak HTTP/2, until standard asks for them
 }
 
 func newTransport(slots int, guard *Guard) *transport {
 	t := &transport{
 		guard: guard,
-		slots: slots,
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			NextProtos: []string{"h2", "http/1.1"},
@@ -102,38 +81,13 @@ func newTransport(slots int, guard *Guard) *transport {
 	}
 	t.life, t.end = context.WithCancel(context.Background())
 	t.idle.renew = t.renew
-	t.standard = &rotating{t: t}
 	return t
-}
-
-// newStandard returns net/http's transport, which gets its connections of TLS from
-// dialTLS.
-func (t *transport) newStandard(dialTLS func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
-	return &http.Transport{
-		DialTLSContext:         dialTLS,
-		DialContext:            t.dialPlain,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true,
-		MaxIdleConns:           t.slots,
-		MaxIdleConnsPerHost:    t.slots,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: maxResponseHeader,
-		// A connection of HTTP/2 that fell silent would be used again until its
-		// streams are used up: an attempt that times out does not close it.
-		HTTP2: &http.HTTP2Config{
-			SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second,
-			// What comes before it is asked for is kept in memory.
-			MaxReceiveBufferPerStream: maxResponseBody, MaxReceiveBufferPerConnection: 16 * maxResponseBody,
-			MaxReadFrameSize: 16 << 10,
-		},
-	}
 }
 
 // closeIdle closes what is not in use, and has nothing made for it any more.
 func (t *transport) closeIdle() {
 	t.end()
 	t.idle.close()
-	t.standard.CloseIdleConnections()
 }
 
 // errRetired ends an attempt that has not sent its request when the egress
@@ -162,21 +116,17 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.retired.Load() {
 		return nil, errRetired
 	}
+	if err := t.rest(x); err != nil {
+		return nil, err
+	}
 	x.tries++
 	x.reused, x.answered = false, false
-	if t.http2.Load() {
-		return t.roundTripStandard(x)
-	}
 	x.idle = &t.idle
 	// If one connection was dead, others may be: the second try makes its own.
-	if x.tries == 1 {
+	if x.tries == 1 || x.why == reasonRefused {
 		if c := t.idle.take(); c != nil {
-			if t.retired.Load() {
-				_ = c.Close()
-				return nil, errRetired
-			}
 			x.reused = true
-			return x.send(c)
+			return t.send(x, c)
 		}
 	}
 	ctx, cancel := context.WithDeadline(x.Context, x.deadline)
@@ -185,17 +135,23 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	return t.send(x, c)
+}
+
+// send makes a try over a connection, unless it may be forbidden now.
+func (t *transport) send(x *exchange, c *conn) (*http.Response, error) {
 	if t.retired.Load() {
 		_ = c.Close()
 		return nil, errRetired
 	}
-	if secure, ok := c.Conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
-		t.http2.Store(true)
-		t.give(secure)
-		defer t.takeBack(secure)
-		return t.roundTripStandard(x)
+	resp, err := x.send(c)
+	if n := (*notTaken)(nil); errors.As(err, &n) && n.reason == "" {
+		return nil, err // it was not sent
 	}
-	return x.send(c)
+	if x.sends++; x.sends > 1 {
+		x.resent = append(x.resent, x.why)
+	}
+	return resp, err
 }
 
 // dial connects to the host of a URL.
@@ -210,17 +166,21 @@ func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
 
 func (t *transport) connect(ctx context.Context, target *url.URL) (*conn, error) {
 	if target.Scheme == "https" {
-		secure, raw, err := t.dialTLS(ctx, addressOf(target), target.Hostname())
+		secure, _, err := t.dialTLS(ctx, addressOf(target), target.Hostname())
 		if err != nil {
 			return nil, err
 		}
-		return newConn(secure, raw), nil
+		c := newConn(secure)
+		if secure.ConnectionState().NegotiatedProtocol == "h2" {
+			c.http2 = newHTTP2State(c)
+		}
+		return c, nil
 	}
 	raw, err := t.guard.dial(ctx, addressOf(target), false)
 	if err != nil {
 		return nil, err
 	}
-	return newConn(raw, raw), nil
+	return newConn(raw), nil
 }
 
 // addressOf is the host and port that a URL leads to.
@@ -245,125 +205,12 @@ func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (_
 	if config.ClientSessionCache = sessions; t.fullOnly.Load() {
 		config.ClientSessionCache = nil
 	}
-	counted := &countedConn{Conn: raw, limit: t.idle.limit}
-	secure := tls.Client(counted, config)
+	secure := tls.Client(&recordConn{Conn: raw}, config)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, sessions.made, handshakeFailure(err)
 	}
-	if secure.ConnectionState().NegotiatedProtocol == "h2" {
-		counted.begin()
-	}
 	return secure, sessions.made, nil
-}
-
-// roundTripStandard makes a try through net/http. It keeps using the request
-// after its return, so it gets one of its own.
-func (t *transport) roundTripStandard(x *exchange) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(x.Context)
-	x.cancel = func(cause error) {
-		cancel(cause)
-		if t.retired.Load() {
-			// Its connection was in use when the transport retired, and is until
-			// net/http has cleaned up behind the stream.
-			time.AfterFunc(time.Second, t.standard.CloseIdleConnections)
-		}
-	}
-	x.timer = afterDeadline(x.deadline, func() { cancel(errTimeout) })
-	var reused, answered atomic.Bool
-	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:              func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
-		GotFirstResponseByte: func() { answered.Store(true) },
-	})
-	req := (&http.Request{
-		Method: http.MethodPost, URL: x.shell.URL, Host: x.shell.Host, Header: x.header(),
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
-	}).WithContext(trace)
-	if len(x.body) > 0 {
-		body := newOnceBody(x.body)
-		req.ContentLength, req.Body, req.GetBody = int64(len(x.body)), body, body.again
-	}
-	defer t.makeRoom()
-	resp, err := t.standard.RoundTrip(req)
-	x.reused, x.answered = reused.Load(), answered.Load()
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		x.endStandard()
-		return nil, err
-	}
-	t.http2.Store(resp.ProtoMajor == 2) // a receiver may change its mind
-	// http.Client takes a Location that it cannot read for a failure.
-	resp.Header.Del("Location")
-	return resp, nil
-}
-
-// endStandard ends what a try through net/http left.
-func (x *exchange) endStandard() {
-	if x.timer == nil {
-		return
-	}
-	x.timer.Stop()
-	x.cancel(nil)
-	x.timer, x.cancel = nil, nil
-}
-
-// dialStandard makes net/http's connections, or has them already.
-func (t *transport) dialStandard(ctx context.Context, _, address string) (net.Conn, error) {
-	t.mu.Lock()
-	if n := len(t.given); n > 0 {
-		c := t.given[n-1]
-		t.given = t.given[:n-1]
-		t.mu.Unlock()
-		return c, nil
-	}
-	t.mu.Unlock()
-	return t.dialSecure(ctx, address)
-}
-
-// dialSecure makes a connection that net/http is to use.
-func (t *transport) dialSecure(ctx context.Context, address string) (net.Conn, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	secure, _, err := t.dialTLS(ctx, address, host)
-	switch {
-	case err != nil:
-		return nil, err // not a nil *tls.Conn
-	case t.retired.Load():
-		_ = secure.Close()
-		return nil, errRetired
-	}
-	return secure, nil
-}
-
-// dialPlain is for net/http, which has no use for it here: left unset, it would
-// dial past the guard.
-func (t *transport) dialPlain(ctx context.Context, _, address string) (net.Conn, error) {
-	return t.guard.dial(ctx, address, false)
-}
-
-// give leaves a connection for net/http, which dials when it has none that it
-// can use.
-func (t *transport) give(c net.Conn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.given = append(t.given, c)
-}
-
-// takeBack closes a connection that net/http did not need.
-func (t *transport) takeBack(c net.Conn) {
-	t.mu.Lock()
-	i := slices.Index(t.given, c)
-	if i >= 0 {
-		t.given = slices.Delete(t.given, i, i+1)
-	}
-	t.mu.Unlock()
-	if i >= 0 {
-		_ = c.Close()
-	}
 }

@@ -20,15 +20,20 @@ const maxURL = 4096
 // ParseURL reads the URL of an endpoint and refuses what can never be delivered
 // to under policy, and the listeners of Fanjet itself in refuse. Host names are
 // judged when they are dialled; an address in the URL, and localhost, are judged
-// here. An international host name is turned into its ASCII form. The errors say
-// what to do and never repeat more of the URL than its host: it may hold a
+// here. An international host name is turned into its ASCII form, and what may
+// not stand in a path or a query is percent-encoded: see [encodeURL]. The errors
+// say what to do and never repeat more of the URL than its host: it may hold a
 // password or a token.
 func ParseURL(text string, policy Egress, refuse ...netip.AddrPort) (*url.URL, error) {
 	if len(text) > maxURL {
 		return nil, fmt.Errorf("is longer than %d bytes", maxURL)
 	}
-	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return nil, errors.New("contains a space or a control character: write the space as %20")
+	text, err := encodeURL(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxURL {
+		return nil, fmt.Errorf("is longer than %d bytes, once percent-encoded", maxURL)
 	}
 	u, err := url.Parse(text)
 	if err != nil {

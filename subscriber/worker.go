@@ -194,6 +194,9 @@ const pausedByUs = "fanjet"
 // observe counts and logs an attempt.
 func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 	ep.metrics.attempt(r.Class).Inc()
+	if len(r.resent) > 0 {
+		d.noteResends(ep, env, r)
+	}
 	if r.Class == ClassInterrupted {
 		return
 	}
@@ -215,6 +218,16 @@ func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 			zap.String("error", r.describe()),
 		)
 	}
+}
+
+// noteResends counts and logs that a request was sent more than once within one
+// attempt: who sees an event twice finds out here.
+func (d *Dispatcher) noteResends(ep *endpoint, env *wire.Envelope, r Result) {
+	for _, reason := range r.resent {
+		d.metrics.resends.WithLabelValues(ep.name, reason).Inc()
+	}
+	d.log.Info("sent again within one attempt", zap.String("endpoint", ep.name), zap.String("id", env.EventID),
+		zap.Int("attempt", env.Attempt), zap.Strings("reasons", r.resent), zap.String("class", string(r.Class)))
 }
 
 // position is where the message is stored, for the id of its next hop.

@@ -82,7 +82,8 @@ type witness struct {
 // ServeHTTP is the receivers, in trouble of many kinds.
 func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	endpoint := strings.TrimPrefix(r.URL.Path, "/")
-	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
 		return
 	}
 	w.mu.Lock()
@@ -92,13 +93,17 @@ func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.Errorf("%s lacks its query string or its header", endpoint)
 	}
 	switch endpoint {
-	case "fail":
+	case "fail": // as servers do that show the request on their page of errors
 		rw.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprintf(rw, "failed: %s by %s: %q %s", r.URL, r.Header.Get("Authorization"), r.Header["Webhook-Signature"], body)
+		return
 	case "gone":
 		rw.WriteHeader(http.StatusGone)
+		fmt.Fprintf(rw, "%s is gone, %s", body, strings.Repeat("for ever and ", 20))
 	case "redirect":
 		rw.Header().Set("Location", "https://other.example.com/?token="+canaryAnswer)
 		rw.WriteHeader(http.StatusFound)
+		return
 	case "panic":
 		panic(http.ErrAbortHandler)
 	case "hang":

@@ -213,8 +213,8 @@ func (d *demo) deadLetter(ctx context.Context) error {
 		if letter.Endpoint != "chat-bot" || letter.Reason != dlq.ReasonExhausted || letter.Attempts != 3 || letter.LastStatus != 503 {
 			return fmt.Errorf("unexpected dead letter %+v", letter)
 		}
-		fmt.Fprintf(d.out, "   letter %d  %s  %s  %s after %d attempts, the last one answered %d\n",
-			letter.Seq, letter.EventID, letter.Subject, letter.Reason, letter.Attempts, letter.LastStatus)
+		fmt.Fprintf(d.out, "   letter %d  %s  %s  %s after %d attempts: %s\n",
+			letter.Seq, letter.EventID, letter.Subject, letter.Reason, letter.Attempts, letter.LastError)
 	}
 	return nil
 }

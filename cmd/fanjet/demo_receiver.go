@@ -84,7 +84,7 @@ func (r *demoReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	if r.down[endpoint] {
 		r.failed++
-		w.WriteHeader(http.StatusServiceUnavailable)
+		http.Error(w, endpoint+" is being updated", http.StatusServiceUnavailable)
 		return
 	}
 	r.delivered[pair] = append(r.delivered[pair], hook)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,7 +78,10 @@ func describeAnswer(a *control.PingAnswer) string {
 		return fmt.Sprintf("%s: not tried by the gateway on %s: %s", a.Endpoint, a.Replica.Host, a.Error)
 	case a.Status == 0:
 		return fmt.Sprintf("%s: no response after %s: %s", a.Endpoint, took, a.Error)
-	default:
-		return fmt.Sprintf("%s: %d in %s", a.Endpoint, a.Status, took)
 	}
+	text := fmt.Sprintf("%s: %d in %s", a.Endpoint, a.Status, took)
+	if a.Error != "" {
+		text += ": " + strings.TrimPrefix(a.Error, fmt.Sprintf("%s: %d ", a.Class, a.Status))
+	}
+	return text
 }

@@ -49,6 +49,8 @@ func TestTextsOfEndpoints(t *testing.T) {
 	}
 	for want, a := range map[string]control.PingAnswer{
 		"a: 204 in 1.5ms": {Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5},
+		"a: 400 in 1.5ms: Bad Request: no such user": {Endpoint: "a", Class: subscriber.Class4xx, Status: 400, TookMS: 1.5, Error: "4xx: 400 Bad Request: no such user"},
+		"a: 500 in 1.5ms": {Endpoint: "a", Class: subscriber.Class5xx, Status: 500, TookMS: 1.5}, // by an older gateway
 		"a: no response after 15.0s: timeout: late":   {Endpoint: "a", Class: subscriber.ClassTimeout, TookMS: 15000, Error: "timeout: late"},
 		"a: not tried by the gateway on h: no such a": {Endpoint: "a", Error: "no such a", Replica: control.Replica{Host: "h"}},
 		"a: 204 in 1.5ms; its deliveries wait nevertheless, for it is backing_off (until noon); fanjet endpoints resume a ends that": {

@@ -54,7 +54,7 @@ configuration file is read.`,
 	}
 	cmd.Flags().StringVar(&subject, "subject", "", "subject that the event is published on")
 	cmd.Flags().StringVar(&data, "data", "", "`file` with the event's body; - is the standard input")
-	cmd.Flags().StringArrayVar(&headers, "header", nil, "header of the event, as `NAME=VALUE`; may be repeated")
+	cmd.Flags().StringArrayVar(&headers, "header", nil, "header of the event, as `NAME=VALUE`; may be repeated; filters find it in any spelling")
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if subject == "" {

@@ -8,6 +8,8 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
+
+	"fanjet/internal/wire"
 )
 
 // Event is what subscriptions are matched against.
@@ -30,6 +32,7 @@ type variables struct {
 
 	tokens  []string
 	headers map[string]string
+	index   *wire.HeaderIndex
 }
 
 // reset lets go of the event; the memory for tokens and headers stays.
@@ -49,7 +52,7 @@ func (v *variables) ResolveName(name string) (any, bool) {
 	case varTokens:
 		return v.resolveTokens(), true
 	case varHeaders:
-		return v.resolveHeaders(), true
+		return headerMap{v}, true
 	case varID:
 		return v.event.ID, true
 	case varTime:
@@ -90,7 +93,25 @@ func (v *variables) resolveTokens() []string {
 	return v.tokens
 }
 
-func (v *variables) resolveHeaders() map[string]string {
+// fewHeaders are so many that a header is looked for one by one. A filter may look
+// for one in every step, and an event may have ten thousand.
+const fewHeaders = 32
+
+// header returns the values of a header in any spelling.
+func (v *variables) header(name string) []string {
+	if len(v.event.Header) <= fewHeaders {
+		return wire.Header(v.event.Header, name)
+	}
+	if v.index == nil {
+		index := wire.IndexHeaders(v.event.Header)
+		v.index = &index
+	}
+	return v.index.Header(name)
+}
+
+// allHeaders returns the first value of each header, under the name as it was
+// sent.
+func (v *variables) allHeaders() map[string]string {
 	if len(v.headers) == 0 {
 		if v.headers == nil {
 			v.headers = make(map[string]string, len(v.event.Header))

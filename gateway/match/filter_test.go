@@ -51,7 +51,10 @@ func TestFilterOutcomes(t *testing.T) {
 		passed: {
 			// every variable
 			`data.amount > 1000`, `subject == "events.orders.42.paid"`, `tokens[1] == "orders" && tokens.size() == 4`,
-			`headers["X-Tenant"] == "acme"`, `!("Empty" in headers)`, `"X-Tenant" in headers && !("x-tenant" in headers)`,
+			`headers["X-Tenant"] == "acme"`, `!("Empty" in headers)`, `"X-Tenant" in headers && "x-tenant" in headers`,
+			`headers["x-tenant"] == "acme"`, `headers["X-TENANT"] == headers["X-Tenant"]`, `headers[?"x-Tenant"].orValue("d") == "acme"`,
+			`!("X-Tenan" in headers)`, `headers == {"X-Tenant": "acme", "Content-Type": "application/json"}`, `headers != {"x-tenant": "acme"}`,
+			`headers.all(h, headers[h] == headers[h.lowerAscii()])`, `size(headers) == 2`,
 			`id == "msg_1"`, `time == timestamp("2026-03-04T05:06:07Z")`, `time.getHours("Asia/Tokyo") == 14`, `time.getDayOfWeek() == 3`,
 			// numbers
 			`data.amount == 1250.0`, `data.amount == 1250u`, `data.price > 12`, `data.price < 13u`, `data.big == 9007199254740993`,
@@ -85,7 +88,7 @@ func TestFilterOutcomes(t *testing.T) {
 			`data.missing`, `data.missing == 1`, `data.missing != 1`, `!(data.missing == 1)`, `data.missing.deep == 1`, `data.customer.missing == 1`,
 			`data["missing"] == 1`, `data[data.missing] == 1`, `data[data.currency] == 1`, `data.items[2].sku == "C"`, `data.items[-1] == 1`,
 			`data.items[data.far] == 1`, `data.items[1].qty > 1`, `data.grid[0][9] == 1`, `data.grid[9][0] == 1`, `tokens[4] == ""`,
-			`headers["Nope"] == ""`, `headers.Nope == ""`, `headers["x-tenant"] == "acme"`, `headers["Empty"] == ""`,
+			`headers["Nope"] == ""`, `headers.Nope == ""`, `headers["xtenant"] == "acme"`, `headers["Empty"] == ""`,
 			// a value of another shape has no fields
 			`data.amount.cents > 1`, `data.currency.code == "EUR"`, `data.none.x == 1`, `data.live.x`, `data.items.sku == "A"`, `has(data.items.sku)`,
 			`data.customer[0] == 1`, `has(data.missing.deep)`, `!has(data.missing.deep)`,
@@ -212,8 +215,11 @@ func TestDataIsParsedOnDemand(t *testing.T) {
 	if out, err := compileFilter(t, `data.amount == 1250`).run(vars); out != passed {
 		t.Errorf("a second filter: %v (%v)", out, err)
 	}
+	if out, err := compileFilter(t, `headers.size() > 0`).run(vars); out != passed {
+		t.Errorf("headers: %v (%v)", out, err)
+	}
 	vars.event.Header, vars.event.Subject = nil, "other"
-	if out, err := compileFilter(t, `headers["X-Tenant"] == "acme" && tokens[1] == "orders"`).run(vars); out != passed {
+	if out, err := compileFilter(t, `headers.size() > 0 && tokens[1] == "orders"`).run(vars); out != passed {
 		t.Errorf("headers and tokens are made again: %v (%v)", out, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 )
 
 const redacted = "[redacted]"
@@ -57,6 +58,21 @@ func (v Value) Digest(key []byte) [sha256.Size]byte {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(v.Reveal()))
 	return [sha256.Size]byte(mac.Sum(nil))
+}
+
+// HideIn takes the secret out of a text, as it is and as JSON may have it, and
+// what follows its prefix: the key of whsec_KEY. A key of less than eight bytes
+// stays: it would be found in everything.
+func (v Value) HideIn(text string) string {
+	const least = 8
+	_, key, _ := strings.Cut(v.Reveal(), "_")
+	for _, s := range [...]string{v.Reveal(), key} {
+		if len(s) >= least {
+			text = strings.ReplaceAll(text, s, redacted)
+			text = strings.ReplaceAll(text, strings.ReplaceAll(s, "/", `\/`), redacted)
+		}
+	}
+	return text
 }
 
 // String implements fmt.Stringer.

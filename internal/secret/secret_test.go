@@ -130,3 +130,18 @@ func TestDigest(t *testing.T) {
 		t.Error("digests do not tell secrets apart, or do not depend on the key")
 	}
 }
+
+func TestHideIn(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ secret, text, want string }{
+		{"whsec_abc/defgh", "no whsec_abc/defgh, abc/defgh", "no [redacted], [redacted]"},
+		{"whsec_abc/defgh", `{"a": "whsec_abc\/defgh"}`, `{"a": "[redacted]"}`},
+		{"whsec_abc/defgh", "whsec_abc and defgh", "whsec_abc and defgh"},
+		{"short", "short is not hidden, nor is x_short", "short is not hidden, nor is x_short"},
+		{"", "nothing", "nothing"},
+	} {
+		if got := New(tt.secret).HideIn(tt.text); got != tt.want {
+			t.Errorf("%q in %q: %q, want %q", tt.secret, tt.text, got, tt.want)
+		}
+	}
+}

@@ -103,10 +103,10 @@ func eventID(parts ...string) string {
 // cloudEvent finds the identifying attributes of a CloudEvent (CloudEvents
 // 1.0, NATS protocol binding 1.0).
 func cloudEvent(h nats.Header, data []byte) (source, id string, ok bool) {
-	if source, id = foldGet(h, "ce-source"), foldGet(h, "ce-id"); source != "" && id != "" {
+	if source, id = HeaderValue(h, "ce-source"), HeaderValue(h, "ce-id"); source != "" && id != "" {
 		return source, id, true
 	}
-	mediaType, _, _ := strings.Cut(foldGet(h, "Content-Type"), ";")
+	mediaType, _, _ := strings.Cut(HeaderValue(h, "Content-Type"), ";")
 	if !strings.EqualFold(strings.TrimSpace(mediaType), "application/cloudevents+json") {
 		return "", "", false
 	}
@@ -118,20 +118,4 @@ func cloudEvent(h nats.Header, data []byte) (source, id string, ok bool) {
 		return "", "", false
 	}
 	return attributes.Source, attributes.ID, true
-}
-
-// foldGet returns the first value of a header, however the producer spelt it.
-func foldGet(h nats.Header, key string) string {
-	if v := h.Get(key); v != "" {
-		return v
-	}
-	// Of several spellings the smallest one counts, so that the answer does not
-	// depend on the order of a map.
-	found, value := "", ""
-	for k, v := range h {
-		if len(k) == len(key) && len(v) > 0 && v[0] != "" && strings.EqualFold(k, key) && (found == "" || k < found) {
-			found, value = k, v[0]
-		}
-	}
-	return value
 }

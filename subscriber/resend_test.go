@@ -1,0 +1,199 @@
+package subscriber
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"fanjet/internal/wire"
+)
+
+// Codes of errors that say nothing about whether a request was processed.
+var vagueCodes = []uint32{
+	codeNone, codeProtocol, codeInternal, 0x3 /* flow control */, 0x5 /* stream closed */, 0x6, /* frame size */
+	codeCancel, 0x9 /* compression */, 0xa /* connect */, 0xb /* calm */, 0xc /* security */, 0xd /* HTTP/1.1 */, 0xfffffc7a, /* Apache */
+}
+
+// Over HTTP/2 only what the protocol says was not processed is sent again: with a
+// body and without, over a connection that was used before and over a new one.
+func TestWhatIsSentAgain(t *testing.T) {
+	t.Parallel()
+	again := func(n int, reason string) (out []string) { return slices.Repeat([]string{reason}, n) }
+	type scenario struct {
+		name   string
+		then   func(f *frames, stream uint32) // instead of an answer
+		times  int32                          // that it happens; each other request is answered
+		class  Class
+		resent []string
+	}
+	scenarios := []scenario{
+		{"refused once", func(f *frames, s uint32) { f.reset(s, codeRefused) }, 1, Class2xx, again(1, reasonRefused)},
+		{"refused three times", func(f *frames, s uint32) { f.reset(s, codeRefused) }, 3, Class2xx, again(3, reasonRefused)},
+		{"refused always", func(f *frames, s uint32) { f.reset(s, codeRefused) }, 1000, ClassConnect, again(maxResends, reasonRefused)},
+		{"farewell", func(f *frames, s uint32) { f.goAway(s-1, codeNone, "") }, 1, Class2xx, again(1, reasonGoAway)},
+		{"farewell, and the end", func(f *frames, s uint32) { f.goAway(s-1, codeNone, ""); _ = f.Close() }, 1, Class2xx, again(1, reasonGoAway)},
+		{"farewell with an error", func(f *frames, s uint32) { f.goAway(s-1, codeInternal, "why"); _ = f.Close() }, 2, Class2xx, again(2, reasonGoAway)},
+		{"farewell in two steps", func(f *frames, s uint32) { f.goAway(1<<31-1, codeNone, ""); f.goAway(s-1, codeNone, "") }, 1, Class2xx, again(1, reasonGoAway)},
+		{"farewell always", func(f *frames, s uint32) { f.goAway(s-1, codeNone, "") }, 1000, ClassConnect, again(maxResends, reasonGoAway)},
+		{"farewell that takes it back", func(f *frames, s uint32) {
+			f.goAway(s-1, codeNone, "")
+			f.goAway(1<<31-1, codeNone, "") // which must not be (RFC 9113, 6.8)
+		}, 1, Class2xx, again(1, reasonGoAway)},
+		{"farewell that includes it, and the answer", func(f *frames, s uint32) { f.goAway(s, codeNone, ""); f.answer(s, head204) }, 1, Class2xx, nil},
+		{"farewell that includes it, and the end", func(f *frames, s uint32) { f.goAway(s, codeNone, ""); _ = f.Close() }, 1, ClassConnect, nil},
+		{"farewell that includes all, and the end", func(f *frames, _ uint32) { f.goAway(1<<31-1, codeNone, ""); _ = f.Close() }, 1, ClassConnect, nil},
+		{"the end", func(f *frames, _ uint32) { _ = f.Close() }, 1, ClassConnect, nil},
+		{"an informational response, and refused", func(f *frames, s uint32) {
+			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
+			_ = f.Close()
+		}, 1, ClassConnect, nil},
+		{"the head of an answer, and a reset", func(f *frames, s uint32) {
+			_ = f.write(frameHeaders, flagEndHeaders, s, head200)
+			f.reset(s, codeRefused)
+		}, 1, Class2xx, nil},
+		{"an answer that cannot be read", func(f *frames, s uint32) { f.answer(s, literal(":status", "ok")) }, 1, ClassConnect, nil},
+		{"an answer to another request", func(f *frames, s uint32) { f.answer(s+2, head204) }, 1, ClassConnect, nil},
+	}
+	for _, code := range vagueCodes {
+		scenarios = append(scenarios, scenario{"reset with " + streamError(code).Error(), func(f *frames, s uint32) { f.reset(s, code) }, 1, ClassConnect, nil})
+	}
+	for _, tt := range scenarios {
+		for _, body := range []string{"", "{}"} {
+			for _, used := range []bool{false, true} {
+				name := tt.name + map[string]string{"": "/empty"}[body] + map[bool]string{true: "/used"}[used]
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					var left atomic.Int32
+					s, ep := newFrameReceiver(t, nil, func(f *frames) {
+						for stream := f.request(); stream != 0; stream = f.request() {
+							if left.Add(-1) >= 0 {
+								tt.then(f, stream)
+							} else {
+								f.answer(stream, head204)
+							}
+						}
+					})
+					want := 1 + int32(len(tt.resent))
+					if used {
+						if r := try(t.Context(), ep, nil, []byte(body)); r.Class != Class2xx {
+							t.Fatalf("%+v", r)
+						}
+						want++
+					}
+					left.Store(tt.times)
+					r := try(t.Context(), ep, nil, []byte(body))
+					if r.Class != tt.class || !slices.Equal(r.resent, tt.resent) {
+						t.Errorf("%+v, want %s after %v", r, tt.class, tt.resent)
+					}
+					if n := s.requests.Load(); n != want {
+						t.Errorf("%d requests, want %d", n, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Over HTTP/1.1 there is one retry, over a new connection, and it is told.
+func TestResendOverHTTP1IsTold(t *testing.T) {
+	t.Parallel()
+	s := newRawReceiver(t, func(r *rawReceiver, c net.Conn) {
+		for b := bufio.NewReader(c); r.read(b) != nil; {
+			if r.requests.Load() == 2 {
+				return
+			}
+			_, _ = io.WriteString(c, "HTTP/1.1 204 x\r\n\r\n")
+		}
+	})
+	ep := testEndpoint(t, s.url(), loopback)
+	for i, want := range [][]string{nil, {reasonClosed}, nil} {
+		if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx || !slices.Equal(r.resent, want) {
+			t.Errorf("attempt %d: %+v, want %v", i+1, r, want)
+		}
+	}
+}
+
+// Each one has its place in the metric and, with the event, in the log.
+func TestResendsAreCountedAndLogged(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	core, logs := observer.New(zap.InfoLevel)
+	d := &Dispatcher{log: zap.New(core), metrics: newMetrics(reg), opts: Options{ServerTime: time.Now}}
+	ep := &endpoint{name: "billing", metrics: endpointMetrics{all: d.metrics, endpoint: "billing"}}
+	env := &wire.Envelope{EventID: "msg_1", Attempt: 2}
+	d.observe(ep, env, Result{Class: Class2xx, Status: 204})
+	if n := logs.Len(); n != 0 {
+		t.Errorf("%d lines", n)
+	}
+	d.observe(ep, env, Result{Class: Class2xx, Status: 204, resent: []string{reasonGoAway, reasonRefused, reasonGoAway}})
+	d.observe(ep, env, Result{Class: ClassInterrupted, Err: errInterrupted, resent: []string{reasonClosed}})
+	for reason, want := range map[string]float64{reasonGoAway: 2, reasonRefused: 1, reasonClosed: 1} {
+		if n := testutil.ToFloat64(d.metrics.resends.WithLabelValues("billing", reason)); n != want {
+			t.Errorf("%s: %v, want %v", reason, n, want)
+		}
+	}
+	all := logs.FilterMessage("sent again within one attempt").All()
+	if len(all) != 2 || all[0].ContextMap()["id"] != "msg_1" || all[0].ContextMap()["endpoint"] != "billing" {
+		t.Errorf("%v", all)
+	}
+}
+
+// Receivers that take leave of each connection after a few requests, and of all of
+// them when they are reloaded, cost no attempt, and get nothing twice. They do it
+// as real ones: nginx looks at nothing that comes after its farewell, Apache breaks
+// whatever is under way when a request crosses it.
+func TestReceiverTakesLeave(t *testing.T) {
+	t.Parallel()
+	const atOnce, each, perConnection = 32, 40, 10
+	for _, breaks := range []bool{false, true} {
+		t.Run(map[bool]string{false: "as nginx", true: "as Apache"}[breaks], func(t *testing.T) {
+			t.Parallel()
+			var answered atomic.Int32
+			s, ep := newFrameReceiver(t, nil, func(f *frames) {
+				last := uint32(0)
+				for stream := f.request(); stream != 0; stream = f.request() {
+					if last >= 2*perConnection-1 {
+						if breaks {
+							return
+						}
+						continue
+					}
+					answered.Add(1)
+					last = stream
+					f.answer(stream, head204)
+					if last == 2*perConnection-1 {
+						f.goAway(last, codeNone, "")
+					}
+				}
+			}, func(e *Endpoint) { e.MaxInFlight = atOnce })
+			var attempts sync.WaitGroup
+			for range atOnce {
+				attempts.Go(func() {
+					for i := range each {
+						if r := try(t.Context(), ep, nil, []byte(strings.Repeat("x", i%2))); r.Class != Class2xx {
+							t.Errorf("%+v", r)
+						}
+					}
+				})
+			}
+			attempts.Wait()
+			if n := answered.Load(); n != atOnce*each {
+				t.Errorf("%d were answered, want %d", n, atOnce*each)
+			}
+			if n := s.connections.Load(); n < atOnce*each/perConnection {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
