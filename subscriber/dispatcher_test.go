@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"fanjet/dlq"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/natstest"
 	"fanjet/internal/publish"
 	"fanjet/internal/secret"
@@ -52,7 +53,10 @@ func deliver(t *testing.T, endpoints ...Endpoint) *running {
 			t.Fatal(err)
 		}
 	}
-	state, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: names.StateBucket()})
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: names.StateBucket()}); err != nil {
+		t.Fatal(err)
+	}
+	state, err := jsapi.OpenBucket(t.Context(), js, names.StateBucket())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +140,7 @@ func (r *running) publish(endpoint string, n int) {
 
 func (r *running) waitFor(what string, ok func() bool) {
 	r.Helper()
-	for deadline := time.After(30 * time.Second); !ok(); {
+	for deadline := time.After(2 * time.Minute); !ok(); {
 		select {
 		case <-deadline:
 			r.Fatalf("waited too long until %s", what)
