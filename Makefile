@@ -26,17 +26,32 @@ VULN := $(GO) tool -modfile=tools/vuln/go.mod govulncheck
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Programs are compiled in one way, so that what one target compiled serves the others.
+COMPILE := CGO_ENABLED=0 $(GO) build -trimpath
+
 .PHONY: build
 build: ## Build bin/fanjet
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/fanjet ./cmd/fanjet
+	@echo "compiling bin/fanjet: the first time this takes minutes, since NATS and CEL are compiled too"
+	$(COMPILE) -ldflags '$(LDFLAGS)' -o bin/fanjet ./cmd/fanjet
 
 .PHONY: run
 run: build ## Build, then show the whole tour (ARGS=--once: end when it is over)
 	bin/fanjet demo $(ARGS)
 
+# Tests that kill processes need programs. They are compiled before the tests, not in
+# them, where the time that tests may take would be used up by it.
+TESTBIN := $(CURDIR)/bin/test
+
+.PHONY: testbin
+testbin:
+	@echo "compiling the programs that tests start and kill"
+	@$(COMPILE) -tags failpoint -o $(TESTBIN)/fanjet ./cmd/fanjet
+	@$(COMPILE) -o $(TESTBIN)/nats-server github.com/nats-io/nats-server/v2
+
 .PHONY: test
-test: ## Run all tests with the race detector
-	@$(GO) test -race -json ./... | $(GO) run ./internal/testsummary
+test: testbin ## Run all tests with the race detector
+	@echo "compiling and running the tests with the race detector: the first time some minutes pass before the first result"
+	@FANJET_TEST_PROGRAMS=$(TESTBIN) $(GO) test -race -timeout 30m -json ./... | $(GO) run ./internal/testsummary
 
 .PHONY: lint
 lint: ## Check formatting, imports, go.mod and the rules of .golangci.yml
@@ -85,8 +100,8 @@ DURABILITY ?= fsync
 RATE       ?= 200
 
 .PHONY: chaos
-chaos: ## Break the gateway, and a cluster of NATS, by lot for MINUTES=5; check that nothing is lost
-	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) \
+chaos: testbin ## Break the gateway, and a cluster of NATS, by lot for MINUTES=5; check that nothing is lost
+	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) \
 		$(GO) test -count=1 -timeout 0 -run '^(TestSoak|TestCluster)$$' -v ./chaos
 
 .PHONY: microbench

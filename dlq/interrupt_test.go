@@ -260,7 +260,7 @@ func TestReplayRate(t *testing.T) {
 // await waits for a condition.
 func await(t *testing.T, condition func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {

@@ -37,13 +37,13 @@ func (w *world) runBehind() (*Gateway, *faultproxy.Proxy) {
 func (w *world) publishFrom(first, n int) {
 	w.Helper()
 	for i := range n {
-		if _, err := w.js.PublishAsync("events.x", fmt.Appendf(nil, `{"n":%d}`, first+i), jetstream.WithStallWait(30*time.Second)); err != nil {
+		if _, err := w.js.PublishAsync("events.x", fmt.Appendf(nil, `{"n":%d}`, first+i), jetstream.WithStallWait(2*time.Minute)); err != nil {
 			w.Fatal(err)
 		}
 	}
 	select {
 	case <-w.js.PublishAsyncComplete():
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		w.Fatal("publishing takes too long")
 	}
 }

@@ -248,7 +248,7 @@ func (w *world) launch(gw *Gateway) (stop func()) {
 	case err := <-ended:
 		cancel()
 		w.Fatalf("the gateway ended: %v", err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		w.Fatalf("the gateway does not start: %v", gw.Ready())
 	}
 	return sync.OnceFunc(func() {
@@ -273,20 +273,20 @@ func (w *world) publish(subject, data string, header nats.Header) uint64 {
 func (w *world) publishMany(subject string, n int) {
 	w.Helper()
 	for i := range n {
-		if _, err := w.js.PublishAsync(subject, fmt.Appendf(nil, `{"n":%d}`, i), jetstream.WithStallWait(30*time.Second)); err != nil {
+		if _, err := w.js.PublishAsync(subject, fmt.Appendf(nil, `{"n":%d}`, i), jetstream.WithStallWait(2*time.Minute)); err != nil {
 			w.Fatal(err)
 		}
 	}
 	select {
 	case <-w.js.PublishAsyncComplete():
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		w.Fatal("publishing takes too long")
 	}
 }
 
 func (w *world) waitFor(what string, ok func() bool) {
 	w.Helper()
-	deadline := time.After(45 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-deadline:

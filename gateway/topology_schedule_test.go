@@ -97,7 +97,7 @@ func eventually[T any](t *testing.T, f func() (T, error)) T {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	giveUp := time.After(30 * time.Second)
+	giveUp := time.After(2 * time.Minute)
 	for {
 		v, err := f()
 		if err == nil {

@@ -70,7 +70,7 @@ func TestBodyChangesNothing(t *testing.T) {
 					<-r.done
 				}
 			})
-			ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = 500 * time.Millisecond })
+			ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = time.Minute })
 			for range 2 {
 				if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx || r.Status != 200 || r.Err != nil {
 					t.Errorf("%+v", r)
@@ -143,7 +143,7 @@ func TestReceiverDoesNotReadTheRequest(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newRawReceiver(t, tt.serve)
-			ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = 500 * time.Millisecond })
+			ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = time.Minute })
 			body := body
 			if tt.class == Class5xx {
 				body = bytes.Repeat(body, 8) // more than TCP takes without a reader

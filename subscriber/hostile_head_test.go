@@ -61,7 +61,7 @@ func TestHostileHeads(t *testing.T) {
 func TestSlowHeadIsATimeout(t *testing.T) {
 	t.Parallel()
 	s := newRawReceiver(t, drip("HTTP/1.1 200 OK\r\nX: "))
-	ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = 50 * time.Millisecond })
+	ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = 2 * time.Second })
 	for range 2 {
 		if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassTimeout || r.Status != 0 {
 			t.Errorf("%+v", r)

@@ -85,7 +85,7 @@ func TestIdleConnectionsOfHTTP2AreLimited(t *testing.T) {
 			t.Errorf("%d connections", n)
 		}
 	}
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for limit.kept.Load() >= limit.max {
 		select {
 		case <-deadline:

@@ -72,7 +72,7 @@ func (w *watched) names() []string {
 
 func (w *watched) waitFor(what string, ok func() bool) {
 	w.Helper()
-	deadline := time.After(45 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-deadline:

@@ -88,7 +88,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	proxy := newHushProxy(t, server.Listener.Addr().String())
-	ep := testEndpoint(t, "https://"+proxy.listener.Addr().String(), loopback, func(e *Endpoint) { e.Timeout = 500 * time.Millisecond })
+	ep := testEndpoint(t, "https://"+proxy.listener.Addr().String(), loopback, func(e *Endpoint) { e.Timeout = 2 * time.Second })
 	trusted := ep.client.HTTPClient.Transport.(*transport).tls
 	trusted.RootCAs = x509.NewCertPool()
 	trusted.RootCAs.AddCert(server.Certificate())
@@ -99,7 +99,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	proxy.hush()
 	var delivered atomic.Bool
 	var attempts sync.WaitGroup
-	deadline := time.Now().Add(45 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for i := range 3 {
 		attempts.Go(func() {
 			<-time.After(time.Duration(i) * ep.Timeout / 3) // so that one is always under way

@@ -218,7 +218,7 @@ func publishNumbered(t *testing.T, url string, n int) {
 	}
 	select {
 	case <-js.PublishAsyncComplete():
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("publishing takes too long")
 	}
 }

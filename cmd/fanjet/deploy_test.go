@@ -414,7 +414,8 @@ func TestDeployNATSRefuses(t *testing.T) {
 		}
 	}
 	// The way around permissions: the acknowledgement of an event that is to become
-	// a delivery, and a request to purge.
+	// a delivery, and a request to purge. What is to become a request nats-server does
+	// not take at all since 2.15.3.
 	js := d.connect("producer")
 	for _, reply := range []string{"fanjet.deliver.billing", "$JS.API.STREAM.PURGE.FANJET_DLQ", "fanjet.audit.api.purge"} {
 		if err := js.PublishRequest("events.x", reply, nil); err != nil {
@@ -429,7 +430,7 @@ func TestDeployNATSRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]uint64{"EVENTS": 4, "FANJET_DELIVERIES": 0, "FANJET_DLQ": 0, "FANJET_AUDIT": 0} {
+	for name, want := range map[string]uint64{"EVENTS": 3, "FANJET_DELIVERIES": 0, "FANJET_DLQ": 0, "FANJET_AUDIT": 0} {
 		stream, err := gateway.Stream(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)

@@ -102,7 +102,7 @@ subscriptions: [{name: all, subjects: ["events.>"], endpoints: [line]}]
 		}
 		select {
 		case <-js.PublishAsyncComplete():
-		case <-time.After(time.Minute):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("publishing takes too long")
 		}
 	}

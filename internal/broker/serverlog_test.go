@@ -48,7 +48,7 @@ func TestSettledBatchAlarmsNobody(t *testing.T) {
 	if _, err := jetstreamext.PublishMsgBatch(t.Context(), js, batch); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for fired := false; !fired; {
 		info, err := stream.Info(t.Context())
 		if err != nil || time.Now().After(deadline) {

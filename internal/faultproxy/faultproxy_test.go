@@ -63,7 +63,7 @@ func say(t *testing.T, conn net.Conn, text string) {
 
 func hear(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
-	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	got := make([]byte, len(text))
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != text {
 		t.Fatalf("heard %q, not %q: %v", got, text, err)
@@ -87,7 +87,7 @@ func ended(t *testing.T, p *Proxy) {
 	conn, err := net.Dial("tcp", p.Addr())
 	if err == nil {
 		defer conn.Close()
-		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		_, err = conn.Read(make([]byte, 1))
 	}
 	if !isReset(err) {
@@ -109,7 +109,7 @@ func TestPassesOn(t *testing.T) {
 			_, _ = conn.Write(large)
 			_ = conn.CloseWrite() // an orderly end arrives as one
 		}()
-		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		got, err := io.ReadAll(conn)
 		if err != nil || !bytes.Equal(got, large) {
 			t.Fatalf("%d of %d bytes came back: %v", len(got), len(large), err)
@@ -129,7 +129,7 @@ func TestCutResetsAll(t *testing.T) {
 		t.Errorf("%d connections were cut", n)
 	}
 	for _, conn := range conns {
-		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		if _, err := conn.Read(make([]byte, 1)); !isReset(err) {
 			t.Errorf("the connection ended with %v", err)
 		}
@@ -181,7 +181,7 @@ func TestBlackHole(t *testing.T) {
 			p.Set(Fault{BlackHole: d})
 			say(t, conn, "d")
 			p.Cut()
-			_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+			_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 			if _, err := conn.Read(make([]byte, 1)); !isReset(err) {
 				t.Errorf("the connection ended with %v", err)
 			}

@@ -94,7 +94,7 @@ func (b *bench) receive(n int) []*Message {
 		select {
 		case m := <-b.got:
 			out = append(out, m)
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			b.Fatalf("received %d of %d", len(out), n)
 		}
 	}
@@ -112,7 +112,7 @@ func (b *bench) info() *jetstream.ConsumerInfo {
 
 func (b *bench) waitFor(what string, ok func() bool) {
 	b.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-deadline:
@@ -450,7 +450,7 @@ func TestLostConnectionEndsOpen(t *testing.T) {
 		if !errors.Is(err, nats.ErrDisconnected) {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("it waits on")
 	}
 	b.waitFor("it tries again", func() bool { return calls.Load() > 2 })

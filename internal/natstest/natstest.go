@@ -16,7 +16,7 @@ import (
 
 // readyTimeout bounds a start of the server; it takes milliseconds unless the
 // machine is overloaded.
-const readyTimeout = 30 * time.Second
+const readyTimeout = 2 * time.Minute
 
 // Options are the settings of a test server. The zero value is an anonymous
 // server that listens nowhere and is reached in the process.

@@ -108,13 +108,16 @@ func enqueue(t *testing.T, p *Publisher, c Completion, msgs ...*nats.Msg) {
 // bodies returns what the stream holds, in order.
 func bodies(t *testing.T, stream jetstream.Stream) []string {
 	t.Helper()
-	info, err := stream.Info(t.Context())
+	// An overloaded machine needs more than the client's five seconds.
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	info, err := stream.Info(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []string
 	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && info.State.Msgs > 0; seq++ {
-		m, err := stream.GetMsg(t.Context(), seq)
+		m, err := stream.GetMsg(ctx, seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
@@ -416,7 +419,7 @@ func TestEnqueueBlocksWhileTheQueueIsFull(t *testing.T) {
 // waitFor polls until the condition holds.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-deadline:

@@ -121,7 +121,7 @@ func receive(t *testing.T, from <-chan *nats.Msg, body string) *nats.Msg {
 			t.Fatalf("message %s was published, not %s", m.Data, body)
 		}
 		return m
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("message %s was not published", body)
 		return nil
 	}
