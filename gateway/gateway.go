@@ -58,6 +58,8 @@ type Gateway struct {
 	clock   clock
 	overdue *overdueSeen
 
+	lateAfter time.Duration // of overdue; tests shorten it
+
 	permissions permissions // of the connection to NATS
 
 	reloading reloading // what may change of config
@@ -65,9 +67,7 @@ type Gateway struct {
 	server  *broker.Server // nil: an external NATS
 	started chan struct{}  // closed when it takes events
 
-	// Tests shorten waits.
-	adjust    func(*subscriber.Options) // nil: nothing
-	lateAfter time.Duration             // see overdue.after
+	adjust func(*subscriber.Options) // tests shorten waits; nil: nothing
 }
 
 // New checks what can be checked without NATS and binds the admin listener.

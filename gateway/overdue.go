@@ -255,9 +255,9 @@ func (o *overdue) tell(now, local time.Time) {
 		o.health.set("retries", nil)
 		return
 	}
-	fix := "restart it, or see why it stores nothing"
+	fix := "if it has room, restart it"
 	if o.server != nil {
-		fix = "see why it stores nothing"
+		fix = "it is restarted soon, if that lasts"
 	}
 	// Without a figure that changes with every look.
 	o.health.set("retries", fmt.Errorf("retries are overdue: the NATS server does not make deliveries of them, although they were set anew; %s", fix))

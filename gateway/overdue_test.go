@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -140,9 +141,14 @@ func TestOverdueIsToldOf(t *testing.T) {
 		age, later time.Duration
 		ready      bool
 	}{
-		{age: 0, ready: true}, {age: alarmAfter / 2, later: time.Hour, ready: true},
-		{age: time.Hour, later: time.Second, ready: true}, {age: time.Hour, later: alarmFor}, {age: alarmAfter, later: time.Hour},
-		{age: alarmAfter / 2, ready: true}, {age: alarmAfter, ready: true}, {age: 0, later: time.Hour, ready: true},
+		{age: 0, ready: true},
+		{age: alarmAfter / 2, later: time.Hour, ready: true},
+		{age: time.Hour, later: time.Second, ready: true},
+		{age: time.Hour, later: alarmFor},
+		{age: alarmAfter, later: time.Hour},
+		{age: alarmAfter / 2, ready: true},
+		{age: alarmAfter, ready: true},
+		{age: 0, later: time.Hour, ready: true},
 	} {
 		local = local.Add(step.later)
 		clear(o.late)
@@ -183,9 +189,7 @@ func (o *overdue) plan(t *testing.T, key string, at time.Time, more nats.Header)
 		headerSchedule: {"@at " + at.UTC().Format(time.RFC3339Nano)}, headerScheduleTarget: {o.names.DueSubject("a")},
 		nats.MsgIdHdr: {"id-" + key},
 	}
-	for k, v := range more {
-		h[k] = v
-	}
+	maps.Copy(h, more)
 	ack, err := o.js.PublishMsg(t.Context(), &nats.Msg{Subject: o.names.RetrySubject("a", key), Header: h, Data: []byte("body of " + key)})
 	if err != nil {
 		t.Fatal(err)

@@ -166,7 +166,7 @@ func TestStoreFaultsInTheLog(t *testing.T) {
 		case test.cause == nil:
 		case err == nil:
 			t.Errorf("%q is not taken for a fault", test.format)
-		case test.cause != errors.ErrUnsupported && !errors.Is(err, test.cause):
+		case !errors.Is(test.cause, errors.ErrUnsupported) && !errors.Is(err, test.cause):
 			t.Errorf("%q: the cause of %v is not %v", test.format, err, test.cause)
 		}
 	}
@@ -178,8 +178,12 @@ func TestStoreErrorSaysWhatToDo(t *testing.T) {
 		cause  error
 		remedy string
 	}{
-		{syscall.ENOSPC, "make room"}, {syscall.EDQUOT, "make room"}, {&limitError{used: 2 << 20, limit: 1 << 20}, "make room"},
-		{syscall.EMFILE, "limit of open files"}, {syscall.EROFS, "let this user write"}, {os.ErrPermission, "let this user write"},
+		{syscall.ENOSPC, "make room"},
+		{syscall.EDQUOT, "make room"},
+		{&limitError{used: 2 << 20, limit: 1 << 20}, "make room"},
+		{syscall.EMFILE, "limit of open files"},
+		{syscall.EROFS, "let this user write"},
+		{os.ErrPermission, "let this user write"},
 		{syscall.EIO, "look at that disk"},
 	} {
 		err := &StoreError{Dir: "/data", Cause: test.cause}
