@@ -154,7 +154,7 @@ func New(o Options) (*Dispatcher, error) {
 	d.endpoints.Store(&map[string]*endpoint{})
 	d.pauses = newPauseWatch(o.State, d.onPause, d.log)
 	d.pauses.onFault = func(err error) { d.state("pauses", err) }
-	d.removals = newRemovals(o.State, func(name string) bool { return d.endpoint(name) != nil }, d.log)
+	d.removals = newRemovals(o.State, o.ServerTime, func(name string) bool { return d.endpoint(name) != nil }, d.log)
 	d.fast = newFastLane(d)
 	d.lanes = newLanes(d)
 	return d, d.apply(o.Endpoints, o.Egress)
