@@ -55,9 +55,10 @@ type matcher struct {
 	queue     chan *intake.Message
 	gaps      *gaps
 	created   atomic.Pointer[time.Time] // of the source stream
-	shorter   time.Time                 // since when the stream looks shorter than it was; only open uses it
-	moved     atomic.Bool               // events were acknowledged since the cursor was written
-	letting   sync.WaitGroup            // dead letters being written
+	nature    natureWatch
+	shorter   time.Time      // since when the stream looks shorter than it was; only open uses it
+	moved     atomic.Bool    // events were acknowledged since the cursor was written
+	letting   sync.WaitGroup // dead letters being written
 }
 
 func (m *matcher) init() {
@@ -87,6 +88,7 @@ func (m *matcher) open(ctx context.Context) error {
 		return fmt.Errorf("cannot open the stream %s: %w", m.source.Stream, err)
 	}
 	created := stream.CachedInfo().Created
+	m.nature.learn(stream.CachedInfo())
 	if err := m.cursor.load(ctx); err != nil {
 		return err
 	}
