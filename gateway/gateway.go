@@ -61,7 +61,8 @@ type Gateway struct {
 	server  *broker.Server // nil: an external NATS
 	started chan struct{}  // closed when it takes events
 
-	adjust func(*subscriber.Options) // tests shorten waits; nil: nothing
+	adjust  func(*subscriber.Options) // tests shorten waits; nil: nothing
+	observe func(*matcher)            // tests look into one; nil: nobody does
 }
 
 // New checks what can be checked without NATS and binds the admin listener.
@@ -319,6 +320,9 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 			cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
 		}
 		m.init()
+		if g.observe != nil {
+			g.observe(m)
+		}
 		parts.Go(func() error { return m.run(ctx, g.opts.Grace) })
 	}
 	g.health.setQuietly("gateway", nil)

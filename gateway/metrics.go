@@ -31,7 +31,7 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 			Name: "fanjet_events_unmatched_total", Help: "Events that no subscription wanted.",
 		}, []string{"source"}),
 		skipped: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "fanjet_events_skipped_total", Help: "Events that came again although the cursor says that they were fanned out.",
+			Name: "fanjet_events_skipped_total", Help: "Events that the cursor covers: they came again although they were fanned out, or an operator skipped them.",
 		}, []string{"source"}),
 		missed: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanjet_events_missed_total", Help: "Events that left a source stream before they were fanned out.",

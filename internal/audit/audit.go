@@ -26,7 +26,8 @@ const (
 // Action is what was done.
 type Action string
 
-// The actions. A skip is a resume that gives up the first delivery of a line.
+// The actions. A skip is a resume that gives up the first delivery of a line;
+// skip-events passes over events of a source that nobody has got yet.
 const (
 	Pause  Action = "pause"
 	Resume Action = "resume"
@@ -35,10 +36,12 @@ const (
 	Replay Action = "replay"
 	Purge  Action = "purge"
 	Reload Action = "reload"
+
+	SkipEvents Action = "skip-events"
 )
 
 // Actions returns all of them.
-func Actions() []Action { return []Action{Pause, Resume, Skip, Ping, Replay, Purge, Reload} }
+func Actions() []Action { return []Action{Pause, Resume, Skip, Ping, Replay, Purge, Reload, SkipEvents} }
 
 // Valid reports whether there is such an action.
 func (a Action) Valid() bool { return slices.Contains(Actions(), a) }
@@ -66,7 +69,7 @@ type Record struct {
 	Via    Via       `json:"via,omitempty"` // set when it is read
 	Actor  Actor     `json:"actor"`
 	Action Action    `json:"action"`
-	Target string    `json:"target,omitempty"` // name of an endpoint; empty: none, or several
+	Target string    `json:"target,omitempty"` // name of an endpoint, or of a source; empty: none, or several
 	Detail string    `json:"detail,omitempty"` // what else matters, such as the delivery that was skipped
 	Reason string    `json:"reason,omitempty"` // why, in the words of the actor
 
