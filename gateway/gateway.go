@@ -163,7 +163,7 @@ func (g *Gateway) run(ctx context.Context) error {
 		return ignoreStop(ctx, err)
 	}
 	defer nc.Close()
-	patient, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
+	patient, err := g.config.NATS.JetStream(nc, jetstream.WithDefaultTimeout(10*time.Second))
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (g *Gateway) run(ctx context.Context) error {
 		return ignoreStop(ctx, err)
 	}
 	// A question that got lost with a connection is asked again soon.
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(3*time.Second))
+	js, err := g.config.NATS.JetStream(nc, jetstream.WithDefaultTimeout(3*time.Second))
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (g *Gateway) run(ctx context.Context) error {
 // will pass is tried again; what somebody must mend ends the start.
 func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 	return broker.Wait(ctx, g.log, "JetStream", broker.Transient, func(ctx context.Context) error {
-		err := broker.CheckServer(ctx, js.Conn())
+		err := g.config.NATS.CheckServer(ctx, js.Conn())
 		if err == nil {
 			err = ensureTopology(ctx, js, g.names, g.config, g.log)
 		}

@@ -74,6 +74,7 @@ func (m *matcher) init() {
 		Conn:     m.nc,
 		Stream:   m.source.Stream,
 		Consumer: m.names.MatchConsumer(),
+		Prefix:   jsapi.Of(m.js).Prefix(),
 		Open:     m.open,
 		Handle:   func(msg *intake.Message) { m.queue <- msg }, // as long as the window: never blocks
 		State:    func(err error) { m.health.set("source "+m.source.Stream, err) },

@@ -35,6 +35,7 @@ import (
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 )
@@ -309,6 +310,14 @@ func (d *Dispatcher) onPause(endpoint string, p *Pause) {
 	}
 	d.pump(e)
 	d.lanes.look()
+}
+
+// apiPrefix is what subjects of JetStream's API begin with.
+func (d *Dispatcher) apiPrefix() string {
+	if d.opts.JetStream == nil {
+		return ""
+	}
+	return jsapi.Of(d.opts.JetStream).Prefix()
 }
 
 func (d *Dispatcher) state(part string, err error) {

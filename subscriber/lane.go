@@ -273,6 +273,7 @@ func (l *lane) intake() *intake.Intake {
 		Conn:     o.Conn,
 		Stream:   o.Names.LanesStream(),
 		Consumer: o.Names.LaneConsumer(l.name),
+		Prefix:   l.d.apiPrefix(),
 		Open:     l.open,
 		Handle:   l.handle,
 		State: func(err error) {

@@ -51,7 +51,7 @@ func (g *globals) loadClient() (cfg *config.Config, file string, err error) {
 			Sources: []config.Source{{Stream: defaultSource}},
 		}, "", nil
 	}
-	cfg, err = g.loadConfig(config.Options{NoSecrets: true})
+	cfg, err = g.loadConfig(config.Options{NoSecrets: true, Connects: true})
 	return cfg, g.config, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"fanjet/gateway"
 	"fanjet/internal/broker"
 	"fanjet/internal/control"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -40,11 +42,11 @@ func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Con
 		return
 	}
 	defer nc.Close()
-	if err := broker.CheckServer(ctx, nc); err != nil {
+	if err := cfg.NATS.CheckServer(ctx, nc); err != nil {
 		d.problem("nats", "", "", "%v", err)
 		return
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(timeout))
+	js, err := cfg.NATS.JetStream(nc, jetstream.WithDefaultTimeout(timeout))
 	if err != nil {
 		d.problem("nats", "", "", "%v", err)
 		return
@@ -55,8 +57,8 @@ func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Con
 			"events of more than some %s cannot be delivered: each needs up to 32 KiB for its headers", bytesText(uint64(max(0, nc.MaxPayload()-32<<10))))
 	}
 	examineDurability(d, cfg)
-	examineAccount(ctx, d, js)
-	examinePermissions(d, nc, cfg, timeout)
+	examineAccount(ctx, d, js, len(cfg.Sources)+2)
+	examinePermissions(d, js, cfg, timeout)
 	for _, f := range gateway.Examine(ctx, js, cfg) {
 		d.add("streams", f.Object, f.Level, f.Fix, "%s", f.What)
 	}
@@ -80,8 +82,9 @@ func examineDurability(d *diagnosis, cfg *config.Config) {
 	}
 }
 
-// examineAccount compares what is used with the limits of the account.
-func examineAccount(ctx context.Context, d *diagnosis, js jetstream.JetStream) {
+// examineAccount compares what is used with the limits of the account, and what is
+// needed: so many consumers, and those of lanes.
+func examineAccount(ctx context.Context, d *diagnosis, js jetstream.JetStream, consumers int) {
 	info, err := js.AccountInfo(ctx)
 	if err != nil {
 		d.problem("nats", "account", "", "its limits cannot be read: %v", err)
@@ -100,17 +103,41 @@ func examineAccount(ctx context.Context, d *diagnosis, js jetstream.JetStream) {
 			d.warn("nats", "account", "raise the limit of the account, or remove what is not needed", "%d of %d used of its %s", r.used, r.limit, r.what)
 		}
 	}
+	if most := limits.MaxConsumers; most > 0 && most < consumers+lanesAtOnce {
+		d.warn("nats", "account", "raise the limit of the account",
+			"it may have %s: Fanjet needs %d, and one for each endpoint that cannot be served with the others, up to %d at once", counted(most, "consumer"), consumers, lanesAtOnce)
+	}
+	for _, most := range slices.Sorted(maps.Values(ackLimits(info))) {
+		if need := gateway.MaxAckPending; most > 0 && most < need {
+			d.problem("nats", "account", "raise max_ack_pending of the account",
+				"a consumer may have %d messages in work, and Fanjet's need up to %d: `fanjet serve` is refused", most, need)
+			break
+		}
+	}
 	d.ok("nats", "account", "%s stored, %s, %s", bytesText(info.Store), counted(info.Streams, "stream"), counted(info.Consumers, "consumer"))
+}
+
+// lanesAtOnce is how many lanes a gateway takes deliveries from at once.
+const lanesAtOnce = 128
+
+// ackLimits are the limits of what a consumer may have in work, by the tier of the
+// account; an account without tiers has one.
+func ackLimits(info *jetstream.AccountInfo) map[string]int {
+	limits := map[string]int{"": info.Limits.MaxAckPending}
+	for name, tier := range info.Tiers {
+		limits[name] = tier.Limits.MaxAckPending
+	}
+	return limits
 }
 
 // examinePermissions compares what the server lets this connection do with what
 // a gateway needs. Servers before 2.10, and some accounts, do not say.
-func examinePermissions(d *diagnosis, nc *nats.Conn, cfg *config.Config, timeout time.Duration) {
+func examinePermissions(d *diagnosis, js jetstream.JetStream, cfg *config.Config, timeout time.Duration) {
 	const subject = "permissions"
 	var answer struct {
 		Data *server.UserInfo `json:"data"`
 	}
-	m, err := nc.Request("$SYS.REQ.USER.INFO", nil, min(timeout, 2*time.Second))
+	m, err := js.Conn().Request("$SYS.REQ.USER.INFO", nil, min(timeout, 2*time.Second))
 	if err == nil {
 		err = json.Unmarshal(m.Data, &answer)
 	}
@@ -126,7 +153,7 @@ func examinePermissions(d *diagnosis, nc *nats.Conn, cfg *config.Config, timeout
 		return
 	}
 	var missing []string
-	for _, need := range gatewayPublishes(wire.NewNames(cfg.NATS.Prefix)) {
+	for _, need := range gatewayPublishes(wire.NewNames(cfg.NATS.Prefix), jsapi.Of(js)) {
 		if !mayPublish(answer.Data.Permissions, need) {
 			missing = append(missing, need)
 		}
@@ -139,13 +166,17 @@ func examinePermissions(d *diagnosis, nc *nats.Conn, cfg *config.Config, timeout
 }
 
 // gatewayPublishes are subjects that stand for all that a gateway publishes to.
-func gatewayPublishes(names wire.Names) []string {
+func gatewayPublishes(names wire.Names, api jsapi.API) []string {
+	bucket := "$KV." + names.StateBucket() + ".cursor.x"
+	if api.Prefix() != jsapi.On(nil).Prefix() {
+		bucket = api.Subject(bucket) // in a domain, nats.go writes buckets through the API
+	}
 	return []string{
-		"$JS.API.STREAM.INFO." + names.DeliveriesStream(),
-		"$JS.API.CONSUMER.MSG.NEXT." + names.DeliveriesStream() + "." + names.DeliverConsumer(),
+		api.Subject("STREAM.INFO." + names.DeliveriesStream()),
+		api.Subject("CONSUMER.MSG.NEXT." + names.DeliveriesStream() + "." + names.DeliverConsumer()),
 		"$JS.ACK." + names.DeliveriesStream() + "." + names.DeliverConsumer() + ".1.1.1.1.1",
 		names.DeliverSubject("x"), names.RetrySubject("x", "y"), names.LaneSubject("x"), names.DeadLetterSubject("x"),
-		"$KV." + names.StateBucket() + ".cursor.x",
+		bucket,
 	}
 }
 

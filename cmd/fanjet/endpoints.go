@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"fanjet/config"
@@ -67,7 +66,7 @@ func (g *globals) openOperator(ctx context.Context) (*operator, error) {
 }
 
 func (o *operator) open(ctx context.Context, cfg *config.Config) error {
-	js, err := jetstream.New(o.nc)
+	js, err := cfg.NATS.JetStream(o.nc)
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}

@@ -41,7 +41,9 @@ const (
 )
 
 // Actions returns all of them.
-func Actions() []Action { return []Action{Pause, Resume, Skip, Ping, Replay, Purge, Reload, SkipEvents} }
+func Actions() []Action {
+	return []Action{Pause, Resume, Skip, Ping, Replay, Purge, Reload, SkipEvents}
+}
 
 // Valid reports whether there is such an action.
 func (a Action) Valid() bool { return slices.Contains(Actions(), a) }

@@ -84,7 +84,7 @@ func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, 
 			return report, err
 		}
 	}
-	backlog, err := BacklogOf(ctx, o.conn(), o.opts.Names, endpoint) // before it goes
+	backlog, err := BacklogOf(ctx, o.api(), o.opts.Names, endpoint) // before it goes
 	if err != nil {
 		return report, err
 	}

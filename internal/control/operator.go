@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/audit"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
 )
@@ -73,6 +74,8 @@ func (o *Operator) Configured() map[string]subscriber.Endpoint {
 
 func (o *Operator) conn() *nats.Conn { return o.opts.JetStream.Conn() }
 
+func (o *Operator) api() jsapi.API { return jsapi.Of(o.opts.JetStream) }
+
 // Endpoints shows the endpoints of the configuration, and all others that
 // anything is known of, in order of names. The error is [ErrNoGateway] if
 // nobody says how they do; what NATS knows is shown then nevertheless.
@@ -133,7 +136,7 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 	if _, ok := pauses[name]; ok {
 		return nil
 	}
-	backlog, err := BacklogOf(ctx, o.conn(), o.opts.Names, name)
+	backlog, err := BacklogOf(ctx, o.api(), o.opts.Names, name)
 	if err != nil || backlog != (Backlog{}) {
 		return err
 	}
