@@ -80,7 +80,7 @@ func TestCompareCoversEverySetting(t *testing.T) {
 	change = func(v reflect.Value, path string, check func(string)) {
 		switch v.Kind() {
 		case reflect.Struct:
-			if _, ok := v.Interface().(secret.Value); ok {
+			if _, ok := reflect.TypeAssert[secret.Value](v); ok {
 				v.Set(reflect.ValueOf(secret.New("another")))
 				break
 			}
