@@ -40,10 +40,14 @@ func (r *review) adviseSource(have jetstream.StreamConfig) {
 
 // noRoomForConsumer refuses a stream that has as many consumers as it may have,
 // when Fanjet's is not among them.
-func (r *review) noRoomForConsumer(info *jetstream.StreamInfo) {
+func (r *review) noRoomForConsumer(info *jetstream.StreamInfo, consumer string) {
 	if most := info.Config.MaxConsumers; most > 0 && info.State.Consumers >= most {
-		r.refuse(fmt.Sprintf("max_consumers is %d, and it has as many", most), "Fanjet needs one of its own",
-			"raise it, or remove a consumer that is not needed: nats consumer ls "+r.stream)
+		r.problems = append(r.problems, &refusal{
+			object: consumerObject(r.stream, consumer),
+			what:   "the stream has as many consumers as it may have",
+			why:    fmt.Sprintf("max_consumers is %d", most),
+			fix:    "raise max_consumers of the stream, or remove a consumer that is not needed: nats consumer ls " + r.stream,
+		})
 	}
 }
 

@@ -102,8 +102,8 @@ func TestTopologyNoRoomForConsumer(t *testing.T) {
 	if _, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "other"}); err != nil {
 		t.Fatal(err)
 	}
-	wantRefusal(t, f.ensure(), "max_consumers is 1, and it has as many", "nats consumer ls EVENTS")
-	if found := worst(Examine(t.Context(), f.js, f.config))["stream EVENTS"]; found.Level != LevelProblem {
+	wantRefusal(t, f.ensure(), "consumer fanjet-match of the stream EVENTS: the stream has as many consumers as it may have: max_consumers is 1", "nats consumer ls EVENTS")
+	if found := worst(Examine(t.Context(), f.js, f.config))["consumer fanjet-match of the stream EVENTS"]; found.Level != LevelProblem {
 		t.Errorf("doctor says %+v", found)
 	}
 	if err := stream.DeleteConsumer(t.Context(), "other"); err != nil {

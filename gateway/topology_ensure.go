@@ -170,7 +170,7 @@ func (p *streamPlan) inspect(ctx context.Context, js jetstream.JetStream) (*revi
 		case err == nil:
 			errs = append(errs, reviewConsumer(consumer.CachedInfo(), *p.consumer))
 		case errors.Is(err, jetstream.ErrConsumerNotFound):
-			found.noRoomForConsumer(info)
+			found.noRoomForConsumer(info, p.consumer.Durable)
 		default:
 			errs = append(errs, explainConsumer(p.want.Name, *p.consumer, err))
 		}
