@@ -261,7 +261,7 @@ subscriptions:
 		got = append(got, strings.TrimPrefix(warning.String(), path))
 	}
 	want := []string{
-		":2:13: nats.url: contains a password or token: keep it in a file and name that in nats.credentials",
+		":2:13: nats.url: contains a password or token: keep it elsewhere, and refer to it in nats.credentials, or nats.user and nats.password",
 		":3:62: sources[0].max_age: has no effect: Fanjet changes nothing about a stream with create: false",
 		":3:77: sources[0].max_bytes: has no effect: Fanjet changes nothing about a stream with create: false",
 		":4:24: egress.allow_cidrs[0]: opens every address of its kind, and all that listens there: name the ranges of the receivers",

@@ -25,6 +25,8 @@ type Options struct {
 	// refers to unread, for checks on a machine that does not have them. The
 	// endpoints of the result then lack those secrets: it must not be run.
 	NoSecrets bool
+	// Connects reads what a client of NATS needs to connect, in spite of NoSecrets.
+	Connects bool
 	// NATS, if not empty, takes the place of nats.url.
 	NATS string
 	// Before is an earlier version of the configuration, whose filters are not

@@ -27,17 +27,23 @@ func (l *loader) nats(root, n *node) {
 	s := &l.cfg.NATS
 	*s = defaultNATS()
 	s.Embedded.StoreDir = relative(root, s.Embedded.StoreDir)
-	var urlNode, replicasNode, credentialsNode, tlsNode *node
+	var urlNode, replicasNode *node
+	var external []*node // what is for servers of others only
+	only := func(n *node) *node { external = append(external, n); return n }
 	if n != nil {
 		l.fields(n, fields{
 			"url":         func(n *node) { urlNode = n; l.serverList(n, &s.URL) },
 			"prefix":      func(n *node) { l.prefix(n, &s.Prefix) },
 			"embedded":    func(n *node) { l.embedded(n, &s.Embedded) },
-			"credentials": func(n *node) { credentialsNode = n; l.file(n, &s.Credentials) },
-			"tls":         func(n *node) { tlsNode = n; l.natsTLS(n, &s.TLS) },
+			"domain":      func(n *node) { l.domain(only(n), &s.Domain) },
+			"credentials": func(n *node) { l.file(only(n), &s.Credentials) },
+			"user":        func(n *node) { l.natsUser(only(n), &s.User) },
+			"password":    func(n *node) { l.natsPassword(only(n), &s.Password) },
+			"tls":         func(n *node) { l.natsTLS(only(n), &s.TLS) },
 			"replicas":    func(n *node) { replicasNode = n; l.replicas(n, &s.Replicas) },
 		})
 	}
+	l.oneUser(n)
 	if l.opts.NATS != "" {
 		s.URL = l.opts.NATS
 		if message := checkServers(s.URL); message != "" {
@@ -52,8 +58,8 @@ func (l *loader) nats(root, n *node) {
 	if s.Replicas > 1 {
 		l.errorf(replicasNode, "the embedded server is one server and cannot keep %d replicas: set it to 1, or set nats.url to a cluster", s.Replicas)
 	}
-	for _, n := range []*node{credentialsNode, tlsNode} {
-		if n != nil && (s.Credentials != "" || s.TLS != broker.TLS{}) {
+	for _, n := range external {
+		if n.kind == kindMap && s.TLS != (broker.TLS{}) || n.kind == kindScalar && n.text != "" {
 			l.warnf(n, "has no effect on the embedded server: set nats.url, or remove it")
 		}
 	}
@@ -91,7 +97,7 @@ func (l *loader) serverList(n *node, list *string) {
 		return
 	}
 	if strings.Contains(text, "@") {
-		l.warnf(n, "contains a password or token: keep it in a file and name that in nats.credentials")
+		l.warnf(n, "contains a password or token: keep it elsewhere, and refer to it in nats.credentials, or nats.user and nats.password")
 	}
 	*list = text
 }
@@ -143,11 +149,27 @@ func (l *loader) replicas(n *node, v *int) {
 	}
 }
 
+// domain reads the name of a JetStream domain, which is a token of subjects.
+func (l *loader) domain(n *node, v *string) {
+	text, ok := l.text(n)
+	if !ok {
+		return
+	}
+	if len(text) > maxDomain || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(".*>", r) }) {
+		l.errorf(n, "must be the name of a JetStream domain: up to %d printable characters without spaces and without . * >, not %s", maxDomain, quote(text))
+		return
+	}
+	*v = text
+}
+
+const maxDomain = 255
+
 func (l *loader) natsTLS(n *node, s *broker.TLS) {
 	l.fields(n, fields{
-		"ca":   func(n *node) { l.file(n, &s.CA) },
-		"cert": func(n *node) { l.file(n, &s.Cert) },
-		"key":  func(n *node) { l.file(n, &s.Key) },
+		"ca":              func(n *node) { l.file(n, &s.CA) },
+		"cert":            func(n *node) { l.file(n, &s.Cert) },
+		"key":             func(n *node) { l.file(n, &s.Key) },
+		"handshake_first": func(n *node) { l.boolean(n, &s.HandshakeFirst) },
 	})
 	cert, key := n.get("cert"), n.get("key")
 	if (cert == nil || cert.text == "") != (key == nil || key.text == "") {

@@ -61,6 +61,7 @@ func isEvent(l *Letter, at wire.Position, header nats.Header, data []byte) bool 
 		return wire.Key(wire.KindEvent, at, l.Endpoint) == l.Key
 	}
 	return wire.EventID(header, data, at, false) == l.EventID ||
+		wire.SourcedEventID(header, data, at, false) == l.EventID ||
 		wire.EventID(header, data, at, true) == l.EventID
 }
 

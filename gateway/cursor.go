@@ -13,19 +13,12 @@ import (
 
 	"fanjet/internal/failpoint"
 	"fanjet/internal/jsapi"
+	"fanjet/internal/wire"
 )
 
 // position is a place in a source stream up to which every event was fanned
-// out. A sequence alone would not do: a stream that was created again, or that
-// lost its tail, uses it for another event.
-type position struct {
-	Created  time.Time `json:"created"`  // of the stream
-	Sequence uint64    `json:"sequence"` // of the event
-	Stored   time.Time `json:"stored"`   // of the event
-	// Delivery is the consumer's number of the delivery up to which all are
-	// settled; 0 in a cursor of an earlier version.
-	Delivery uint64 `json:"delivery,omitempty"`
-}
+// out, as it is stored.
+type position wire.Cursor
 
 // covers reports whether an event of the stream created then was fanned out.
 func (p *position) covers(created time.Time, seq uint64, stored time.Time) bool {
@@ -42,6 +35,10 @@ type cursor struct {
 	want   jetstream.ConsumerConfig // of the consumer
 
 	at atomic.Pointer[position]
+
+	// vouched, if set, returns up to which sequence no event was passed over, as far
+	// as this matcher saw.
+	vouched func() uint64
 
 	mu       sync.Mutex
 	revision uint64 // of the state's entry; 0: none
@@ -118,8 +115,12 @@ func (c *cursor) advance(ctx context.Context, created time.Time) error {
 		return err
 	}
 	floor := ackFloor.Stream
-	if at := c.at.Load(); floor == 0 || at != nil && at.Created.Equal(created) && at.Sequence >= floor {
+	at := c.at.Load()
+	if floor == 0 || at != nil && at.Created.Equal(created) && at.Sequence >= floor {
 		return nil
+	}
+	if c.vouched != nil && floor > c.vouched() && !follows(at, created, ackFloor) {
+		return nil // somebody may have moved the consumer
 	}
 	stream, err := c.js.Stream(ctx, c.stream)
 	if err != nil {
@@ -133,6 +134,30 @@ func (c *cursor) advance(ctx context.Context, created time.Time) error {
 		return err // or it is gone, or not kept once acked, and cannot be fanned out again
 	}
 	return c.store(ctx, position{Created: created, Sequence: floor, Stored: stored, Delivery: ackFloor.Consumer})
+}
+
+// refresh adopts a cursor that somebody else wrote meanwhile: another replica, or
+// an operator who wants events skipped.
+func (c *cursor) refresh(ctx context.Context) error {
+	entry, err := c.state.Get(ctx, cursorPrefix+c.stream)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the cursor of %s: %w", c.stream, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if entry.Revision() <= c.revision {
+		return nil // a replica of the bucket that is behind answered
+	}
+	p, err := readPosition(entry.Value())
+	if err != nil {
+		return fmt.Errorf("the cursor of %s is unreadable (key %s of the bucket %s): %w", c.stream, entry.Key(), entry.Bucket(), err)
+	}
+	c.revision = entry.Revision()
+	c.at.Store(&p)
+	return nil
 }
 
 func (c *cursor) store(ctx context.Context, p position) error {

@@ -95,6 +95,9 @@ func (x *examination) stream(ctx context.Context, p *streamPlan) {
 	if len(found.changes) > 0 {
 		x.add(LevelWarning, object, "", "differs from the configuration, and the next start of `fanjet serve` changes it: %s", strings.Join(found.changes, "; "))
 	}
+	for _, a := range found.advices {
+		x.add(LevelWarning, object, a.fix, "%s: %s", a.what, a.why)
+	}
 	x.cluster(object, info.Cluster)
 	x.room(object, info)
 	if len(x.found) == before {
@@ -153,7 +156,7 @@ func (x *examination) consumer(ctx context.Context, stream jetstream.Stream, wan
 	info := consumer.CachedInfo()
 	before := len(x.found)
 	x.refusals(checkPaused(info))
-	if adjusted(info.Config, *want) != nil {
+	if adjusted(info.Config, within(stream.CachedInfo().Config.ConsumerLimits, *want)) != nil {
 		x.add(LevelWarning, object, "", "differs from what Fanjet wants, and the next start of `fanjet serve` changes it")
 	}
 	x.cluster(object, info.Cluster)

@@ -20,6 +20,17 @@ import (
 
 // handle matches one event and enqueues its deliveries.
 func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
+	reason, origin, known := m.classify(ctx, msg)
+	switch {
+	case !known:
+		msg.Nak()
+		return
+	case reason != "":
+		m.counts.ignored[reason].Inc()
+		m.moved.Store(true)
+		msg.Ack()
+		return
+	}
 	m.counts.received.Inc()
 	failpoint.Hit(failpoint.EventFetched)
 	created := *m.created.Load()
@@ -31,7 +42,11 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 
 	header, data, subject := msg.Msg.Header, msg.Msg.Data, msg.Msg.Subject
 	pos := wire.Position{Stream: m.source.Stream, Created: created, Sequence: msg.Sequence, Stored: msg.Stored}
-	id := wire.EventID(header, data, pos, m.source.ByPosition)
+	identity := wire.EventID
+	if origin {
+		identity = wire.SourcedEventID
+	}
+	id := identity(header, data, pos, m.source.ByPosition)
 	event := match.Event{ID: id, Subject: subject, Header: header, Data: data, Time: msg.Stored}
 	m.endpoints = m.match.Load().Match(&event, m.endpoints[:0], func(subscription string, err error) {
 		reason := filterValue

@@ -67,7 +67,8 @@ type Gateway struct {
 	server  *broker.Server // nil: an external NATS
 	started chan struct{}  // closed when it takes events
 
-	adjust func(*subscriber.Options) // tests shorten waits; nil: nothing
+	adjust  func(*subscriber.Options) // tests shorten waits; nil: nothing
+	observe func(*matcher)            // tests look into one; nil: nobody does
 }
 
 // New checks what can be checked without NATS and binds the admin listener.
@@ -171,7 +172,7 @@ func (g *Gateway) run(ctx context.Context) error {
 		return ignoreStop(ctx, err)
 	}
 	defer nc.Close()
-	patient, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
+	patient, err := g.config.NATS.JetStream(nc, jetstream.WithDefaultTimeout(10*time.Second))
 	if err != nil {
 		return err
 	}
@@ -179,7 +180,7 @@ func (g *Gateway) run(ctx context.Context) error {
 		return ignoreStop(ctx, err)
 	}
 	// A question that got lost with a connection is asked again soon.
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(3*time.Second))
+	js, err := g.config.NATS.JetStream(nc, jetstream.WithDefaultTimeout(3*time.Second))
 	if err != nil {
 		return err
 	}
@@ -205,7 +206,7 @@ func (g *Gateway) watchStore() (end func()) {
 // will pass is tried again; what somebody must mend ends the start.
 func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 	return broker.Wait(ctx, g.log, "JetStream", broker.Transient, func(ctx context.Context) error {
-		err := broker.CheckServer(ctx, js.Conn())
+		err := g.config.NATS.CheckServer(ctx, js.Conn())
 		if err == nil {
 			err = ensureTopology(ctx, js, g.names, g.config, g.log)
 		}
@@ -346,6 +347,9 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 			serverTime: g.clock.now, cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
 		}
 		m.init()
+		if g.observe != nil {
+			g.observe(m)
+		}
 		parts.Go(func() error { return m.run(ctx, g.opts.Grace) })
 	}
 	g.health.setQuietly("gateway", nil)

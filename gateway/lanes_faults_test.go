@@ -308,6 +308,42 @@ func TestRemovedEndpointsLaneIsDeadLettered(t *testing.T) {
 	w.stop()
 }
 
+// The grace time is one of the server's clock: an entry that says, by the clock
+// of a replica that was 11 minutes behind, that it is over already begins when the
+// server stores it.
+func TestGraceTimeIsTheServers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.endpoints(endpointFor(t, w.hook, "a", steadfast), endpointFor(t, w.hook, "b"))
+	w.answers("a", 500)
+	gw, err := New(Options{Config: w.cfg, Version: "test", Grace: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const grace = 3 * time.Second
+	gw.adjust = func(o *subscriber.Options) { o.RemovalGrace = grace }
+	w.gw, w.stop = gw, w.launch(gw)
+	const n = 20
+	w.publishMany("events.x", n)
+	w.inState("a", subscriber.StateOpen)
+	w.exactly("b", n)
+	w.reload(w.version([]subscriber.Endpoint{w.cfg.Endpoints[1]}, nil))
+	stored, err := w.state().Put(t.Context(), "removed.a", []byte(time.Now().Add(-11*time.Minute).UTC().Format(time.RFC3339Nano)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := w.state().GetRevision(t.Context(), "removed.a", stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range w.letters(n) {
+		if early := entry.Created().Add(grace).Sub(l.DeadLettered); early > 0 {
+			t.Fatalf("letter %d was written %v before the grace time ended", l.Seq, early)
+		}
+	}
+	w.stop()
+}
+
 // A replica whose configuration is older, because its reload failed for example,
 // does not give up what another one delivers: that one deletes the entry which
 // says that the endpoint is missing, again and again.

@@ -56,9 +56,11 @@ type matcher struct {
 	queue     chan *intake.Message
 	gaps      *gaps
 	created   atomic.Pointer[time.Time] // of the source stream
-	shorter   time.Time                 // since when the stream looks shorter than it was; only open uses it
-	moved     atomic.Bool               // events were acknowledged since the cursor was written
-	letting   sync.WaitGroup            // dead letters being written
+	nature    natureWatch
+	watch     consumerWatch
+	shorter   time.Time      // since when the stream looks shorter than it was; only open uses it
+	moved     atomic.Bool    // events were acknowledged since the cursor was written
+	letting   sync.WaitGroup // dead letters being written
 }
 
 func (m *matcher) init() {
@@ -68,10 +70,12 @@ func (m *matcher) init() {
 	}))
 	m.queue = make(chan *intake.Message, matchWindow)
 	m.gaps = m.newGaps()
+	m.cursor.vouched = m.gaps.vouched.Load
 	m.in = intake.New(intake.Options{
 		Conn:     m.nc,
 		Stream:   m.source.Stream,
 		Consumer: m.names.MatchConsumer(),
+		Prefix:   jsapi.Of(m.js).Prefix(),
 		Open:     m.open,
 		Handle:   func(msg *intake.Message) { m.queue <- msg }, // as long as the window: never blocks
 		State:    func(err error) { m.health.set("source "+m.source.Stream, err) },
@@ -90,6 +94,7 @@ func (m *matcher) open(ctx context.Context) error {
 		return fmt.Errorf("cannot open the stream %s: %w", m.source.Stream, err)
 	}
 	created := stream.CachedInfo().Created
+	m.nature.learn(stream.CachedInfo())
 	if err := m.cursor.load(ctx); err != nil {
 		return err
 	}
@@ -104,13 +109,23 @@ func (m *matcher) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	info := consumer.CachedInfo()
+	moved := false
+	if wrong == "" && m.suspect(created, info) {
+		if moved, err = m.passedOver(ctx, stream, info); err == nil && moved {
+			err = m.goBack(ctx, created, info.AckFloor.Stream+1)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	// It would pass over new events. Everything that the stream has comes again; the
 	// cursor says what was fanned out.
-	past, err := pastEnd(ctx, stream, consumer.CachedInfo())
+	past, err := pastEnd(ctx, stream, info)
 	if err != nil {
 		return err
 	}
-	if past {
+	if past && !moved {
 		wrong = streamWentBack
 		if err := replaceConsumer(ctx, stream, m.want); err != nil {
 			return err
@@ -141,7 +156,9 @@ func (m *matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
 	consumer, err := stream.Consumer(ctx, m.want.Durable)
 	switch {
 	case err == nil:
-		read = max(read, consumer.CachedInfo().Delivered.Stream)
+		if info := consumer.CachedInfo(); info.Delivered.Consumer > 0 || info.AckFloor != info.Delivered { // else it was moved there
+			read = max(read, info.Delivered.Stream)
+		}
 	case !errors.Is(err, jetstream.ErrConsumerNotFound):
 		return fmt.Errorf("cannot look at the consumer of the stream %s: %w", m.source.Stream, err)
 	}
@@ -271,17 +288,21 @@ func (m *matcher) keepCursor(ctx context.Context) {
 		case <-tick.C:
 		}
 		created := m.created.Load()
-		if created == nil || !m.moved.Swap(false) {
+		if created == nil {
 			continue
 		}
 		timed, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := m.cursor.advance(timed, *created)
-		cancel()
-		if err != nil {
-			m.moved.Store(true)
-			if ctx.Err() == nil {
-				m.log.Warn("the cursor stays behind", zap.Error(err))
+		if m.moved.Swap(false) {
+			if err := m.cursor.advance(timed, *created); err != nil {
+				m.moved.Store(true)
+				if ctx.Err() == nil {
+					m.log.Warn("the cursor stays behind", zap.Error(err))
+				}
 			}
 		}
+		if err := m.watchConsumer(timed, *created); err != nil && ctx.Err() == nil {
+			m.sampled.Warn("it cannot be looked whether the consumer of the source was moved", zap.Error(err))
+		}
+		cancel()
 	}
 }

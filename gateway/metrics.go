@@ -14,6 +14,7 @@ type metrics struct {
 	unmatched    *prometheus.CounterVec // source
 	skipped      *prometheus.CounterVec // source
 	missed       *prometheus.CounterVec // source
+	ignored      *prometheus.CounterVec // source, reason
 	matches      prometheus.Counter
 	filterErrors *prometheus.CounterVec // reason
 	unpublished  *prometheus.CounterVec // reason
@@ -30,11 +31,14 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 			Name: "fanjet_events_unmatched_total", Help: "Events that no subscription wanted.",
 		}, []string{"source"}),
 		skipped: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "fanjet_events_skipped_total", Help: "Events that came again although the cursor says that they were fanned out.",
+			Name: "fanjet_events_skipped_total", Help: "Events that the cursor covers: they came again although they were fanned out, or an operator skipped them.",
 		}, []string{"source"}),
 		missed: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanjet_events_missed_total", Help: "Events that left a source stream before they were fanned out.",
 		}, []string{"source"}),
+		ignored: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanjet_messages_ignored_total", Help: "Messages of a source that are no events, by reason: schedules whose time has not come, and the server's delete markers.",
+		}, []string{"source", "reason"}),
 		matches: f.NewCounter(prometheus.CounterOpts{
 			Name: "fanjet_matches_total", Help: "Pairs of an event and an endpoint that gets it.",
 		}),
@@ -67,7 +71,10 @@ const (
 )
 
 // sourceCounts are the counters of one source, looked up once.
-type sourceCounts struct{ received, unmatched, skipped, missed prometheus.Counter }
+type sourceCounts struct {
+	received, unmatched, skipped, missed prometheus.Counter
+	ignored                              map[string]prometheus.Counter // by reason
+}
 
 // forSource also creates the source's series at zero.
 func (m *metrics) forSource(stream string) sourceCounts {
@@ -76,5 +83,9 @@ func (m *metrics) forSource(stream string) sourceCounts {
 		unmatched: m.unmatched.WithLabelValues(stream),
 		skipped:   m.skipped.WithLabelValues(stream),
 		missed:    m.missed.WithLabelValues(stream),
+		ignored: map[string]prometheus.Counter{
+			ignoredSchedule: m.ignored.WithLabelValues(stream, ignoredSchedule),
+			ignoredMarker:   m.ignored.WithLabelValues(stream, ignoredMarker),
+		},
 	}
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,7 +18,7 @@ import (
 // is between them was never handed to anybody. The place where a matcher begins
 // is in the cursor.
 //
-// It is used by one goroutine, but for forget.
+// It is used by one goroutine, but for forget and vouched.
 type gaps struct {
 	at     place
 	known  bool
@@ -29,6 +30,15 @@ type gaps struct {
 	// report hears of a gap: the range of sequences in which events are missing,
 	// and how many. When it is not exact, that is the most that it can be.
 	report func(after, before, missed uint64, exact bool)
+	// moved hears of a gap before an event with which the consumer counts anew. It
+	// reports whether events are still there that it passed over: then somebody
+	// moved the consumer, and it goes back. nil: that is never so.
+	moved func(ctx context.Context, after, before uint64) bool
+
+	returning uint64        // the event before which it was moved, until it is back; 0: it was not
+	returned  time.Time     // when it went back
+	ahead     span          // what came before it went back
+	vouched   atomic.Uint64 // up to this event none was passed over that is still there
 
 	forget chan struct{} // holds one when the sequences of the stream went back
 }
@@ -40,30 +50,52 @@ type place struct {
 	sequence uint64    // highest of an event that was handed out
 }
 
+// returnTime is how long a consumer that went back may take to send the first of
+// what it passed over.
+const returnTime = 10 * time.Second
+
 // look compares an event, in order of receipt, with those before it.
 func (g *gaps) look(ctx context.Context, created time.Time, msg *intake.Message) {
+	if g.returning > 0 && g.at.created.Equal(created) {
+		switch {
+		case msg.Delivery == 1 || msg.Sequence < g.returning:
+		case time.Since(g.returned) < returnTime:
+			g.ahead.last = max(g.ahead.last, msg.Sequence)
+			return // it was sent before the consumer went back
+		default: // all that it went back for has left the stream meanwhile
+			g.at.sequence = max(g.at.sequence, msg.Sequence-1)
+		}
+		g.returning, g.at.delivery = 0, 0
+	}
 	select {
 	case <-g.forget:
-		g.known = false
+		g.known, g.returning, g.ahead = false, 0, span{}
 	default:
 		if !g.at.created.Equal(created) {
-			g.known = false
+			g.known, g.returning, g.ahead = false, 0, span{}
 			g.catchUp(ctx, created, msg)
 		} else if g.known && msg.Delivery > g.at.delivery+1 {
 			g.catchUp(ctx, created, msg) // others had what is between
 		}
 	}
 	fresh := msg.Deliveries == 1
+	defer g.vouch()
 	if !g.known {
 		// One that is sent again says nothing about what others had since.
 		g.at, g.known, g.unseen = place{created: created}, fresh, 0
 	} else {
 		before := g.at.delivery
-		if msg.Delivery <= before {
+		anew := msg.Delivery <= before || msg.Delivery == 1
+		if anew {
 			before = 0 // the consumer was made anew, and counts from the beginning
 		}
 		g.unseen += msg.Delivery - before - 1
 		if fresh && msg.Sequence > g.at.sequence+1 {
+			if anew && g.moved != nil && g.moved(ctx, g.at.sequence, msg.Sequence) {
+				g.returning, g.returned, g.unseen = msg.Sequence, time.Now(), 0
+				g.ahead = span{msg.Sequence, msg.Sequence}
+				return
+			}
 			g.measure(ctx, msg)
 		}
 	}
@@ -73,13 +105,26 @@ func (g *gaps) look(ctx context.Context, created time.Time, msg *intake.Message)
 	g.at.delivery, g.at.sequence = msg.Delivery, max(g.at.sequence, msg.Sequence)
 }
 
+// vouch notes up to which event none was passed over. What came too early was
+// handed out already, and is not once more when it is sent again.
+func (g *gaps) vouch() {
+	if g.ahead.first > 0 && g.at.sequence+1 >= g.ahead.first {
+		g.at.sequence = max(g.at.sequence, g.ahead.last)
+		g.ahead = span{}
+	}
+	g.vouched.Store(g.at.sequence)
+}
+
+// span is a range of sequences.
+type span struct{ first, last uint64 }
+
 // catchUp goes on from the cursor, if that is further.
 func (g *gaps) catchUp(ctx context.Context, created time.Time, msg *intake.Message) {
 	at, err := g.cursor(ctx)
 	if err != nil || at == nil || !at.Created.Equal(created) || at.Delivery == 0 {
 		return
 	}
-	if !g.known || at.Delivery > g.at.delivery && at.Delivery < msg.Delivery {
+	if !g.known || at.Delivery > g.at.delivery && at.Delivery < msg.Delivery && at.Sequence >= g.at.sequence {
 		g.at = place{created: created, delivery: at.Delivery, sequence: at.Sequence}
 		g.known, g.unseen = true, 0
 	}
@@ -118,6 +163,7 @@ func (m *matcher) newGaps() *gaps {
 			}
 			return stream.CachedInfo().State.FirstSeq, nil
 		},
+		moved: m.wasMoved,
 		report: func(after, before, missed uint64, exact bool) {
 			m.counts.missed.Add(float64(missed))
 			m.sampled.Error("events left the stream before they were fanned out", zap.Uint64("missed", missed), zap.Bool("exact", exact),

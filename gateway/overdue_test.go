@@ -166,8 +166,8 @@ func TestOverdueIsToldOf(t *testing.T) {
 	}
 }
 
-// scheduled is a world of one server with a stream of retries, without a gateway.
-func scheduled(t *testing.T) (*overdue, jetstream.JetStream) {
+// startOverdue is a world of one server with a stream of retries, without a gateway.
+func startOverdue(t *testing.T) (*overdue, jetstream.JetStream) {
 	t.Helper()
 	js := natstest.Start(t, natstest.Options{}).JetStream()
 	names := wire.NewNames("")
@@ -201,7 +201,7 @@ func (o *overdue) plan(t *testing.T, key string, at time.Time, more nats.Header)
 // second life; one that is set anew is what it was, but for its time.
 func TestSetAnewIsFenced(t *testing.T) {
 	t.Parallel()
-	o, _ := scheduled(t)
+	o, _ := startOverdue(t)
 	kept := nats.Header{"Fanjet-Attempt": {"3"}, "content-type": {"text/plain"}, "Fanjet-Reason": {"exhausted"}}
 	first := o.plan(t, "k", time.Now().Add(time.Hour), kept)
 	read, err := o.schedule(t.Context(), 1)
@@ -334,7 +334,7 @@ func TestClockSetBack(t *testing.T) {
 func TestOverdueReadsEachOnce(t *testing.T) {
 	t.Parallel()
 	const schedules = 400
-	o, js := scheduled(t)
+	o, js := startOverdue(t)
 	o.known.limit = 100
 	for i := range schedules {
 		o.plan(t, fmt.Sprint(i), time.Now().Add(time.Hour+time.Duration(i)*time.Second), nil)

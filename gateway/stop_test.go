@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"fanjet/gateway/match"
 	"fanjet/internal/wire"
@@ -264,14 +265,19 @@ func TestRemovedEndpointIsDeadLetteredAfterTheGraceTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := state.PutString(t.Context(), "removed.a", time.Now().Add(-time.Hour).Format(time.RFC3339Nano)); err != nil {
+	if _, err := state.PutString(t.Context(), "removed.a", time.Now().Format(time.RFC3339Nano)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.js.PublishMsg(t.Context(), w.delivery("a", seq)); err != nil {
 		t.Fatal(err)
 	}
 	w.cfg.Endpoints, w.cfg.Subscriptions = nil, nil
-	w.start()
+	gw, err := New(Options{Config: w.cfg, Version: "test", Registry: prometheus.NewRegistry(), Grace: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gw.adjust = func(o *subscriber.Options) { o.RemovalGrace = time.Second }
+	w.gw, w.stop = gw, w.launch(gw)
 	if l := w.letters(1)[0]; l.Reason != "endpoint_removed" || l.Attempts != 0 || l.Endpoint != "a" {
 		t.Errorf("%+v", l)
 	}

@@ -34,8 +34,10 @@ const (
 	matchPinnedTTL = 3 * time.Second
 	matchAckWait   = 2 * time.Second
 
-	// deliverMaxAckPending bounds what all replicas hold together.
-	deliverMaxAckPending = 65_536
+	// MaxAckPending is the most that one of our consumers has in work, of all replicas
+	// together.
+	MaxAckPending        = 65_536
+	deliverMaxAckPending = MaxAckPending
 )
 
 // sourceConfig is the stream of events that we create. It refuses events when

@@ -14,6 +14,7 @@ import (
 // It refuses one that may have passed over messages.
 func openConsumer(ctx context.Context, stream jetstream.Stream, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	name := stream.CachedInfo().Config.Name
+	want = within(stream.CachedInfo().Config.ConsumerLimits, want)
 	consumer, err := stream.Consumer(ctx, want.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		// Another replica may make it at the same moment; the same twice is once.
@@ -96,13 +97,13 @@ func adjusted(have, want jetstream.ConsumerConfig) *jetstream.ConsumerConfig {
 	next.PriorityPolicy = want.PriorityPolicy
 	next.PinnedTTL = want.PinnedTTL
 	next.HeadersOnly = false
-	next.InactiveThreshold = 0
+	next.InactiveThreshold = want.InactiveThreshold
 	next.RateLimit = 0
 	next.MaxRequestExpires = 0
 	next.MaxRequestMaxBytes = 0
 	changed := next.AckWait != have.AckWait || next.MaxAckPending != have.MaxAckPending ||
 		next.PriorityPolicy != have.PriorityPolicy || next.PinnedTTL != have.PinnedTTL ||
-		have.HeadersOnly || have.InactiveThreshold != 0 || have.RateLimit != 0 || have.MaxRequestExpires != 0 || have.MaxRequestMaxBytes != 0
+		have.HeadersOnly || have.InactiveThreshold != want.InactiveThreshold || have.RateLimit != 0 || have.MaxRequestExpires != 0 || have.MaxRequestMaxBytes != 0
 	if len(have.BackOff) > 0 {
 		next.BackOff, changed = nil, true
 	}

@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/natstest"
 )
 
 // A consumer that somebody made by hand may report an ack floor below which
@@ -223,8 +226,14 @@ func TestOpenConsumerLimits(t *testing.T) {
 	if _, err := f.js.CreateConsumer(ctx, "EVENTS", jetstream.ConsumerConfig{Durable: "other"}); err != nil {
 		t.Fatal(err)
 	}
-	f.create(jetstream.StreamConfig{Name: "FANJET_DELIVERIES", Subjects: []string{"fanjet.deliver.*"}, ConsumerLimits: jetstream.StreamConsumerLimits{MaxAckPending: 100}})
-	wantRefusal(t, f.ensure(),
-		"consumer fanjet-match of the stream EVENTS: the stream has as many consumers as it may have", "max_consumers",
+	wantRefusal(t, f.ensure(), "consumer fanjet-match of the stream EVENTS: the stream has as many consumers as it may have", "max_consumers")
+	// Such a limit of a stream of our own is set right; see TestTopologyRemovesConsumerLimitsOfItsOwn.
+	// One of the account is not ours to change.
+	limited := newTopologyFixture(t)
+	limited.server = natstest.Start(t, natstest.Options{Adjust: func(o *server.Options) {
+		o.JetStreamLimits.MaxAckPending = 1000
+	}})
+	limited.js = limited.server.JetStream()
+	wantRefusal(t, limited.ensure(), "consumer fanjet-match of the stream EVENTS: max_ack_pending 4096 is more than is allowed",
 		"consumer fanjet-deliver of the stream FANJET_DELIVERIES: max_ack_pending 65536 is more than is allowed")
 }

@@ -160,7 +160,7 @@ func (p *streamPlan) inspect(ctx context.Context, js jetstream.JetStream) (*revi
 	default:
 		found = reviewForeign(info.Config)
 	}
-	errs := []error{found.err()}
+	var errs []error
 	if p.source && p.create {
 		errs = append(errs, p.checkShorterAge(ctx, js, stream, info))
 	}
@@ -169,11 +169,13 @@ func (p *streamPlan) inspect(ctx context.Context, js jetstream.JetStream) (*revi
 		switch {
 		case err == nil:
 			errs = append(errs, reviewConsumer(consumer.CachedInfo(), *p.consumer))
-		case !errors.Is(err, jetstream.ErrConsumerNotFound):
+		case errors.Is(err, jetstream.ErrConsumerNotFound):
+			found.noRoomForConsumer(info, p.consumer.Durable)
+		default:
 			errs = append(errs, explainConsumer(p.want.Name, *p.consumer, err))
 		}
 	}
-	return found, errors.Join(errs...)
+	return found, errors.Join(append([]error{found.err()}, errs...)...)
 }
 
 // checkShorterAge refuses a max_age that would remove events which no matcher
@@ -236,8 +238,11 @@ func (p *streamPlan) apply(ctx context.Context, js jetstream.JetStream, found *r
 	}
 	if found == nil {
 		log.Info("stream created")
-	} else if len(found.changes) > 0 {
-		log.Info("stream changed", zap.Strings("changes", found.changes))
+	} else {
+		if len(found.changes) > 0 {
+			log.Info("stream changed", zap.Strings("changes", found.changes))
+		}
+		found.tell(log)
 	}
 	if p.consumer == nil {
 		return nil

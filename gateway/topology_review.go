@@ -16,6 +16,7 @@ type review struct {
 	next     jetstream.StreamConfig // what it is, with what may be changed set right
 	changes  []string               // what next changes, for the log
 	problems []error                // refusals
+	advices  []advice
 }
 
 func newReview(have jetstream.StreamConfig) *review {
@@ -84,6 +85,8 @@ func reviewOwn(have, want jetstream.StreamConfig, fromConfig bool) *review {
 	change(r, "allow_rollup_hdrs", &r.next.AllowRollup, want.AllowRollup || have.AllowRollup)
 	change(r, "allow_atomic", &r.next.AllowAtomicPublish, want.AllowAtomicPublish || have.AllowAtomicPublish)
 	change(r, "allow_msg_schedules", &r.next.AllowMsgSchedules, want.AllowMsgSchedules || have.AllowMsgSchedules)
+	// They would remove our consumers while no gateway runs, or hold them up.
+	change(r, "consumer_limits", &r.next.ConsumerLimits, want.ConsumerLimits)
 	if want.Duplicates > 0 {
 		change(r, "duplicate_window", &r.next.Duplicates, want.Duplicates)
 	}
@@ -182,6 +185,7 @@ func reviewForeign(have jetstream.StreamConfig) *review {
 		r.refuse(fmt.Sprintf("max_msgs_per_subject is %d without discard_new_per_subject", have.MaxMsgsPerSubject), why,
 			editStream(have.Name, "--max-msgs-per-subject=-1")+", or --discard new --discard-per-subject")
 	}
+	r.adviseSource(have)
 	return r
 }
 

@@ -33,6 +33,7 @@ import (
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 )
@@ -166,7 +167,7 @@ func New(o Options) (*Dispatcher, error) {
 	d.endpoints.Store(&map[string]*endpoint{})
 	d.pauses = newPauseWatch(o.State, d.onPause, d.log)
 	d.pauses.onFault = func(err error) { d.state("pauses", err) }
-	d.removals = newRemovals(o.State, func(name string) bool { return d.endpoint(name) != nil }, d.log)
+	d.removals = newRemovals(o.State, o.ServerTime, func(name string) bool { return d.endpoint(name) != nil }, d.log)
 	d.fast = newFastLane(d)
 	d.lanes = newLanes(d)
 	return d, d.apply(o.Endpoints, o.Egress)
@@ -330,6 +331,14 @@ func (d *Dispatcher) onPause(endpoint string, p *Pause) {
 	}
 	d.pump(e)
 	d.lanes.look()
+}
+
+// apiPrefix is what subjects of JetStream's API begin with.
+func (d *Dispatcher) apiPrefix() string {
+	if d.opts.JetStream == nil {
+		return ""
+	}
+	return jsapi.Of(d.opts.JetStream).Prefix()
 }
 
 func (d *Dispatcher) state(part string, err error) {

@@ -75,6 +75,7 @@ func (f *fastLane) intake(stream, consumer string, open func(context.Context) er
 		Conn:     f.d.opts.Conn,
 		Stream:   stream,
 		Consumer: consumer,
+		Prefix:   f.d.apiPrefix(),
 		Open:     open,
 		Handle:   handle,
 		State:    func(err error) { f.d.state("consumer "+consumer, err) },

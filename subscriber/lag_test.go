@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -96,9 +97,12 @@ func TestStateIsTrueOnEveryServer(t *testing.T) {
 		}
 		// Since when an endpoint is missing.
 		removals := func(kv jetstream.KeyValue) *removals {
-			return newRemovals(kv, func(string) bool { return false }, zap.NewNop())
+			return newRemovals(kv, time.Now, func(string) bool { return false }, zap.NewNop())
 		}
-		first, err := removals(writer).since(ctx, "gone")
+		if _, err := removals(writer).since(ctx, "gone"); err != nil {
+			t.Fatal(err)
+		}
+		first, err := removals(writer).since(ctx, "gone") // who made the entry does not know yet when it was stored
 		if err != nil {
 			t.Fatal(err)
 		}

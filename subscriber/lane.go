@@ -117,12 +117,12 @@ func (e *endpoint) laneReady(now time.Time) (is bool, at time.Time) {
 // orphaned reports whether the endpoint is missing from the configuration for
 // so long that what waits for it is dead-lettered.
 func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
-	grace := l.d.opts.RemovalGrace
+	grace, server := l.d.opts.RemovalGrace, l.d.opts.ServerTime()
 	switch {
 	case l.missing.since.IsZero():
 		return false, time.Time{} // the next poll tells
-	case !l.missing.over(now, grace):
-		return false, l.missing.since.Add(grace)
+	case !l.missing.over(server, grace):
+		return false, now.Add(l.missing.since.Add(grace).Sub(server))
 	case !l.missing.confirmed(grace):
 		return false, time.Time{} // the next poll looks once more
 	}
@@ -270,6 +270,7 @@ func (l *lane) intake() *intake.Intake {
 		Conn:     o.Conn,
 		Stream:   o.Names.LanesStream(),
 		Consumer: o.Names.LaneConsumer(l.name),
+		Prefix:   l.d.apiPrefix(),
 		Open:     l.open,
 		Handle:   l.handle,
 		State: func(err error) {

@@ -177,7 +177,7 @@ func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[strin
 		l.mu.Lock()
 		a := l.of(name).missing
 		l.mu.Unlock()
-		if now := time.Now(); a.stale(now, l.d.opts.RemovalGrace) {
+		if now := l.d.opts.ServerTime(); a.stale(now, l.d.opts.RemovalGrace) {
 			since, err := l.d.removals.since(ctx, name)
 			if err != nil {
 				l.d.sampled.Error("it is not known since when an endpoint is missing; its deliveries wait", zap.String("endpoint", name), zap.Error(err))

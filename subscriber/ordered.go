@@ -67,7 +67,7 @@ func (d *Dispatcher) inPlace(ctx context.Context, dl *delivery, env wire.Envelop
 		dl.head = &known
 	}
 	h := dl.head
-	if wait := d.headWait(dl); wait > 0 && !h.Stands && !dl.ep.resumedSince(h.Last) {
+	if wait := d.headWait(dl); wait > 0 && !h.Stands && !d.resumedSince(dl.ep, h.Last) {
 		d.holdHead(dl, wait)
 		return
 	}
@@ -183,12 +183,13 @@ func (e *endpoint) forgetHead() {
 	e.headKnown = false
 }
 
-// resumedSince reports whether the endpoint was resumed after some time: then
-// its line is tried at once.
-func (e *endpoint) resumedSince(last time.Time) bool {
+// resumedSince reports whether an endpoint was resumed after some time, by the
+// server's clock: then its line is tried at once.
+func (d *Dispatcher) resumedSince(e *endpoint, last time.Time) bool {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.resumed.After(last)
+	resumed := e.resumed
+	e.mu.Unlock()
+	return !resumed.IsZero() && d.serverTime(resumed).After(last)
 }
 
 // holdLine puts the first delivery back to the head of the line for a while.
@@ -229,13 +230,13 @@ func (d *Dispatcher) settleInPlace(ctx context.Context, dl *delivery, env wire.E
 	case postpone:
 		d.holdLine(dl, todo.at.Sub(now))
 	case reschedule:
-		note(&env, r)
+		note(&env, d.inServerTime(r))
 		env.Attempt++
 		d.remember(ctx, dl, headOf(&env, todo.at))
 		dl.ep.metrics.retry().Inc()
 		d.holdHead(dl, todo.at.Sub(now))
 	case deadLetter:
-		note(&env, r)
+		note(&env, d.inServerTime(r))
 		if settings.Block && (todo.reason == dlq.ReasonExhausted || todo.reason == dlq.ReasonExpired) {
 			h := headOf(&env, now)
 			h.Attempt, h.Stands, h.Attempts = 1, true, attempts
@@ -284,7 +285,7 @@ func (d *Dispatcher) remember(ctx context.Context, dl *delivery, h head) {
 // and a delivery with one attempt left.
 func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope, h head) {
 	p := Pause{
-		Since: time.Now().UTC(), By: pausedByUs, Blocked: env.Key,
+		Since: d.opts.ServerTime().UTC(), By: pausedByUs, Blocked: env.Key,
 		Reason: fmt.Sprintf("the first delivery of the line, of event %s, failed %s: %s", env.EventID, plural(h.Attempts, "time"), h.failure()),
 	}
 	dl.ep.pause(&p, time.Now())

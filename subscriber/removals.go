@@ -3,7 +3,6 @@ package subscriber
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -17,8 +16,12 @@ import (
 // the configuration. A replica that meets a delivery to an unknown endpoint
 // writes the entry; one that knows the endpoint deletes it. So replicas may run
 // different configurations for a while, and a restart starts no clock anew.
+//
+// All times are the server's: the clocks of two replicas may differ by more than
+// the grace time.
 type removals struct {
 	state   jetstream.KeyValue
+	now     func() time.Time // by the server's clock
 	known   func(endpoint string) bool
 	changed chan struct{} // has room for one: other endpoints may be known now
 	log     *zap.Logger
@@ -52,25 +55,23 @@ func (a absence) over(now time.Time, grace time.Duration) bool {
 // confirmed reports whether the entry was still there after the grace time.
 func (a absence) confirmed(grace time.Duration) bool { return !a.read.Before(a.since.Add(grace)) }
 
-func newRemovals(state jetstream.KeyValue, known func(endpoint string) bool, log *zap.Logger) *removals {
-	return &removals{state: state, known: known, changed: make(chan struct{}, 1), log: log}
+func newRemovals(state jetstream.KeyValue, now func() time.Time, known func(endpoint string) bool, log *zap.Logger) *removals {
+	return &removals{state: state, now: now, known: known, changed: make(chan struct{}, 1), log: log}
 }
 
 // since returns when the endpoint was first missed: now, unless an entry exists.
+// It goes by when the server stored the entry. What is written in it is for
+// people: replicas of earlier versions write the time of their own clocks.
 func (r *removals) since(ctx context.Context, endpoint string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	key, since := removedPrefix+endpoint, time.Now()
+	key, since := removedPrefix+endpoint, r.now()
 	made := false
 	err := jsapi.Change(ctx, r.state, key, func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
 		if made = before == nil; made {
 			return jsapi.Write, []byte(since.UTC().Format(time.RFC3339Nano)), nil
 		}
-		at, err := time.Parse(time.RFC3339Nano, string(before.Value()))
-		if err != nil {
-			return jsapi.Leave, nil, fmt.Errorf("state %s is unreadable: %w", key, err)
-		}
-		since = at
+		since = before.Created()
 		return jsapi.Leave, nil, nil
 	})
 	if err == nil && made {

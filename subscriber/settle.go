@@ -54,7 +54,7 @@ func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope
 		return
 	}
 	attempts := env.Attempt
-	note(&env, r)
+	note(&env, d.inServerTime(r))
 	if todo.verb == deadLetter {
 		d.settling.Go(func() { d.deadLetter(ctx, dl.msg, env, todo.reason, attempts) })
 		return
@@ -69,6 +69,19 @@ func note(env *wire.Envelope, r Result) {
 		env.FirstAttempt = r.Began
 	}
 	env.LastAttempt, env.LastStatus, env.LastError = r.Began, r.Status, r.describe()
+}
+
+// inServerTime returns a result that began at a time of the server's clock: it is
+// stored, and other replicas compare it with times of theirs.
+func (d *Dispatcher) inServerTime(r Result) Result {
+	r.Began = d.serverTime(r.Began)
+	return r
+}
+
+// serverTime returns what time it was for the NATS server at a time of this
+// machine that is not long ago.
+func (d *Dispatcher) serverTime(local time.Time) time.Time {
+	return d.opts.ServerTime().Add(-time.Since(local))
 }
 
 // schedule publishes the schedule of the delivery's next attempt; once that is

@@ -156,7 +156,7 @@ func (d *Dispatcher) hear(dl *delivery, t *target, env *wire.Envelope, r Result)
 	}
 	if changes.has(changeGone) {
 		// At once here, or every other 410 would cost a delivery.
-		p := Pause{Since: time.Now().UTC(), By: pausedByUs, Reason: "it answered 410 Gone three times in a row; resume it when it is there again"}
+		p := Pause{Since: d.opts.ServerTime().UTC(), By: pausedByUs, Reason: "it answered 410 Gone three times in a row; resume it when it is there again"}
 		d.divert(e.pause(&p, time.Now()))
 		d.settling.Go(func() { d.storePause(d.work, e.name, p) })
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"fanjet/internal/audit"
@@ -82,7 +81,7 @@ func (g *globals) listAudit(ctx context.Context, filter audit.Filter, out *outpu
 		return err
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := settings.JetStream(nc)
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}

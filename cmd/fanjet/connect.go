@@ -18,6 +18,7 @@ import (
 const (
 	defaultListen = "127.0.0.1:4222"
 	defaultStore  = "fanjet-data"
+	defaultSource = "EVENTS"
 )
 
 // loadConfig reads the configuration file that the flags name.
@@ -41,13 +42,16 @@ func (g *globals) loadNATS() (broker.Settings, error) {
 // named: then NATS is as it is by default, and there are no endpoints.
 func (g *globals) loadClient() (cfg *config.Config, file string, err error) {
 	if _, err := os.Stat(g.config); g.config == defaultConfig && errors.Is(err, fs.ErrNotExist) {
-		return &config.Config{NATS: broker.Settings{
-			URL:      g.nats,
-			Prefix:   wire.DefaultPrefix,
-			Embedded: broker.Embedded{Listen: defaultListen, StoreDir: defaultStore},
-		}}, "", nil
+		return &config.Config{
+			NATS: broker.Settings{
+				URL:      g.nats,
+				Prefix:   wire.DefaultPrefix,
+				Embedded: broker.Embedded{Listen: defaultListen, StoreDir: defaultStore},
+			},
+			Sources: []config.Source{{Stream: defaultSource}},
+		}, "", nil
 	}
-	cfg, err = g.loadConfig(config.Options{NoSecrets: true})
+	cfg, err = g.loadConfig(config.Options{NoSecrets: true, Connects: true})
 	return cfg, g.config, err
 }
 

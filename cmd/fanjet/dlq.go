@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"fanjet/config"
@@ -158,7 +157,7 @@ func (g *globals) openDLQ(ctx context.Context) (*dlqClient, error) {
 }
 
 func (o *operator) openLetters(ctx context.Context, cfg *config.Config) (*control.Letters, error) {
-	js, err := jetstream.New(o.nc)
+	js, err := cfg.NATS.JetStream(o.nc)
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}

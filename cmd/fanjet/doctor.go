@@ -134,7 +134,7 @@ func (g *globals) examineConfig(d *diagnosis) (*config.Config, error) {
 		for _, p := range problems.Warnings {
 			d.warn("config", place(p), "", "%s", p.Message)
 		}
-		cfg, err = g.loadConfig(config.Options{NoSecrets: true})
+		cfg, err = g.loadConfig(config.Options{NoSecrets: true, Connects: true})
 		if _, refused = errors.AsType[*config.Errors](err); refused {
 			d.warn("config", g.config, "", "nothing else can be looked at before it can be used")
 			return nil, nil

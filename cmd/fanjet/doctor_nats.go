@@ -19,6 +19,7 @@ import (
 	"fanjet/gateway"
 	"fanjet/internal/broker"
 	"fanjet/internal/control"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -40,11 +41,11 @@ func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Con
 		return
 	}
 	defer nc.Close()
-	if err := broker.CheckServer(ctx, nc); err != nil {
+	if err := cfg.NATS.CheckServer(ctx, nc); err != nil {
 		d.problem("nats", "", "", "%v", err)
 		return
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(timeout))
+	js, err := cfg.NATS.JetStream(nc, jetstream.WithDefaultTimeout(timeout))
 	if err != nil {
 		d.problem("nats", "", "", "%v", err)
 		return
@@ -55,8 +56,8 @@ func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Con
 			"events of more than some %s cannot be delivered: each needs up to 32 KiB for its headers", bytesText(uint64(max(0, nc.MaxPayload()-32<<10))))
 	}
 	examineDurability(d, cfg)
-	examineAccount(ctx, d, js)
-	examinePermissions(d, nc, cfg, timeout)
+	examineAccount(ctx, d, js, len(cfg.Sources)+2)
+	examinePermissions(d, js, cfg, timeout)
 	for _, f := range gateway.Examine(ctx, js, cfg) {
 		d.add("streams", f.Object, f.Level, f.Fix, "%s", f.What)
 	}
@@ -80,37 +81,14 @@ func examineDurability(d *diagnosis, cfg *config.Config) {
 	}
 }
 
-// examineAccount compares what is used with the limits of the account.
-func examineAccount(ctx context.Context, d *diagnosis, js jetstream.JetStream) {
-	info, err := js.AccountInfo(ctx)
-	if err != nil {
-		d.problem("nats", "account", "", "its limits cannot be read: %v", err)
-		return
-	}
-	limits := info.Limits
-	for _, r := range []struct {
-		what        string
-		used, limit int64
-	}{
-		{"storage", int64(info.Store), limits.MaxStore},
-		{"streams", int64(info.Streams), int64(limits.MaxStreams)},
-		{"consumers", int64(info.Consumers), int64(limits.MaxConsumers)},
-	} {
-		if r.limit > 0 && r.used >= r.limit-r.limit/5 {
-			d.warn("nats", "account", "raise the limit of the account, or remove what is not needed", "%d of %d used of its %s", r.used, r.limit, r.what)
-		}
-	}
-	d.ok("nats", "account", "%s stored, %s, %s", bytesText(info.Store), counted(info.Streams, "stream"), counted(info.Consumers, "consumer"))
-}
-
 // examinePermissions compares what the server lets this connection do with what
 // a gateway needs. Servers before 2.10, and some accounts, do not say.
-func examinePermissions(d *diagnosis, nc *nats.Conn, cfg *config.Config, timeout time.Duration) {
+func examinePermissions(d *diagnosis, js jetstream.JetStream, cfg *config.Config, timeout time.Duration) {
 	const subject = "permissions"
 	var answer struct {
 		Data *server.UserInfo `json:"data"`
 	}
-	m, err := nc.Request("$SYS.REQ.USER.INFO", nil, min(timeout, 2*time.Second))
+	m, err := js.Conn().Request("$SYS.REQ.USER.INFO", nil, min(timeout, 2*time.Second))
 	if err == nil {
 		err = json.Unmarshal(m.Data, &answer)
 	}
@@ -126,7 +104,7 @@ func examinePermissions(d *diagnosis, nc *nats.Conn, cfg *config.Config, timeout
 		return
 	}
 	var missing []string
-	for _, need := range gatewayPublishes(wire.NewNames(cfg.NATS.Prefix)) {
+	for _, need := range gatewayPublishes(wire.NewNames(cfg.NATS.Prefix), jsapi.Of(js)) {
 		if !mayPublish(answer.Data.Permissions, need) {
 			missing = append(missing, need)
 		}
@@ -139,13 +117,17 @@ func examinePermissions(d *diagnosis, nc *nats.Conn, cfg *config.Config, timeout
 }
 
 // gatewayPublishes are subjects that stand for all that a gateway publishes to.
-func gatewayPublishes(names wire.Names) []string {
+func gatewayPublishes(names wire.Names, api jsapi.API) []string {
+	bucket := "$KV." + names.StateBucket() + ".cursor.x"
+	if api.Prefix() != jsapi.On(nil).Prefix() {
+		bucket = api.Subject(bucket) // in a domain, nats.go writes buckets through the API
+	}
 	return []string{
-		"$JS.API.STREAM.INFO." + names.DeliveriesStream(),
-		"$JS.API.CONSUMER.MSG.NEXT." + names.DeliveriesStream() + "." + names.DeliverConsumer(),
+		api.Subject("STREAM.INFO." + names.DeliveriesStream()),
+		api.Subject("CONSUMER.MSG.NEXT." + names.DeliveriesStream() + "." + names.DeliverConsumer()),
 		"$JS.ACK." + names.DeliveriesStream() + "." + names.DeliverConsumer() + ".1.1.1.1.1",
 		names.DeliverSubject("x"), names.RetrySubject("x", "y"), names.LaneSubject("x"), names.DeadLetterSubject("x"),
-		"$KV." + names.StateBucket() + ".cursor.x",
+		bucket,
 	}
 }
 

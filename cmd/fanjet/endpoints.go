@@ -43,8 +43,9 @@ moment, the running gateways say. The names come from the configuration.`,
 // use.
 type operator struct {
 	*control.Operator
-	file string // the configuration; empty: there is none
-	nc   *nats.Conn
+	file    string   // the configuration; empty: there is none
+	sources []string // of it
+	nc      *nats.Conn
 }
 
 // openOperator reads the configuration, if there is one, and connects.
@@ -57,7 +58,7 @@ func (g *globals) openOperator(ctx context.Context) (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &operator{file: file, nc: nc}
+	o := &operator{file: file, sources: sourcesOf(cfg), nc: nc}
 	if err := o.open(ctx, cfg); err != nil {
 		nc.Close()
 		return nil, err
@@ -66,7 +67,7 @@ func (g *globals) openOperator(ctx context.Context) (*operator, error) {
 }
 
 func (o *operator) open(ctx context.Context, cfg *config.Config) error {
-	js, err := jetstream.New(o.nc)
+	js, err := cfg.NATS.JetStream(o.nc)
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}

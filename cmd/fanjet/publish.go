@@ -99,7 +99,7 @@ func (g *globals) publish(ctx context.Context, p publication) error {
 		return err
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncTimeout(ackTimeout))
+	js, err := settings.JetStream(nc, jetstream.WithPublishAsyncTimeout(ackTimeout))
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}

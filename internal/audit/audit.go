@@ -26,7 +26,8 @@ const (
 // Action is what was done.
 type Action string
 
-// The actions. A skip is a resume that gives up the first delivery of a line.
+// The actions. A skip is a resume that gives up the first delivery of a line;
+// skip-events passes over events of a source that nobody has got yet.
 const (
 	Pause  Action = "pause"
 	Resume Action = "resume"
@@ -36,10 +37,14 @@ const (
 	Purge  Action = "purge"
 	Drain  Action = "drain"
 	Reload Action = "reload"
+
+	SkipEvents Action = "skip-events"
 )
 
 // Actions returns all of them.
-func Actions() []Action { return []Action{Pause, Resume, Skip, Ping, Replay, Purge, Drain, Reload} }
+func Actions() []Action {
+	return []Action{Pause, Resume, Skip, Ping, Replay, Purge, Drain, Reload, SkipEvents}
+}
 
 // OnLetters reports whether it is one on dead letters, whose records say which,
 // and how many.
@@ -71,7 +76,7 @@ type Record struct {
 	Via    Via       `json:"via,omitempty"` // set when it is read
 	Actor  Actor     `json:"actor"`
 	Action Action    `json:"action"`
-	Target string    `json:"target,omitempty"` // name of an endpoint; empty: none, or several
+	Target string    `json:"target,omitempty"` // name of an endpoint, or of a source; empty: none, or several
 	Detail string    `json:"detail,omitempty"` // what else matters, such as the delivery that was skipped
 	Reason string    `json:"reason,omitempty"` // why, in the words of the actor
 

@@ -19,7 +19,12 @@ var minVersion = [3]int{2, 12, 1}
 // CheckServer returns an error that says what is missing when the server
 // cannot carry Fanjet: it is too old, or JetStream is not there for this
 // account. Errors that pass by themselves are [Transient].
-func CheckServer(ctx context.Context, nc *nats.Conn) error {
+func CheckServer(ctx context.Context, nc *nats.Conn) error { return Settings{}.CheckServer(ctx, nc) }
+
+// CheckServer is [CheckServer] for a server on which JetStream is in the domain of
+// the settings. Of a domain that is elsewhere the version is not known. One that
+// does not answer is waited for: it may be behind a link that is down.
+func (s Settings) CheckServer(ctx context.Context, nc *nats.Conn) error {
 	version := nc.ConnectedServerVersion()
 	if version == "" {
 		return nats.ErrDisconnected
@@ -29,12 +34,15 @@ func CheckServer(ctx context.Context, nc *nats.Conn) error {
 			"with deduplication (deliveries are stored in batches) and for message schedules (retries wait in the server): upgrade the server",
 			nc.ConnectedServerName(), version, minVersion[0], minVersion[1], minVersion[2])
 	}
-	js, err := jetstream.New(nc)
+	js, err := s.JetStream(nc)
 	if err != nil {
 		return err
 	}
 	_, err = js.AccountInfo(ctx)
 	switch {
+	case s.domain() != "" && (errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrNoResponders)):
+		return fmt.Errorf("nothing answers for the JetStream domain %q on the NATS server %s: check nats.domain, and the link between the two: %w",
+			s.domain(), nc.ConnectedServerName(), nats.ErrNoResponders)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("JetStream is not enabled for this account of the NATS server %s, and Fanjet keeps everything in it: "+
 			"enable it for the account, or use credentials of one that has it: %w", nc.ConnectedServerName(), err)
@@ -45,6 +53,23 @@ func CheckServer(ctx context.Context, nc *nats.Conn) error {
 		return fmt.Errorf("ask the NATS server %s for its JetStream limits: %w", nc.ConnectedServerName(), err)
 	}
 	return nil
+}
+
+// JetStream returns a client of JetStream on a connection, in the domain of the
+// settings.
+func (s Settings) JetStream(nc *nats.Conn, opts ...jetstream.JetStreamOpt) (jetstream.JetStream, error) {
+	if domain := s.domain(); domain != "" {
+		return jetstream.NewWithDomain(nc, domain, opts...)
+	}
+	return jetstream.New(nc, opts...)
+}
+
+// domain is the one to name; the embedded server has none.
+func (s Settings) domain() string {
+	if s.URL == "" {
+		return ""
+	}
+	return s.Domain
 }
 
 // tooOld compares major, minor and patch of a version such as

@@ -40,6 +40,9 @@ func (s Settings) credentials(opts ConnectOptions) ([]nats.Option, error) {
 		}
 		return []nats.Option{option}, nil
 	}
+	if !s.User.IsZero() && s.URL != "" {
+		return []nats.Option{nats.UserInfo(s.User.Reveal(), s.Password.Reveal())}, nil
+	}
 	if !s.ownServer() {
 		return nil, nil
 	}
@@ -116,6 +119,9 @@ func (s Settings) tlsOptions() ([]nats.Option, error) {
 			return nil, fmt.Errorf("nats.tls.ca: %w", err)
 		}
 		opts = append(opts, nats.RootCAs(s.TLS.CA))
+	}
+	if s.TLS.HandshakeFirst && !s.ownServer() {
+		opts = append(opts, nats.TLSHandshakeFirst())
 	}
 	switch {
 	case s.TLS.Cert == "" && s.TLS.Key == "":

@@ -89,8 +89,10 @@ func explain(err error, where string, settings Settings) error {
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	switch {
+	case errors.Is(err, nats.ErrAuthorization) && !settings.User.IsZero() && settings.Credentials == "":
+		return say("refused the user in nats.user and nats.password: use one that this server knows")
 	case errors.Is(err, nats.ErrAuthorization) && settings.Credentials == "":
-		return say("asks for credentials: set nats.credentials to a .creds file, or write user:password@ into nats.url")
+		return say("asks for credentials: set nats.credentials to a .creds file, or nats.user and nats.password")
 	case errors.Is(err, nats.ErrAuthorization):
 		return say("refused the user in nats.credentials (" + settings.Credentials + "): use a .creds file of a user that this server knows")
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
@@ -109,6 +111,8 @@ func explain(err error, where string, settings Settings) error {
 		return say("has a certificate that is not valid for a server: replace it")
 	case refusedTLS(err) && settings.TLS.Cert != "":
 		return say("refused the client certificate in nats.tls.cert (" + settings.TLS.Cert + "): use one that its authority signed and that has not expired")
+	case notTLS && settings.TLS.HandshakeFirst:
+		return say("does not begin with the TLS handshake: leave nats.tls.handshake_first out, or switch it on in the server")
 	case notTLS:
 		return say("does not speak TLS: use nats:// in nats.url")
 	case cutOff(err) && settings.usesTLS():
@@ -119,6 +123,8 @@ func explain(err error, where string, settings Settings) error {
 		return say("cannot be reached over TLS")
 	case Transient(err) && settings.URL == "":
 		return say("does not answer: start the gateway (fanjet serve), or set nats.url")
+	case timedOut(err) && !settings.TLS.HandshakeFirst:
+		return say("does not answer: check nats.url, and that the server runs; if it wants the TLS handshake before anything else, set nats.tls.handshake_first")
 	case Transient(err):
 		return say("does not answer: check nats.url, and that the server runs")
 	}

@@ -2,16 +2,24 @@
 // to one that somebody else runs.
 package broker
 
-import "time"
+import (
+	"time"
+
+	"fanjet/internal/secret"
+)
 
 // Settings say which NATS to use.
 type Settings struct {
 	URL         string // empty: the embedded server
 	Prefix      string
 	Embedded    Embedded
+	Domain      string // of JetStream, on servers of others; empty: that of the server itself
 	Credentials string // path of a .creds file, or of the seed of an nkey
-	TLS         TLS
-	Replicas    int // of the streams that Fanjet creates
+	// User and Password are of a user that servers of others know by these; zero:
+	// none.
+	User, Password secret.Value
+	TLS            TLS
+	Replicas       int // of the streams that Fanjet creates
 }
 
 // Embedded are the settings of the server in the process.
@@ -31,4 +39,9 @@ type Embedded struct {
 }
 
 // TLS are paths of PEM files; empty ones are not used.
-type TLS struct{ CA, Cert, Key string }
+type TLS struct {
+	CA, Cert, Key string
+	// HandshakeFirst is for servers of others that say nothing before the TLS
+	// handshake.
+	HandshakeFirst bool
+}

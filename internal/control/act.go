@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"fanjet/internal/audit"
 	"fanjet/subscriber"
 )
@@ -45,7 +47,7 @@ type PingReport struct {
 // paused already stays as it is. The endpoint need not be known; see
 // [Operator.Check].
 func (o *Operator) Pause(ctx context.Context, by audit.Actor, endpoint, reason string) (PauseReport, error) {
-	p := subscriber.Pause{Since: time.Now().UTC(), By: by.Name, Reason: reason}
+	p := subscriber.Pause{Since: o.now(ctx), By: by.Name, Reason: reason}
 	was, err := subscriber.SetPause(ctx, o.opts.State, endpoint, p)
 	report := PauseReport{Endpoint: endpoint, Changed: was == nil, Pause: cmp.Or(was, &p)}
 	record := audit.Record{Action: audit.Pause, Target: endpoint, Reason: reason, Result: audit.ResultOf(err)}
@@ -94,7 +96,7 @@ func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, 
 			return report, err
 		}
 	}
-	backlog, err := BacklogOf(ctx, o.conn(), o.opts.Names, endpoint) // before it goes
+	backlog, err := BacklogOf(ctx, o.api(), o.opts.Names, endpoint) // before it goes
 	if err != nil {
 		return report, err
 	}
@@ -110,7 +112,7 @@ func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, 
 	}
 	report.Changed, report.Held = true, &backlog.Waiting
 	return report, subscriber.RecordResume(ctx, state, endpoint, subscriber.Resume{
-		At: time.Now().UTC(), By: by.Name, Pause: *report.Pause, Skipped: report.Skipped,
+		At: o.now(ctx), By: by.Name, Pause: *report.Pause, Skipped: report.Skipped,
 	})
 }
 
@@ -134,6 +136,17 @@ func mergeLifted(answers []LiftAnswer) (merged []LiftReport) {
 		return slices.Index(order, a.State) - slices.Index(order, b.State)
 	})
 	return merged
+}
+
+// now is the time of the NATS server: what is stored is read on other machines. If
+// the server does not say, which the next question to it will tell, it is ours.
+func (o *Operator) now(ctx context.Context) time.Time {
+	if status, err := o.opts.State.Status(ctx); err == nil {
+		if bucket, ok := status.(*jetstream.KeyValueBucketStatus); ok && !bucket.StreamInfo().TimeStamp.IsZero() {
+			return bucket.StreamInfo().TimeStamp.UTC()
+		}
+	}
+	return time.Now().UTC()
 }
 
 // Ping lets one of the gateways send a test event to an endpoint; see [Ping].

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -38,14 +37,14 @@ const (
 
 // BacklogOf returns the backlog of one endpoint, whether or not it is in the
 // configuration. Streams that do not exist hold nothing.
-func BacklogOf(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string) (Backlog, error) {
+func BacklogOf(ctx context.Context, api jsapi.API, names wire.Names, endpoint string) (Backlog, error) {
 	b := &backlogs{found: make(map[string]Backlog)}
 	err := errors.Join(
-		b.count(ctx, nc, names.LanesStream(), names.LaneSubject(endpoint), waiting),
-		b.count(ctx, nc, names.RetriesStream(), names.DueSubject(endpoint), retries),
-		b.count(ctx, nc, names.DeadLettersStream(), names.DeadLetterSubject(endpoint), deadLetters),
-		b.countSchedules(ctx, nc, names, endpoint),
-		b.askLanes(ctx, nc, names),
+		b.count(ctx, api, names.LanesStream(), names.LaneSubject(endpoint), waiting),
+		b.count(ctx, api, names.RetriesStream(), names.DueSubject(endpoint), retries),
+		b.count(ctx, api, names.DeadLettersStream(), names.DeadLetterSubject(endpoint), deadLetters),
+		b.countSchedules(ctx, api, names, endpoint),
+		b.askLanes(ctx, api, names),
 	)
 	return b.found[endpoint], err
 }
@@ -54,14 +53,14 @@ func BacklogOf(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint st
 // retries wait, those of endpoints that are not known are left out if nothing
 // else waits for them; of very many lanes, only the longest say what is oldest, and
 // the others count what is settled but not removed yet as waiting.
-func Backlogs(ctx context.Context, nc *nats.Conn, names wire.Names, known []string) (map[string]Backlog, error) {
+func Backlogs(ctx context.Context, api jsapi.API, names wire.Names, known []string) (map[string]Backlog, error) {
 	b := &backlogs{found: make(map[string]Backlog)}
 	err := errors.Join(
-		b.count(ctx, nc, names.LanesStream(), names.LaneSubject("*"), waiting),
-		b.count(ctx, nc, names.RetriesStream(), names.DueSubject("*"), retries),
-		b.count(ctx, nc, names.DeadLettersStream(), names.DeadLetterSubject("*"), deadLetters),
-		b.countAllSchedules(ctx, nc, names, known),
-		b.askLanes(ctx, nc, names),
+		b.count(ctx, api, names.LanesStream(), names.LaneSubject("*"), waiting),
+		b.count(ctx, api, names.RetriesStream(), names.DueSubject("*"), retries),
+		b.count(ctx, api, names.DeadLettersStream(), names.DeadLetterSubject("*"), deadLetters),
+		b.countAllSchedules(ctx, api, names, known),
+		b.askLanes(ctx, api, names),
 	)
 	return b.found, err
 }
@@ -87,8 +86,8 @@ func retries(b *Backlog, n uint64)     { b.Retries += n }
 func deadLetters(b *Backlog, n uint64) { b.DeadLetters += n }
 
 // count adds what a stream holds on subjects whose third token is the endpoint.
-func (b *backlogs) count(ctx context.Context, nc *nats.Conn, stream, filter string, add func(*Backlog, uint64)) error {
-	page, err := subjects(ctx, nc, stream, filter, 0)
+func (b *backlogs) count(ctx context.Context, api jsapi.API, stream, filter string, add func(*Backlog, uint64)) error {
+	page, err := subjects(ctx, api, stream, filter, 0)
 	if err != nil {
 		return err
 	}
@@ -100,8 +99,8 @@ func (b *backlogs) count(ctx context.Context, nc *nats.Conn, stream, filter stri
 
 // countSchedules adds the retries of one endpoint. Each has a subject of its own,
 // so that the number of subjects says it; a page past their end lists none.
-func (b *backlogs) countSchedules(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string) error {
-	page, err := subjects(ctx, nc, names.RetriesStream(), names.RetrySubject(endpoint, "*"), pastTheEnd)
+func (b *backlogs) countSchedules(ctx context.Context, api jsapi.API, names wire.Names, endpoint string) error {
+	page, err := subjects(ctx, api, names.RetriesStream(), names.RetrySubject(endpoint, "*"), pastTheEnd)
 	if err == nil && page.Total > 0 {
 		b.update(endpoint, func(of *Backlog) { of.Retries += uint64(page.Total) })
 	}
@@ -110,14 +109,14 @@ func (b *backlogs) countSchedules(ctx context.Context, nc *nats.Conn, names wire
 
 // countAllSchedules adds the retries of all endpoints: from a list of them, or,
 // if there are too many, by asking for the number of each endpoint.
-func (b *backlogs) countAllSchedules(ctx context.Context, nc *nats.Conn, names wire.Names, known []string) error {
+func (b *backlogs) countAllSchedules(ctx context.Context, api jsapi.API, names wire.Names, known []string) error {
 	all := names.RetrySubject("*", "*")
-	page, err := subjects(ctx, nc, names.RetriesStream(), all, pastTheEnd)
+	page, err := subjects(ctx, api, names.RetriesStream(), all, pastTheEnd)
 	if err != nil || page.Total == 0 {
 		return err
 	}
 	if page.Total <= listedSchedules {
-		page, err = subjects(ctx, nc, names.RetriesStream(), all, 0)
+		page, err = subjects(ctx, api, names.RetriesStream(), all, 0)
 		for subject := range page.State.Subjects {
 			b.update(endpointOf(subject), func(of *Backlog) { of.Retries++ })
 		}
@@ -130,7 +129,7 @@ func (b *backlogs) countAllSchedules(ctx context.Context, nc *nats.Conn, names w
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(requests)
 	for endpoint := range endpoints {
-		group.Go(func() error { return b.countSchedules(ctx, nc, names, endpoint) })
+		group.Go(func() error { return b.countSchedules(ctx, api, names, endpoint) })
 	}
 	return group.Wait()
 }
@@ -152,13 +151,13 @@ type subjectsPage struct {
 
 // subjects asks a stream for the number of messages of each subject; a stream
 // that does not exist has none. nats.go would fetch all pages.
-func subjects(ctx context.Context, nc *nats.Conn, stream, filter string, offset int) (subjectsPage, error) {
+func subjects(ctx context.Context, api jsapi.API, stream, filter string, offset int) (subjectsPage, error) {
 	question := struct {
 		Filter string `json:"subjects_filter"`
 		Offset int    `json:"offset,omitempty"`
 	}{filter, offset}
 	var page subjectsPage
-	if err := jsapi.On(nc).Ask(ctx, "STREAM.INFO."+stream, question, &page); err != nil && !jsapi.IsCode(err, jetstream.JSErrCodeStreamNotFound) {
+	if err := api.Ask(ctx, "STREAM.INFO."+stream, question, &page); err != nil && !jsapi.IsCode(err, jetstream.JSErrCodeStreamNotFound) {
 		return subjectsPage{}, fmt.Errorf("asking for the state of the stream %s: %w", stream, err)
 	}
 	return page, nil

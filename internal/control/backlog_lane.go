@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -23,7 +22,7 @@ const askedLanes = 1000
 
 // askLanes corrects what the longest lanes hold: a settled delivery stays in the
 // stream for a moment, and is not waiting any more.
-func (b *backlogs) askLanes(ctx context.Context, nc *nats.Conn, names wire.Names) error {
+func (b *backlogs) askLanes(ctx context.Context, api jsapi.API, names wire.Names) error {
 	found := b.snapshot()
 	lanes := slices.Collect(maps.Keys(found))
 	lanes = slices.DeleteFunc(lanes, func(endpoint string) bool { return found[endpoint].Waiting == 0 })
@@ -31,15 +30,15 @@ func (b *backlogs) askLanes(ctx context.Context, nc *nats.Conn, names wire.Names
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(requests)
 	for _, endpoint := range lanes[:min(len(lanes), askedLanes)] {
-		group.Go(func() error { return b.askLane(ctx, nc, names, endpoint) })
+		group.Go(func() error { return b.askLane(ctx, api, names, endpoint) })
 	}
 	return group.Wait()
 }
 
 // askLane corrects what one lane holds, and looks for the oldest delivery.
-func (b *backlogs) askLane(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string) error {
+func (b *backlogs) askLane(ctx context.Context, api jsapi.API, names wire.Names, endpoint string) error {
 	stream := names.LanesStream()
-	unsettled, floor, err := laneState(ctx, nc, stream, names.LaneConsumer(endpoint))
+	unsettled, floor, err := laneState(ctx, api, stream, names.LaneConsumer(endpoint))
 	if err != nil {
 		return err
 	}
@@ -51,7 +50,7 @@ func (b *backlogs) askLane(ctx context.Context, nc *nats.Conn, names wire.Names,
 	if waiting == 0 {
 		return nil
 	}
-	oldest, err := firstAccepted(ctx, nc, stream, names.LaneSubject(endpoint), floor+1)
+	oldest, err := firstAccepted(ctx, api, stream, names.LaneSubject(endpoint), floor+1)
 	b.update(endpoint, func(of *Backlog) { of.Oldest = oldest })
 	return err
 }
@@ -59,7 +58,7 @@ func (b *backlogs) askLane(ctx context.Context, nc *nats.Conn, names wire.Names,
 // laneState returns how many deliveries of a lane its consumer has not seen
 // settled, and the sequence of the stream up to which all are. A consumer that
 // does not exist has handed out nothing.
-func laneState(ctx context.Context, nc *nats.Conn, stream, consumer string) (unsettled, floor uint64, err error) {
+func laneState(ctx context.Context, api jsapi.API, stream, consumer string) (unsettled, floor uint64, err error) {
 	var info struct {
 		Pending    uint64 `json:"num_pending"`     // not handed out yet
 		AckPending uint64 `json:"num_ack_pending"` // handed out, not settled
@@ -67,7 +66,7 @@ func laneState(ctx context.Context, nc *nats.Conn, stream, consumer string) (uns
 			Stream uint64 `json:"stream_seq"`
 		} `json:"ack_floor"`
 	}
-	err = jsapi.On(nc).Ask(ctx, "CONSUMER.INFO."+stream+"."+consumer, struct{}{}, &info)
+	err = api.Ask(ctx, "CONSUMER.INFO."+stream+"."+consumer, struct{}{}, &info)
 	switch {
 	case jsapi.IsCode(err, jetstream.JSErrCodeConsumerNotFound), jsapi.IsCode(err, jetstream.JSErrCodeStreamNotFound):
 		return ^uint64(0), 0, nil
@@ -80,8 +79,8 @@ func laneState(ctx context.Context, nc *nats.Conn, stream, consumer string) (uns
 // firstAccepted returns when the event of the first message on a subject, from
 // a sequence of the stream on, was accepted; the zero time if there is no such
 // message any more.
-func firstAccepted(ctx context.Context, nc *nats.Conn, stream, subject string, from uint64) (time.Time, error) {
-	m, err := jsapi.On(nc).Next(ctx, stream, subject, from)
+func firstAccepted(ctx context.Context, api jsapi.API, stream, subject string, from uint64) (time.Time, error) {
+	m, err := api.Next(ctx, stream, subject, from)
 	switch {
 	case errors.Is(err, jsapi.ErrNoMessage):
 		return time.Time{}, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/internal/jsapi"
 	"fanjet/internal/natstest"
 	"fanjet/internal/wire"
 )
@@ -61,7 +62,7 @@ func TestBacklogs(t *testing.T) {
 		"b":  {DeadLetters: 4},
 		"ab": {Retries: 5},
 	}
-	got, err := Backlogs(t.Context(), srv.Conn(), names, nil)
+	got, err := Backlogs(t.Context(), jsapi.On(srv.Conn()), names, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,11 +73,11 @@ func TestBacklogs(t *testing.T) {
 		if got[endpoint] != backlog {
 			t.Errorf("Backlogs()[%s] = %+v, want %+v", endpoint, got[endpoint], backlog)
 		}
-		if one, err := BacklogOf(t.Context(), srv.Conn(), names, endpoint); err != nil || one != backlog {
+		if one, err := BacklogOf(t.Context(), jsapi.On(srv.Conn()), names, endpoint); err != nil || one != backlog {
 			t.Errorf("BacklogOf(%s) = %+v, %v, want %+v", endpoint, one, err, backlog)
 		}
 	}
-	if one, err := BacklogOf(t.Context(), srv.Conn(), names, "c"); err != nil || one != (Backlog{}) {
+	if one, err := BacklogOf(t.Context(), jsapi.On(srv.Conn()), names, "c"); err != nil || one != (Backlog{}) {
 		t.Errorf("BacklogOf(c) = %+v, %v, want none", one, err)
 	}
 }
@@ -123,10 +124,10 @@ func TestBacklogOfSettled(t *testing.T) {
 				}
 			}
 			want := map[string]Backlog{"a": tt.want, "b": {Waiting: 2, Oldest: minute(0)}}
-			if got, err := Backlogs(t.Context(), srv.Conn(), names, nil); err != nil || !maps.Equal(got, want) {
+			if got, err := Backlogs(t.Context(), jsapi.On(srv.Conn()), names, nil); err != nil || !maps.Equal(got, want) {
 				t.Errorf("Backlogs() = %+v, %v, want %+v", got, err, want)
 			}
-			if got, err := BacklogOf(t.Context(), srv.Conn(), names, "a"); err != nil || got != tt.want {
+			if got, err := BacklogOf(t.Context(), jsapi.On(srv.Conn()), names, "a"); err != nil || got != tt.want {
 				t.Errorf("BacklogOf(a) = %+v, %v, want %+v", got, err, tt.want)
 			}
 		})
@@ -136,10 +137,10 @@ func TestBacklogOfSettled(t *testing.T) {
 func TestBacklogWithoutStreams(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Start(t, natstest.Options{})
-	if got, err := Backlogs(t.Context(), srv.Conn(), names, []string{"a"}); err != nil || len(got) != 0 {
+	if got, err := Backlogs(t.Context(), jsapi.On(srv.Conn()), names, []string{"a"}); err != nil || len(got) != 0 {
 		t.Errorf("Backlogs() = %+v, %v, want none", got, err)
 	}
-	if got, err := BacklogOf(t.Context(), srv.Conn(), names, "a"); err != nil || got != (Backlog{}) {
+	if got, err := BacklogOf(t.Context(), jsapi.On(srv.Conn()), names, "a"); err != nil || got != (Backlog{}) {
 		t.Errorf("BacklogOf() = %+v, %v, want none", got, err)
 	}
 }

@@ -102,6 +102,8 @@ func (o *Operator) Configured() map[string]subscriber.Endpoint {
 
 func (o *Operator) conn() *nats.Conn { return o.opts.JetStream.Conn() }
 
+func (o *Operator) api() jsapi.API { return jsapi.Of(o.opts.JetStream) }
+
 // Endpoints shows the endpoints of the configuration, and all others that
 // anything is known of, in order of names. The error is [ErrNoGateway] if
 // nobody says how they do; what NATS knows is shown then nevertheless.
@@ -162,7 +164,7 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 	if _, ok := pauses[name]; ok {
 		return nil
 	}
-	backlog, err := BacklogOf(ctx, o.conn(), o.opts.Names, name)
+	backlog, err := BacklogOf(ctx, o.api(), o.opts.Names, name)
 	if err != nil || backlog != (Backlog{}) {
 		return err
 	}

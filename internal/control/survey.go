@@ -71,10 +71,10 @@ func (o *Operator) surveyOnce(ctx context.Context, endpoint string) (*survey, er
 	})
 	group.Go(func() (err error) {
 		if endpoint == "" {
-			s.backlogs, err = Backlogs(ctx, o.conn(), o.opts.Names, slices.Collect(maps.Keys(s.configured)))
+			s.backlogs, err = Backlogs(ctx, o.api(), o.opts.Names, slices.Collect(maps.Keys(s.configured)))
 			return err
 		}
-		backlog, err := BacklogOf(ctx, o.conn(), o.opts.Names, endpoint)
+		backlog, err := BacklogOf(ctx, o.api(), o.opts.Names, endpoint)
 		s.backlogs = map[string]Backlog{endpoint: backlog}
 		return err
 	})

@@ -28,6 +28,7 @@ import (
 type Options struct {
 	Conn             *nats.Conn // required
 	Stream, Consumer string     // what to receive from; required
+	Prefix           string     // of JetStream's API; default "$JS.API", in a domain "$JS.<domain>.API"
 	// Open makes sure that the consumer exists. It is called before receiving,
 	// and again, after a pause, whenever receiving failed. Its context ends when
 	// the connection is lost. Required.

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,7 +58,7 @@ type puller struct {
 func newPuller(o *Options) (*puller, error) {
 	p := &puller{
 		conn:    o.Conn,
-		subject: "$JS.API.CONSUMER.MSG.NEXT." + o.Stream + "." + o.Consumer,
+		subject: cmp.Or(o.Prefix, "$JS.API") + ".CONSUMER.MSG.NEXT." + o.Stream + "." + o.Consumer,
 		group:   o.Group,
 		inbox:   o.Conn.NewInbox(),
 		msgs:    make(chan *nats.Msg, 2*maxFetch),

@@ -43,6 +43,9 @@ func Of(js jetstream.JetStream) API {
 	return api
 }
 
+// Prefix is what the subject of every request begins with, such as "$JS.API".
+func (a API) Prefix() string { return a.prefix }
+
 // Subject is the subject of a request, such as "DIRECT.GET.EVENTS".
 func (a API) Subject(request string) string { return a.prefix + "." + request }
 
