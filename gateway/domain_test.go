@@ -77,7 +77,7 @@ func TestGatewayInADomain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := queue.Replay(t.Context(), control.Act{By: ann, Selected: 2}, dlq.Filter{}, dlq.ReplayOptions{})
+	report, err := queue.Replay(t.Context(), control.Act{By: ann, Selected: 2}, dlq.Filter{}, control.Outlook{}, dlq.ReplayOptions{})
 	if err != nil || report.Done != 2 || report.AuditError != "" {
 		t.Fatalf("%+v, %v", report, err)
 	}
