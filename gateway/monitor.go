@@ -13,6 +13,7 @@ import (
 
 	"fanjet/config"
 	"fanjet/internal/broker"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 )
@@ -112,6 +113,12 @@ func (m *monitor) probe(ctx context.Context) {
 	m.probed = time.Now()
 	timed, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
+	timed, answered := jsapi.WhileConnected(timed, m.nc)
+	defer answered()
+	var restarts uint64
+	if m.server != nil {
+		restarts = m.server.Restarts()
+	}
 	err := probeStorage(timed, m.js, m.names, m.server != nil)
 	if ctx.Err() != nil {
 		return
@@ -119,7 +126,7 @@ func (m *monitor) probe(ctx context.Context) {
 	m.full = err != nil
 	m.health.set("storage", err)
 	if err != nil && m.server != nil {
-		m.server.Report(err)
+		m.server.Report(restarts, err)
 	}
 }
 

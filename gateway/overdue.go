@@ -132,6 +132,8 @@ func (o *overdue) init() {
 func (o *overdue) look(ctx context.Context) (now time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	ctx, answered := jsapi.WhileConnected(ctx, o.js.Conn())
+	defer answered()
 	asked := o.clock.here()
 	stream, err := o.js.Stream(ctx, o.names.RetriesStream())
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/failpoint"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -53,6 +54,8 @@ func (t *truncator) run(ctx context.Context) {
 func (t *truncator) truncate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	ctx, answered := jsapi.WhileConnected(ctx, t.js.Conn())
+	defer answered()
 	stream := t.names.DeliveriesStream()
 	asked := t.clock.here()
 	consumer, err := t.js.Consumer(ctx, stream, t.names.DeliverConsumer())

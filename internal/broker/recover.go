@@ -18,7 +18,7 @@ const (
 	tryEvery    = 5 * time.Second // whether the disk takes anything
 	minRestarts = time.Second     // between two restarts
 	maxRestarts = 10 * time.Second
-	calmAfter   = 20 * time.Second // a store that works for so long counts as well again
+	calmAfter   = 2 * time.Second // a restart has helped when the store works for so long
 )
 
 // Watch looks after the server's store until ctx ends. It calls report at every
@@ -150,11 +150,14 @@ func (e *limitError) Error() string {
 }
 
 // Report says that a stream turned out to take nothing, for an error of its
-// store. The next look of [Server.Watch] comes at once.
-func (s *Server) Report(err error) {
+// store, when there had been so many [Server.Restarts]. The next look of
+// [Server.Watch] comes at once.
+func (s *Server) Report(restarts uint64, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	s.faults.note(err)
+	if s.restarts.Load() == restarts { // else it was another server
+		s.faults.note(err)
+	}
 }
 
 // Restart stops the server and starts it again, in this process, on the same

@@ -67,7 +67,8 @@ func TestServerIsRestartedInPlace(t *testing.T) {
 	}
 
 	reports := watched(t, s)
-	s.Report(errors.New("a write failed"))
+	s.Report(s.Restarts()+1, errors.New("of another server"))
+	s.Report(s.Restarts(), errors.New("a write failed"))
 	eventually(t, func() bool {
 		said := reports()
 		return len(said) > 1 && said[0] != nil && said[len(said)-1] == nil
