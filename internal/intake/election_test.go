@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -222,8 +223,9 @@ func TestReportsByAge(t *testing.T) {
 				o.Beat = beat
 				o.ServerTime = func() time.Time { return time.Now().Add(test.age) }
 			})
-			said, err := b.server.Connect().SubscribeSync("$JS.ACK.S.c.>")
-			if err != nil {
+			listener := b.server.Connect()
+			said, err := listener.SubscribeSync("$JS.ACK.S.c.>")
+			if err := errors.Join(err, listener.Flush()); err != nil { // the server knows it now
 				t.Fatal(err)
 			}
 			b.publish(1)
