@@ -110,7 +110,8 @@ func TestResumeIsShownAtOnce(t *testing.T) {
 				}
 			}
 			asked := 0
-			if _, err := srv.Connect().Subscribe(names.ControlEndpointsSubject(), func(m *nats.Msg) {
+			gateway := srv.Connect()
+			if _, err := gateway.Subscribe(names.ControlEndpointsSubject(), func(m *nats.Msg) {
 				status := subscriber.Status{Endpoint: "billing", State: subscriber.StateHealthy}
 				if asked++; asked <= test.late {
 					status.State = subscriber.StatePaused
@@ -123,6 +124,9 @@ func TestResumeIsShownAtOnce(t *testing.T) {
 					t.Error(err)
 				}
 			}); err != nil {
+				t.Fatal(err)
+			}
+			if err := gateway.Flush(); err != nil {
 				t.Fatal(err)
 			}
 			view, err := operatorAt(t, srv.Conn()).Endpoint(t.Context(), "billing")
