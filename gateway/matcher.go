@@ -241,7 +241,7 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 			}
 			m.handle(work, msg)
 		},
-		seen:    func(msg *intake.Message) { m.gaps.look(work, *m.created.Load(), msg) },
+		seen:    func(msg *intake.Message) bool { return m.gaps.look(work, *m.created.Load(), msg) },
 		settled: func() (uint64, error) { return m.settled(ctx) },
 		holds:   func(from, before uint64) (bool, error) { return m.holds(ctx, from, before) },
 		failed: func(err error) {

@@ -37,7 +37,6 @@ type gaps struct {
 
 	returning uint64        // the event before which it was moved, until it is back; 0: it was not
 	returned  time.Time     // when it went back
-	ahead     span          // what came before it went back
 	vouched   atomic.Uint64 // up to this event none was passed over that is still there
 
 	forget chan struct{} // holds one when the sequences of the stream went back
@@ -54,14 +53,15 @@ type place struct {
 // what it passed over.
 const returnTime = 10 * time.Second
 
-// look compares an event, in order of receipt, with those before it.
-func (g *gaps) look(ctx context.Context, created time.Time, msg *intake.Message) {
+// look compares an event, in order of receipt, with those before it. It reports
+// whether the event came too early, because somebody had moved the consumer: that
+// goes back, and sends it again.
+func (g *gaps) look(ctx context.Context, created time.Time, msg *intake.Message) (early bool) {
 	if g.returning > 0 && g.at.created.Equal(created) {
 		switch {
 		case msg.Delivery == 1 || msg.Sequence < g.returning:
 		case time.Since(g.returned) < returnTime:
-			g.ahead.last = max(g.ahead.last, msg.Sequence)
-			return // it was sent before the consumer went back
+			return true // it was sent before the consumer went back
 		default: // all that it went back for has left the stream meanwhile
 			g.at.sequence = max(g.at.sequence, msg.Sequence-1)
 		}
@@ -69,20 +69,24 @@ func (g *gaps) look(ctx context.Context, created time.Time, msg *intake.Message)
 	}
 	select {
 	case <-g.forget:
-		g.known, g.returning, g.ahead = false, 0, span{}
+		g.known, g.returning = false, 0
 	default:
 		if !g.at.created.Equal(created) {
-			g.known, g.returning, g.ahead = false, 0, span{}
+			g.known, g.returning = false, 0
 			g.catchUp(ctx, created, msg)
 		} else if g.known && msg.Delivery > g.at.delivery+1 {
 			g.catchUp(ctx, created, msg) // others had what is between
 		}
 	}
 	fresh := msg.Deliveries == 1
-	defer g.vouch()
+	defer func() { g.vouched.Store(g.at.sequence) }()
 	if !g.known {
 		// One that is sent again says nothing about what others had since.
 		g.at, g.known, g.unseen = place{created: created}, fresh, 0
+		if msg.Delivery == 1 && msg.Sequence > 1 && g.goesBack(ctx, msg) {
+			g.known = false
+			return true
+		}
 	} else {
 		before := g.at.delivery
 		anew := msg.Delivery <= before || msg.Delivery == 1
@@ -91,10 +95,8 @@ func (g *gaps) look(ctx context.Context, created time.Time, msg *intake.Message)
 		}
 		g.unseen += msg.Delivery - before - 1
 		if fresh && msg.Sequence > g.at.sequence+1 {
-			if anew && g.moved != nil && g.moved(ctx, g.at.sequence, msg.Sequence) {
-				g.returning, g.returned, g.unseen = msg.Sequence, time.Now(), 0
-				g.ahead = span{msg.Sequence, msg.Sequence}
-				return
+			if anew && g.goesBack(ctx, msg) {
+				return true
 			}
 			g.measure(ctx, msg)
 		}
@@ -103,20 +105,17 @@ func (g *gaps) look(ctx context.Context, created time.Time, msg *intake.Message)
 		g.unseen = 0
 	}
 	g.at.delivery, g.at.sequence = msg.Delivery, max(g.at.sequence, msg.Sequence)
+	return false
 }
 
-// vouch notes up to which event none was passed over. What came too early was
-// handed out already, and is not once more when it is sent again.
-func (g *gaps) vouch() {
-	if g.ahead.first > 0 && g.at.sequence+1 >= g.ahead.first {
-		g.at.sequence = max(g.at.sequence, g.ahead.last)
-		g.ahead = span{}
+// goesBack reports whether the consumer was moved to an event, and goes back.
+func (g *gaps) goesBack(ctx context.Context, msg *intake.Message) bool {
+	if g.moved == nil || !g.moved(ctx, g.at.sequence, msg.Sequence) {
+		return false
 	}
-	g.vouched.Store(g.at.sequence)
+	g.returning, g.returned, g.unseen = msg.Sequence, time.Now(), 0
+	return true
 }
-
-// span is a range of sequences.
-type span struct{ first, last uint64 }
 
 // catchUp goes on from the cursor, if that is further.
 func (g *gaps) catchUp(ctx context.Context, created time.Time, msg *intake.Message) {

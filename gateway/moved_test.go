@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"fanjet/config"
 	"fanjet/internal/intake"
 	"fanjet/internal/natstest"
 )
@@ -102,26 +103,23 @@ func TestMovedConsumerGoesBack(t *testing.T) {
 			return logs
 		},
 		"past the end, while it runs": func(w *world) *observer.ObservedLogs {
-			w.stop()
-			logs := w.watched()
+			logs := w.again()
 			w.moveConsumer(1000)
-			w.numbered(6, 15)
+			w.numbered(7, 15)
 			return logs
 		},
 		"over a backlog, while it runs": func(w *world) *observer.ObservedLogs {
-			w.stop()
-			logs := w.watched()
+			logs := w.again()
 			w.pauseMatching(time.Hour)
-			w.numbered(6, 15)
+			w.numbered(7, 15)
 			w.moveConsumer(12)
 			w.pauseMatching(-time.Hour)
 			return logs
 		},
 		"over a backlog, to its end, while it runs": func(w *world) *observer.ObservedLogs {
-			w.stop()
-			logs := w.watched()
+			logs := w.again()
 			w.pauseMatching(time.Hour)
-			w.numbered(6, 15)
+			w.numbered(7, 15)
 			w.moveConsumer(16)
 			w.pauseMatching(-time.Hour)
 			return logs
@@ -152,6 +150,17 @@ func TestMovedConsumerGoesBack(t *testing.T) {
 	}
 }
 
+// again runs another gateway until it has matched an event, the sixth one.
+func (w *world) again() *observer.ObservedLogs {
+	w.Helper()
+	w.stop()
+	logs := w.watched()
+	w.numbered(6, 6)
+	w.delivered("a", 6)
+	w.cursorReaches(6)
+	return logs
+}
+
 // pauseMatching lets the consumer of the source rest for a while; negative: it goes
 // on.
 func (w *world) pauseMatching(d time.Duration) {
@@ -159,6 +168,74 @@ func (w *world) pauseMatching(d time.Duration) {
 	if _, err := w.js.PauseConsumer(w.Context(), "EVENTS", w.gw.names.MatchConsumer(), time.Now().Add(d)); err != nil {
 		w.Fatal(err)
 	}
+}
+
+// The consumer is moved while it hands out a backlog: the matcher sees that before
+// it handles the first event behind the gap, and its cursor does not follow.
+func TestConsumerMovedUnderWay(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ before int }{"from the first event on": {0}, "later": {20}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			// One event at a time, so that a backlog lasts.
+			if _, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{
+				Name: "EVENTS", Subjects: []string{"events.>"}, ConsumerLimits: jetstream.StreamConsumerLimits{MaxAckPending: 1},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			w.cfg.Sources = []config.Source{{Stream: "EVENTS"}}
+			w.endpoints(endpointFor(t, w.hook, "a"))
+			logs := w.watched()
+			const n = 1000
+			for i := range tt.before {
+				w.publish("events.first", fmt.Sprint(i), nil)
+			}
+			w.delivered("a", tt.before)
+			w.publishMany("events.x", n-tt.before)
+			w.moveConsumer(n - 10)
+			w.delivered("a", n)
+			w.cursorReaches(n)
+			w.quiet()
+			w.exactly("a", n)
+			if said := logs.FilterMessage(wentBack).Len(); said != 1 || w.missed() != 0 {
+				t.Errorf("it was said %d times that the consumer was moved; %v events are missed: %v", said, w.missed(), logs.All())
+			}
+		})
+	}
+}
+
+// The cursor does not follow an ack floor that nobody can vouch for: neither the
+// matcher, which saw less, nor the number of deliveries.
+func TestCursorFollowsWhatIsVouchedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	w.numbered(1, 5)
+	w.delivered("a", 5)
+	w.cursorReaches(5)
+	w.stop()
+	w.numbered(6, 15)
+	stream, err := w.js.Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	created := stream.CachedInfo().Created
+	vouched := uint64(5)
+	c := &cursor{js: w.js, state: w.state(), stream: "EVENTS", want: matchConsumerConfig(w.gw.names), vouched: func() uint64 { return vouched }}
+	if err := c.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	at := func(want uint64) {
+		t.Helper()
+		if err := c.advance(t.Context(), created); err != nil || c.at.Load().Sequence != want {
+			t.Errorf("the cursor is at %d, %v; want %d", c.at.Load().Sequence, err, want)
+		}
+	}
+	w.moveConsumer(12)
+	at(5)
+	vouched = 11
+	at(11)
 }
 
 // Of what the consumer was moved over, what has left the stream is counted, and the
@@ -239,20 +316,23 @@ func TestGapsOfAMovedConsumer(t *testing.T) {
 	for name, tt := range map[string]struct {
 		stored  bool // what is between is still there
 		events  events
+		none    bool   // there is no cursor
 		moved   string // after, before
 		missed  string
+		early   int // events that come again
 		vouched uint64
 	}{
 		"in order":              {stored: true, events: events{event(6, 6, 1), event(7, 7, 1)}, vouched: 7},
 		"a gap without a move":  {stored: true, events: events{event(6, 9, 1)}, missed: "[5 9 3 true]", vouched: 9},
-		"moved":                 {stored: true, events: events{event(1, 9, 1), event(2, 10, 1)}, moved: "[5 9]", vouched: 5},
+		"moved":                 {stored: true, events: events{event(1, 9, 1), event(2, 10, 1)}, moved: "[5 9]", early: 2, vouched: 5},
 		"moved, and all gone":   {events: events{event(1, 9, 1)}, moved: "[5 9]", missed: "[5 9 3 true]", vouched: 9},
-		"moved, and back":       {stored: true, events: events{event(1, 9, 1), event(2, 10, 1), event(1, 6, 1), event(2, 7, 1)}, moved: "[5 9]", vouched: 7},
-		"back, the first lost":  {stored: true, events: events{event(1, 9, 1), event(3, 8, 1)}, moved: "[5 9]", missed: "", vouched: 9},
-		"what came too early":   {stored: true, events: events{event(1, 9, 1), event(2, 10, 1), event(1, 6, 1), event(2, 7, 1), event(3, 8, 1)}, moved: "[5 9]", vouched: 10},
-		"and goes on":           {stored: true, events: events{event(1, 9, 1), event(2, 10, 1), event(1, 6, 1), event(2, 7, 1), event(3, 8, 1), event(6, 11, 1)}, moved: "[5 9]", vouched: 11},
-		"moved, back and moved": {stored: true, events: events{event(1, 9, 1), event(1, 6, 1), event(1, 12, 1)}, moved: "[5 9][6 12]", vouched: 6},
+		"moved, and back":       {stored: true, events: events{event(1, 9, 1), event(2, 10, 1), event(1, 6, 1), event(2, 7, 1)}, moved: "[5 9]", early: 2, vouched: 7},
+		"and goes on":           {stored: true, events: events{event(1, 9, 1), event(1, 6, 1), event(2, 7, 1), event(3, 8, 1), event(4, 9, 1), event(5, 10, 1)}, moved: "[5 9]", early: 1, vouched: 10},
+		"back, the first lost":  {stored: true, events: events{event(1, 9, 1), event(3, 8, 1)}, moved: "[5 9]", early: 1, vouched: 8},
+		"moved, back and moved": {stored: true, events: events{event(1, 9, 1), event(1, 6, 1), event(1, 12, 1)}, moved: "[5 9][6 12]", early: 2, vouched: 6},
 		"sent again":            {stored: true, events: events{event(1, 9, 2)}, vouched: 9},
+		"moved, and no cursor":  {stored: true, none: true, events: events{event(1, 9, 1), event(2, 10, 1), event(1, 1, 1), event(2, 2, 1)}, moved: "[0 9]", early: 2, vouched: 2},
+		"no cursor, others too": {stored: true, none: true, events: events{event(4, 9, 1), event(5, 10, 1)}, vouched: 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -260,6 +340,9 @@ func TestGapsOfAMovedConsumer(t *testing.T) {
 			g := gaps{
 				forget: make(chan struct{}, 1),
 				cursor: func(context.Context) (*position, error) {
+					if tt.none {
+						return nil, nil
+					}
 					return &position{Created: life, Sequence: 5, Delivery: 5}, nil
 				},
 				first:  func(context.Context) (uint64, error) { return 1, nil },
@@ -269,11 +352,14 @@ func TestGapsOfAMovedConsumer(t *testing.T) {
 					return tt.stored
 				},
 			}
+			early := 0
 			for _, e := range tt.events {
-				g.look(t.Context(), life, e)
+				if g.look(t.Context(), life, e) {
+					early++
+				}
 			}
-			if moved != tt.moved || missed != tt.missed || g.vouched.Load() != tt.vouched {
-				t.Errorf("moved %q, missed %q, vouched up to %d; want %q, %q, %d", moved, missed, g.vouched.Load(), tt.moved, tt.missed, tt.vouched)
+			if moved != tt.moved || missed != tt.missed || early != tt.early || g.vouched.Load() != tt.vouched {
+				t.Errorf("moved %q, missed %q, %d early, vouched up to %d; want %q, %q, %d, %d", moved, missed, early, g.vouched.Load(), tt.moved, tt.missed, tt.early, tt.vouched)
 			}
 		})
 	}
@@ -291,7 +377,7 @@ func TestMovedConsumerOfTwoReplicas(t *testing.T) {
 	}
 	stop := w.launch(second)
 	defer stop()
-	w.numbered(1, 5)
+	w.numbered(1, 5) // which one of them matches
 	w.delivered("a", 5)
 	w.cursorReaches(5)
 	w.moveConsumer(1000)

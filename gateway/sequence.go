@@ -37,7 +37,9 @@ const (
 // newer events before it.
 type sequencer struct {
 	handle func(*intake.Message)
-	seen   func(*intake.Message) // hears of every event in order of receipt; nil: nobody does
+	// seen hears of every event in order of receipt, and reports whether it came too
+	// early and is sent again; nil: nobody does.
+	seen func(*intake.Message) bool
 	// settled is the sequence up to which all events are settled, or a lower one.
 	settled func() (uint64, error)
 	// holds reports whether the source has an event from a sequence on and before
@@ -92,8 +94,9 @@ func (s *sequencer) run(queue <-chan *intake.Message) {
 // take gathers an event, or handles it at once. It returns when to look at what
 // is gathered; negative: not because of this one.
 func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
-	if s.seen != nil {
-		s.seen(msg)
+	if s.seen != nil && s.seen(msg) {
+		msg.Nak()
+		return -1
 	}
 	lost := msg.Delivery != s.delivery+1
 	s.delivery = msg.Delivery
