@@ -57,12 +57,15 @@ func (x *exchange) nextFrame(s *http2State) (http2.Frame, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case s.last < s.id && x.answered:
+		return nil, errTakenBack
 	case s.last < s.id:
 		return nil, &notTaken{reason: reasonGoAway, err: errGoAway}
 	}
 	if reset, ok := f.(*http2.RSTStreamFrame); ok && reset.StreamID == s.id {
+		refused := reset.ErrCode == http2.ErrCodeRefusedStream && !x.answered
 		x.answered = true
-		if reset.ErrCode == http2.ErrCodeRefusedStream {
+		if refused {
 			return nil, &notTaken{reason: reasonRefused, err: errRefused}
 		}
 		return nil, streamError(reset.ErrCode)

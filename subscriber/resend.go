@@ -33,6 +33,9 @@ const (
 var (
 	errRefused = errors.New("the receiver refused the stream (HTTP/2), again and again")
 	errGoAway  = errors.New("the receiver closes its connections (HTTP/2), again and again, and does not take the request")
+	// errTakenBack: who has begun to answer, if only with 1xx, has looked at the
+	// request, whatever it says afterwards.
+	errTakenBack = errors.New("the receiver began to answer, and closes the connection as if it had not seen the request (HTTP/2)")
 )
 
 // notTaken says that a receiver has not processed a request, and will not.

@@ -54,9 +54,17 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{"farewell that includes it, and the end", func(f *frames, s uint32) { f.goAway(s, codeNone, ""); _ = f.Close() }, 1, ClassConnect, nil},
 		{"farewell that includes all, and the end", func(f *frames, _ uint32) { f.goAway(1<<31-1, codeNone, ""); _ = f.Close() }, 1, ClassConnect, nil},
 		{"the end", func(f *frames, _ uint32) { _ = f.Close() }, 1, ClassConnect, nil},
-		{"an informational response, and refused", func(f *frames, s uint32) {
+		{"an informational response, and the end", func(f *frames, s uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
 			_ = f.Close()
+		}, 1, ClassConnect, nil},
+		{"an informational response, and refused", func(f *frames, s uint32) {
+			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
+			f.reset(s, codeRefused)
+		}, 1, ClassConnect, nil},
+		{"an informational response, and a farewell", func(f *frames, s uint32) {
+			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
+			f.goAway(s-1, codeNone, "")
 		}, 1, ClassConnect, nil},
 		{"the head of an answer, and a reset", func(f *frames, s uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, s, head200)
