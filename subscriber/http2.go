@@ -17,14 +17,6 @@ import (
 // roundTripStream writes the request and reads the head of the response, over a
 // connection that speaks HTTP/2.
 func (x *exchange) roundTripStream(s *http2State) (responseHead, error) {
-	for s.streams == 0 { // the receiver takes none, for now
-		if _, err := x.nextFrame(s); err != nil {
-			return responseHead{}, &notTaken{err: err}
-		}
-		if s.leaving {
-			return responseHead{}, &notTaken{err: errGoAway}
-		}
-	}
 	x.out = append(x.out[:0], s.out...)
 	s.out = s.out[:0]
 	x.out = x.appendStream(x.out, s)

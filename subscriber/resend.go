@@ -47,6 +47,9 @@ type notTaken struct {
 func (e *notTaken) Error() string { return e.err.Error() }
 func (e *notTaken) Unwrap() error { return e.err }
 
+// Timeout is asked by [url.Error], which does not unwrap.
+func (e *notTaken) Timeout() bool { return isTimeout(e.err) }
+
 // again is the client's retry policy, and the only place where it is decided that
 // a request is sent again. A request that the receiver may have processed is not, but
 // over HTTP/1.1 when a connection that was kept alive turned out to be dead.
