@@ -150,6 +150,28 @@ func TestNoStreamsIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// A connection on which every stream is refused does not keep a request from a
+// receiver that takes it over another one.
+func TestRefusalOfOneConnection(t *testing.T) {
+	t.Parallel()
+	var first atomic.Bool
+	_, ep := newFrameReceiver(t, nil, func(f *frames) {
+		refuses := first.CompareAndSwap(false, true)
+		for i, stream := 0, f.request(); stream != 0; i, stream = i+1, f.request() {
+			if refuses && i > 0 {
+				f.reset(stream, codeRefused)
+			} else {
+				f.answer(stream, head204)
+			}
+		}
+	})
+	for i, want := range [][]string{nil, {reasonRefused, reasonRefused}} {
+		if r := try(t.Context(), ep, nil, nil); r.Class != Class2xx || !slices.Equal(r.resent, want) {
+			t.Errorf("attempt %d: %+v, want %v", i+1, r, want)
+		}
+	}
+}
+
 // A request that could not be written in its time is a timeout, as any other.
 func TestWhatIsNotTakenInTimeIsATimeout(t *testing.T) {
 	t.Parallel()
