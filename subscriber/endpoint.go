@@ -20,6 +20,9 @@ type endpoint struct {
 	// it for every delivery.
 	laned atomic.Bool
 
+	// absurd is when a Retry-After that makes no sense was logged, in Unix nanoseconds.
+	absurd atomic.Int64
+
 	mu       sync.Mutex
 	target   *target
 	gate     *gate

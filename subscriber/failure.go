@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -52,25 +53,25 @@ func (e *target) explain(x *exchange, r *Result, resp *http.Response) {
 		r.failure = e.errorLine(r)
 	default:
 		body, whole := x.excerpt(resp)
-		r.failure = e.answerLine(r, x.told, body, whole, x.body)
+		r.failure = e.answerLine(r, x.told, body, whole, x)
 	}
 }
 
 // errorLine says why there was no response. Only some errors repeat what came, but
 // those repeat any of it.
 func (e *target) errorLine(r *Result) string {
-	return plain(string(r.Class)+": "+e.hide(r.reason(), e.confidential(leastInErrors), true), maxFailure)
+	return plain(string(r.Class)+": "+e.hide(r.reason(), e.confidential(leastInErrors, ""), true), maxFailure)
 }
 
 // answerLine says what the response says, of whose body this is the beginning.
-func (e *target) answerLine(r *Result, says told, body []byte, whole bool, event []byte) string {
-	private := e.confidential(leastInAnswers)
+func (e *target) answerLine(r *Result, says told, body []byte, whole bool, sent *exchange) string {
+	private := e.confidential(leastInAnswers, sent.value("Webhook-Signature"))
 	line := string(r.Class) + ": " + statusLine(r.Status)
 	if says.location != "" && r.Class == Class3xx {
 		line += ", Location: " + plain(e.hide(publicLocation(says.location), private, true), maxLocation)
 	}
 	text := afterStatus(legible(body, says), r.Status)
-	if text = e.hide(hideEvent(text, event), private, !whole); text != "" {
+	if text = e.hide(hideEvent(text, sent.body), private, !whole); text != "" {
 		line += ": " + plain(text, maxShown)
 	}
 	return plain(line, maxFailure)
@@ -115,6 +116,10 @@ func afterStatus(text string, status int) string {
 	return text
 }
 
+// credentialsInPath is what looks like a user with a password where none belongs,
+// as in user:password@host and mailto:user:password@host.
+var credentialsInPath = regexp.MustCompile(`[^/\s]*:[^/\s]*(?:@|%40)`)
+
 // publicLocation is a Location without a user, a query and a fragment: they may
 // be secret.
 func publicLocation(location string) string {
@@ -132,7 +137,7 @@ func publicLocation(location string) string {
 	}
 	query := u.RawQuery != ""
 	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
-	text := u.String()
+	text := credentialsInPath.ReplaceAllString(u.String(), hidden+"@")
 	if query {
 		text += "?..."
 	}

@@ -3,8 +3,10 @@ package subscriber
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net"
 	"net/http"
@@ -77,6 +79,9 @@ func TestFailureSaysWhy(t *testing.T) {
 		{"moved with secrets", 302, "https://bob:hunter2@new.example.com/a?token=hunter2#hunter2", "", "", "", "3xx: 302 Found, Location: https://new.example.com/a?..."},
 		{"moved to what is no URL", 307, "http://[::x?hunter2", "", "", "", "3xx: 307 Temporary Redirect, Location: http://[::x?..."},
 		{"moved to what is no URL with a user", 307, "http://bob:hunter2@[::x", "", "", "", "3xx: 307 Temporary Redirect, Location: (not a URL)"},
+		{"moved with a user alone", 302, "user:hunter2@new.example.com/x", "", "", "", "3xx: 302 Found, Location: [redacted]@new.example.com/x"},
+		{"moved with a user and no slashes", 302, "https:user:hunter2@new.example.com", "", "", "", "3xx: 302 Found, Location: [redacted]@new.example.com"},
+		{"moved with a user and too many", 302, "http:///user:hunter2@new.example.com/y", "", "", "", "3xx: 302 Found, Location: http:///[redacted]@new.example.com/y"},
 		{"moved far", 301, "https://new.example.com/" + strings.Repeat("x", 3000), "", "", "", "3xx: 301 Moved Permanently, Location: https://new.example.com/" + strings.Repeat("x", maxLocation-24-3) + "..."},
 		{"not changed", 304, "", "", "", "", "3xx: 304 Not Modified"},
 		{"a Location of no redirect", 404, "https://new.example.com/", "", "", "", "4xx: 404 Not Found"},
@@ -120,6 +125,8 @@ func TestFailureHidesWhatIsConfidential(t *testing.T) {
 		key   = "k3y0fThePartner"
 		token = "T024BE7LD8x"
 		query = "Sp3cial&Query/x"
+		words = "some words <with> \"odd\" & more"
+		pass  = "the-pass:word"
 	)
 	event := []byte(`{"type": "order", "email": "ada.lovelace@example.com", "card": 4242424242424242, "currency": "EURX", "note": "a \"quoted\" note"}`)
 	for _, tt := range []struct {
@@ -133,6 +140,18 @@ func TestFailureHidesWhatIsConfidential(t *testing.T) {
 		{"headers in a URL", func(*http.Request, string) string { return url.QueryEscape(own) + " " + url.PathEscape(own) }, "[redacted] [redacted]"},
 		{"headers in HTML", func(*http.Request, string) string { return "<html><p>" + own + "</p>no" }, "[redacted] no"},
 		{"the signature", func(r *http.Request, _ string) string { return "wrong " + r.Header.Get("Webhook-Signature") + "!" }, "wrong [redacted]!"},
+		{"the bare signature", func(r *http.Request, _ string) string {
+			_, value, _ := strings.Cut(r.Header.Get("Webhook-Signature"), ",")
+			return "got " + value + ", or " + url.QueryEscape(value) + ", not mine"
+		}, "got [redacted], or [redacted], not mine"},
+		{"words as most encoders of JSON write them", func(*http.Request, string) string {
+			return `{"x":"some words <with> \"odd\" & more"}`
+		}, `{"x":"some [redacted]"}`},
+		{"words in HTML that says it is text", func(*http.Request, string) string { return html.EscapeString(words) }, "some [redacted]"},
+		{"what is in Basic", func(*http.Request, string) string { return "the password is " + pass + ", not that" }, "the password is [redacted], not that"},
+		{"the user of a URL", func(*http.Request, string) string {
+			return "no connection: postgres://app:hunter2@db:5432/x?a=b http://x:y"
+		}, "no connection: postgres://[redacted]@db:5432/x?a=b http://x:y"},
 		{"the secret", func(*http.Request, string) string { return "I have " + testSecret + "." }, "I have [redacted]."},
 		{"the key in it", func(*http.Request, string) string { return testSecret[len("whsec_"):] }, "[redacted]"},
 		{"another secret", func(*http.Request, string) string {
@@ -167,14 +186,14 @@ func TestFailureHidesWhatIsConfidential(t *testing.T) {
 			}
 			ep := testEndpoint(t, s.URL, loopback, func(e *Endpoint) {
 				e.URL = u
-				e.Headers = http.Header{"X-Own": {own}, "Authorization": {"Bearer " + key}, "X-Short": {"1"}}
+				e.Headers = http.Header{"X-Own": {own}, "Authorization": {"Bearer " + key}, "X-Short": {"1"}, "X-Words": {words}, "X-Basic": {"Basic " + base64.StdEncoding.EncodeToString([]byte("user:"+pass))}}
 			})
 			r := try(t.Context(), ep, nil, event)
 			got, ok := strings.CutPrefix(r.describe(), "4xx: 400 Bad Request: ")
 			if !ok || tt.want != "" && got != tt.want {
 				t.Errorf("%q, want %q", r.describe(), tt.want)
 			}
-			for _, text := range []string{own, key, token, query, testSecret, "ada.lovelace", "424242", own[:len(own)/2]} {
+			for _, text := range []string{own, key, token, query, testSecret, "ada.lovelace", "424242", pass, words[5:], own[:len(own)/2]} {
 				if strings.Contains(got, text) {
 					t.Errorf("%q has %q", got, text)
 				}
@@ -305,11 +324,11 @@ func FuzzFailure(f *testing.F) {
 	}
 	e := &target{Endpoint: Endpoint{URL: u, Headers: http.Header{"X-Own": {"own-value-12345"}}}}
 	e.Secrets = []secret.Value{secret.New(testSecret)}
-	event := []byte(`{"email": "ada.lovelace@example.com"}`)
+	x := &exchange{body: []byte(`{"email": "ada.lovelace@example.com"}`)}
 	f.Fuzz(func(t *testing.T, media, coding, location string, body []byte) {
 		answer, failed := Result{Class: Class3xx, Status: 301}, Result{Class: ClassConnect, Err: errors.New(string(body))}
 		says := told{location: location, contentType: media, contentEncoding: coding}
-		for i, got := range []string{e.errorLine(&failed), e.answerLine(&answer, says, body, true, event), e.answerLine(&answer, says, body, false, event)} {
+		for i, got := range []string{e.errorLine(&failed), e.answerLine(&answer, says, body, true, x), e.answerLine(&answer, says, body, false, x)} {
 			checkPlain(t, got)
 			if len(got) > maxFailure || !utf8.ValidString(got) {
 				t.Errorf("%d bytes: %q", len(got), got)
@@ -336,6 +355,6 @@ func BenchmarkFailure(b *testing.B) {
 	text := legible([]byte(`{"error":"the token of the order is not known here, and its signature fits to no key"}`), told{})
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = e.hide(hideEvent(text, x.body), e.confidential(leastInAnswers), false)
+		_ = e.hide(hideEvent(text, x.body), e.confidential(leastInAnswers, x.value("Webhook-Signature")), false)
 	}
 }

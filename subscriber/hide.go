@@ -2,12 +2,17 @@ package subscriber
 
 import (
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"html"
 	"iter"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // What takes the place of what is not for everybody who reads logs.
@@ -27,24 +32,33 @@ const (
 
 // confidential are the texts of at least so many bytes that an endpoint shares
 // with its receiver, and nobody else need see, its secrets apart: the values of
-// its headers, and what of its URL is a query or looks like a token; all in the
-// forms in which receivers repeat them, the longest first. It is made anew for
-// each failure, as it is not needed for anything else.
-func (e *target) confidential(least int) []string {
+// its headers, and what of its URL is a query or looks like a token, and the
+// signature of the request; all in the forms in which receivers repeat them, the
+// longest first. It is made anew for each failure, as it is not needed for anything
+// else.
+func (e *target) confidential(least int, signature string) []string {
 	var out []string
 	add := func(text string) {
 		if len(text) < least {
 			return
 		}
-		quoted, _ := json.Marshal(text) // of a string it cannot fail
-		inner := strings.Trim(string(quoted), `"`)
-		out = append(out, text, url.QueryEscape(text), url.PathEscape(text), inner, strings.ReplaceAll(inner, "/", `\/`))
+		out = append(out, text, url.QueryEscape(text), url.PathEscape(text), html.EscapeString(text))
+		for _, inner := range inJSON(text) {
+			out = append(out, inner, strings.ReplaceAll(inner, "/", `\/`))
+		}
+	}
+	for entry := range strings.FieldsSeq(signature) {
+		_, value, _ := strings.Cut(entry, ",")
+		add(entry)
+		add(value)
 	}
 	for _, values := range e.Headers {
 		for _, value := range values {
 			scheme, rest, ok := strings.Cut(value, " ")
 			if ok && isName(scheme) { // such as Bearer, which may stand in any answer
 				add(strings.TrimSpace(rest))
+				_, password := basicAuth(scheme, rest)
+				add(password)
 			} else {
 				add(value)
 			}
@@ -71,6 +85,44 @@ func (e *target) confidential(least int) []string {
 	return slices.Compact(out)
 }
 
+// inJSON is how encoders of JSON write a text, without quotes: that of Go, those
+// that leave < > & as they are, and those that write ASCII only.
+func inJSON(text string) [3]string {
+	quoted, _ := json.Marshal(text) // of a string it cannot fail
+	var plain, ascii strings.Builder
+	e := json.NewEncoder(&plain)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(text)
+	inner := strings.TrimSpace(plain.String())
+	inner = inner[1 : len(inner)-1]
+	for _, r := range inner {
+		switch {
+		case r < utf8.RuneSelf:
+			ascii.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&ascii, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&ascii, `\u%04x`, r)
+		}
+	}
+	return [...]string{string(quoted[1 : len(quoted)-1]), inner, ascii.String()}
+}
+
+// basicAuth is what credentials of the scheme Basic have in them (RFC 7617); empty
+// if they are not that.
+func basicAuth(scheme, credentials string) (user, password string) {
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", ""
+	}
+	text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(credentials))
+	if err != nil {
+		return "", ""
+	}
+	user, password, _ = strings.Cut(string(text), ":")
+	return user, password
+}
+
 // hide takes the endpoint's secrets and confidential texts out of a text, and what
 // looks like a credential. Of a text that was cut off, the last one may be there
 // in part.
@@ -88,6 +140,9 @@ func (e *target) hide(text string, confidential []string, cut bool) string {
 		if strings.Contains(text, p.begin) {
 			text = p.pattern.ReplaceAllString(text, hidden)
 		}
+	}
+	if strings.Contains(text, "://") {
+		text = userOfURL.ReplaceAllString(text, "://"+hidden+"@")
 	}
 	return hideNamed(text)
 }
@@ -115,6 +170,9 @@ var credentials = [...]struct {
 	{"v1", regexp.MustCompile(`v1a?(?:,|%2[Cc])[A-Za-z0-9+/=\\%]{16,}`)},
 	{"eyJ", regexp.MustCompile(`eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*`)},
 }
+
+// userOfURL is the user of a URL with the password, as in postgres://app:word@db.
+var userOfURL = regexp.MustCompile(`://[^\s/?#@"'<>]*:[^\s/?#@"'<>]*@`)
 
 // Words, in lower case, behind which a credential stands: at once behind a scheme
 // of HTTP, and behind the colon or the equals sign that follows a key.

@@ -66,7 +66,7 @@ func TestHostileHTTP2(t *testing.T) {
 			_ = f.write(frameHeaders, flagEndHeaders, stream, head200)
 			f.reset(stream, codeInternal)
 		}), Class2xx, want{Class2xx, 200, 2, 1}},
-		{"refuses every stream", nil, each(func(f *frames, stream uint32) { f.reset(stream, codeRefused) }), ClassConnect, want{ClassConnect, 0, 2 * (1 + maxResends), 1}},
+		{"refuses every stream", nil, each(func(f *frames, stream uint32) { f.reset(stream, codeRefused) }), ClassConnect, want{ClassConnect, 0, 2 * (1 + maxResends), 3}},
 		{"finds fault with every stream", nil, each(func(f *frames, stream uint32) { f.reset(stream, codeProtocol) }), ClassConnect, want{ClassConnect, 0, 2, 2}},
 		{"hangs up", nil, first(func(f *frames, _ uint32) { _ = f.Close() }), Class2xx, want{ClassConnect, 0, 2, 1}},
 		{"never ends its header", nil, each(func(f *frames, stream uint32) {

@@ -110,6 +110,16 @@ func (e *target) end(x *exchange) {
 // set adds a header.
 func (x *exchange) set(name, value string) { x.fields = append(x.fields, field{name, value}) }
 
+// value is that of a header which was set; empty: it was not.
+func (x *exchange) value(name string) string {
+	for _, f := range x.fields {
+		if f.name == name {
+			return f.value
+		}
+	}
+	return ""
+}
+
 // check refuses values that would not stay in their line. They come from
 // stored events.
 func (x *exchange) check() error {

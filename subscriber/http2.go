@@ -17,14 +17,6 @@ import (
 // roundTripStream writes the request and reads the head of the response, over a
 // connection that speaks HTTP/2.
 func (x *exchange) roundTripStream(s *http2State) (responseHead, error) {
-	for s.streams == 0 { // the receiver takes none, for now
-		if _, err := x.nextFrame(s); err != nil {
-			return responseHead{}, &notTaken{err: err}
-		}
-		if s.leaving {
-			return responseHead{}, &notTaken{err: errGoAway}
-		}
-	}
 	x.out = append(x.out[:0], s.out...)
 	s.out = s.out[:0]
 	x.out = x.appendStream(x.out, s)
@@ -57,12 +49,15 @@ func (x *exchange) nextFrame(s *http2State) (http2.Frame, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case s.last < s.id && x.answered:
+		return nil, errTakenBack
 	case s.last < s.id:
 		return nil, &notTaken{reason: reasonGoAway, err: errGoAway}
 	}
 	if reset, ok := f.(*http2.RSTStreamFrame); ok && reset.StreamID == s.id {
+		refused := reset.ErrCode == http2.ErrCodeRefusedStream && !x.answered
 		x.answered = true
-		if reset.ErrCode == http2.ErrCodeRefusedStream {
+		if refused {
 			return nil, &notTaken{reason: reasonRefused, err: errRefused}
 		}
 		return nil, streamError(reset.ErrCode)

@@ -80,9 +80,10 @@ func newHTTP2State(c *conn) *http2State {
 }
 
 // reusable reports whether another request may go over the connection, as far as
-// is known.
+// is known. Who takes no streams on it any more may never take one again; a new
+// connection tells.
 func (s *http2State) reusable() bool {
-	return !s.leaving && !s.broken && !s.open && s.id < maxStream
+	return !s.leaving && !s.broken && !s.open && s.id < maxStream && s.streams > 0
 }
 
 // ready reads what came while the connection was idle, and reports whether a

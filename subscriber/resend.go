@@ -33,6 +33,9 @@ const (
 var (
 	errRefused = errors.New("the receiver refused the stream (HTTP/2), again and again")
 	errGoAway  = errors.New("the receiver closes its connections (HTTP/2), again and again, and does not take the request")
+	// errTakenBack: who has begun to answer, if only with 1xx, has looked at the
+	// request, whatever it says afterwards.
+	errTakenBack = errors.New("the receiver began to answer, and closes the connection as if it had not seen the request (HTTP/2)")
 )
 
 // notTaken says that a receiver has not processed a request, and will not.
@@ -43,6 +46,9 @@ type notTaken struct {
 
 func (e *notTaken) Error() string { return e.err.Error() }
 func (e *notTaken) Unwrap() error { return e.err }
+
+// Timeout is asked by [url.Error], which does not unwrap.
+func (e *notTaken) Timeout() bool { return isTimeout(e.err) }
 
 // again is the client's retry policy, and the only place where it is decided that
 // a request is sent again. A request that the receiver may have processed is not, but

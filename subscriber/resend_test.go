@@ -2,8 +2,11 @@ package subscriber
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -54,14 +57,26 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{"farewell that includes it, and the end", func(f *frames, s uint32) { f.goAway(s, codeNone, ""); _ = f.Close() }, 1, ClassConnect, nil},
 		{"farewell that includes all, and the end", func(f *frames, _ uint32) { f.goAway(1<<31-1, codeNone, ""); _ = f.Close() }, 1, ClassConnect, nil},
 		{"the end", func(f *frames, _ uint32) { _ = f.Close() }, 1, ClassConnect, nil},
-		{"an informational response, and refused", func(f *frames, s uint32) {
+		{"an informational response, and the end", func(f *frames, s uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
 			_ = f.Close()
+		}, 1, ClassConnect, nil},
+		{"an informational response, and refused", func(f *frames, s uint32) {
+			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
+			f.reset(s, codeRefused)
+		}, 1, ClassConnect, nil},
+		{"an informational response, and a farewell", func(f *frames, s uint32) {
+			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
+			f.goAway(s-1, codeNone, "")
 		}, 1, ClassConnect, nil},
 		{"the head of an answer, and a reset", func(f *frames, s uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, s, head200)
 			f.reset(s, codeRefused)
 		}, 1, Class2xx, nil},
+		{"refused, and no streams any more", func(f *frames, s uint32) {
+			_ = f.write(frameSettings, 0, 0, setting(3, 0))
+			f.reset(s, codeRefused)
+		}, 2, Class2xx, again(2, reasonRefused)},
 		{"an answer that cannot be read", func(f *frames, s uint32) { f.answer(s, literal(":status", "ok")) }, 1, ClassConnect, nil},
 		{"an answer to another request", func(f *frames, s uint32) { f.answer(s+2, head204) }, 1, ClassConnect, nil},
 	}
@@ -101,6 +116,71 @@ func TestWhatIsSentAgain(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// A connection on which the receiver takes no streams any more is not used again,
+// whether it says so with an answer or while nobody asks; a new one is.
+func TestNoStreamsIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for _, late := range []bool{false, true} {
+		said := make(chan struct{}, 10)
+		s, ep := newFrameReceiver(t, nil, func(f *frames) {
+			for stream := f.request(); stream != 0; stream = f.request() {
+				if late {
+					f.answer(stream, head204)
+				}
+				_ = f.write(frameSettings, 0, 0, setting(3, 0))
+				if !late {
+					f.answer(stream, head204)
+				}
+				said <- struct{}{}
+			}
+		})
+		for i := range 4 {
+			if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx || len(r.resent) > 0 {
+				t.Fatalf("late %v, attempt %d: %+v", late, i+1, r)
+			}
+			<-said
+		}
+		if n, c := s.requests.Load(), s.connections.Load(); n != 4 || c != 4 {
+			t.Errorf("late %v: %d requests over %d connections", late, n, c)
+		}
+	}
+}
+
+// A connection on which every stream is refused does not keep a request from a
+// receiver that takes it over another one.
+func TestRefusalOfOneConnection(t *testing.T) {
+	t.Parallel()
+	var first atomic.Bool
+	_, ep := newFrameReceiver(t, nil, func(f *frames) {
+		refuses := first.CompareAndSwap(false, true)
+		for i, stream := 0, f.request(); stream != 0; i, stream = i+1, f.request() {
+			if refuses && i > 0 {
+				f.reset(stream, codeRefused)
+			} else {
+				f.answer(stream, head204)
+			}
+		}
+	})
+	for i, want := range [][]string{nil, {reasonRefused, reasonRefused}} {
+		if r := try(t.Context(), ep, nil, nil); r.Class != Class2xx || !slices.Equal(r.resent, want) {
+			t.Errorf("attempt %d: %+v, want %v", i+1, r, want)
+		}
+	}
+}
+
+// A request that could not be written in its time is a timeout, as any other.
+func TestWhatIsNotTakenInTimeIsATimeout(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{os.ErrDeadlineExceeded, &net.OpError{Op: "write", Err: os.ErrDeadlineExceeded}} {
+		x := newExchange()
+		x.Context = t.Context()
+		x.limit(time.Now().Add(-time.Second))
+		if got := x.reason(&url.Error{Op: "Post", Err: &notTaken{err: err}}); !errors.Is(got, errTimeout) {
+			t.Errorf("%v: %v", err, got)
 		}
 	}
 }

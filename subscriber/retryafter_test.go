@@ -113,7 +113,7 @@ func TestAbsurdRetryAfterIsLogged(t *testing.T) {
 				t.Errorf("%d with %q: waits %v, want %v", status, tt.value, r.RetryAfter, tt.wait)
 			}
 			core, logs := observer.New(zap.WarnLevel)
-			d := &Dispatcher{opts: Options{ServerTime: time.Now}, log: zap.NewNop(), sampled: zap.New(core), metrics: newMetrics(prometheus.NewRegistry())}
+			d := &Dispatcher{opts: Options{ServerTime: time.Now}, log: zap.New(core), metrics: newMetrics(prometheus.NewRegistry())}
 			d.observe(&endpoint{name: "a", metrics: endpointMetrics{all: d.metrics, endpoint: "a"}}, &wire.Envelope{}, r)
 			if said := logs.Len() == 1; said != tt.absurd {
 				t.Errorf("%d with %q: %d lines in the log", status, tt.value, logs.Len())
@@ -125,4 +125,31 @@ func TestAbsurdRetryAfterIsLogged(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What one endpoint says all the time does not hide what another one says once.
+func TestAbsurdRetryAfterIsLoggedOfEach(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zap.WarnLevel)
+	d := &Dispatcher{opts: Options{ServerTime: time.Now}, log: zap.New(core), metrics: newMetrics(prometheus.NewRegistry())}
+	now := time.Now()
+	named := func(name string) *endpoint {
+		return &endpoint{name: name, metrics: endpointMetrics{all: d.metrics, endpoint: name}}
+	}
+	answers := func(ep *endpoint, at time.Time, want int) {
+		t.Helper()
+		d.observe(ep, &wire.Envelope{}, Result{Class: Class4xx, Status: http.StatusTooManyRequests, Began: at, Absurd: "1767268830"})
+		if n := logs.FilterField(zap.String("endpoint", ep.name)).FilterField(zap.String("value", "1767268830")).Len(); n != want {
+			t.Errorf("%s: %d lines, want %d", ep.name, n, want)
+		}
+	}
+	loud := named("loud")
+	for range 100 {
+		answers(loud, now, 1)
+	}
+	for i := range 20 {
+		answers(named("quiet-"+strconv.Itoa(i)), now, 1)
+	}
+	answers(loud, now.Add(absurdEvery-1), 1)
+	answers(loud, now.Add(absurdEvery), 2)
 }

@@ -122,8 +122,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x.tries++
 	x.reused, x.answered = false, false
 	x.idle = &t.idle
-	// If one connection was dead, others may be: the second try makes its own.
-	if x.tries == 1 || x.why == reasonRefused {
+	// If one connection was dead, others may be: the second try makes its own. One
+	// that refused a stream may have been full for a moment; if it is refused again, it
+	// may be the connection, so the third try makes another.
+	if x.tries == 1 || x.why == reasonRefused && x.untaken != 2 {
 		if c := t.idle.take(); c != nil {
 			x.reused = true
 			return t.send(x, c)

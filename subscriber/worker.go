@@ -185,8 +185,13 @@ func (d *Dispatcher) storePause(ctx context.Context, endpoint string, p Pause) {
 	}
 }
 
-// maxAbsurd bounds what of a Retry-After that makes no sense is logged, in bytes.
-const maxAbsurd = 64
+const (
+	// maxAbsurd bounds what of a Retry-After that makes no sense is logged, in bytes.
+	maxAbsurd = 64
+	// absurdEvery is how often that is logged of an endpoint, at most: the warnings
+	// of one do not hide those of another.
+	absurdEvery = 10 * time.Second
+)
 
 // pausedByUs is who pauses an endpoint when no operator does.
 const pausedByUs = "fanjet"
@@ -201,8 +206,8 @@ func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 		return
 	}
 	d.metrics.duration.Observe(r.Took.Seconds())
-	if r.Absurd != "" {
-		d.sampled.Warn("an absurd Retry-After counts as none", zap.String("endpoint", ep.name), zap.Int("status", r.Status),
+	if r.Absurd != "" && ep.noteAbsurd(r.Began) {
+		d.log.Warn("an absurd Retry-After counts as none", zap.String("endpoint", ep.name), zap.Int("status", r.Status),
 			zap.String("value", plain(r.Absurd, maxAbsurd)))
 	}
 	level := zap.InfoLevel
@@ -218,6 +223,12 @@ func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 			zap.String("error", r.describe()),
 		)
 	}
+}
+
+// noteAbsurd reports whether it is time to log such a Retry-After again.
+func (ep *endpoint) noteAbsurd(now time.Time) bool {
+	last := ep.absurd.Load()
+	return (last == 0 || now.UnixNano()-last >= int64(absurdEvery)) && ep.absurd.CompareAndSwap(last, now.UnixNano())
 }
 
 // noteResends counts and logs that a request was sent more than once within one

@@ -58,6 +58,7 @@ func (g *globals) addDLQFilter(cmd *cobra.Command) *dlqFilter {
 	flags.StringVar(&f.until, "until", "", "dead-lettered before this `TIME`")
 	flags.StringVar(&f.id, "id", "", "letters of the event with this webhook-id")
 	flags.IntVar(&f.limit, "limit", 0, "only the oldest so many of those that match")
+	selectOnce(cmd, "endpoint", "reason", "subject", "since", "until", "id", "limit")
 	var reasons []string
 	for _, reason := range dlq.Reasons() {
 		reasons = append(reasons, string(reason))

@@ -32,6 +32,7 @@ anything else is refused.`,
 	}
 	flags := g.addDLQSelection(cmd)
 	cmd.Flags().StringVar(&path, "out", "", "`FILE` that they are moved to; required")
+	selectOnce(cmd, "out")
 	cmd.Flags().BoolVar(&options.DryRun, "dry-run", false, "only show how many would be drained")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	act := addActFlags(cmd)

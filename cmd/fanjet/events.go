@@ -43,6 +43,7 @@ This is the way to leave a backlog behind. A consumer that is moved in NATS
 	flags := cmd.Flags()
 	flags.StringVar(&skip.Source, "source", "", "`STREAM` that the events are in; required")
 	flags.Uint64Var(&skip.To, "to", 0, "`SEQUENCE` of the last event to skip; required")
+	selectOnce(cmd, "source", "to")
 	flags.StringVar(&skip.Reason, "reason", "", "why, for those who read the audit")
 	flags.BoolVar(&skip.DryRun, "dry-run", false, "only show which would be skipped")
 	flags.BoolVar(&yes, "yes", false, "do not ask")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,6 +76,31 @@ func isEmpty(f *pflag.Flag) bool {
 		return len(values) == 0 || slices.ContainsFunc(values, blank)
 	}
 	return blank(f.Value.String())
+}
+
+// selectOnce refuses the flags of a command, which say what it is about, when they
+// are given twice: pflag would take the last one, and --endpoint a --endpoint b be
+// about b only.
+func selectOnce(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		f := cmd.Flags().Lookup(name)
+		f.Value = &onceValue{Value: f.Value}
+	}
+}
+
+// onceValue is the value of a flag that can be set once.
+type onceValue struct {
+	pflag.Value
+	set bool
+}
+
+// Set implements [pflag.Value].
+func (v *onceValue) Set(text string) error {
+	if v.set {
+		return errors.New("it is given twice, and only one value counts; run the command once for each")
+	}
+	v.set = true
+	return v.Value.Set(text)
 }
 
 func withHint(cmd *cobra.Command, err error) error {
