@@ -23,13 +23,10 @@ func (s *Server) listLetters(w http.ResponseWriter, r *http.Request, in *Install
 	filter := dlq.Filter{
 		Endpoint: p.text("endpoint"), Reason: dlq.Reason(p.text("reason")), Subject: p.text("subject"), ID: p.text("id"),
 		Since: p.time("since"), Until: p.time("until"),
-		Limit: int(p.number("limit", pageSize, maxPageSize)), After: p.number("after", 0, math.MaxUint64),
+		Limit: p.limit(), After: p.number("after", 0, math.MaxUint64),
 	}
 	if p.err != nil {
 		return nil, p.err
-	}
-	if filter.Limit == 0 {
-		filter.Limit = pageSize
 	}
 	if err := filter.Validate(); err != nil {
 		return nil, badRequest("%v", err)

@@ -87,7 +87,7 @@ func (g *globals) listAudit(ctx context.Context, filter audit.Filter, out *outpu
 	}
 	records, err := collect(audit.New(js, wire.NewNames(settings.Prefix)).List(ctx, filter))
 	if err != nil {
-		return err
+		return settings.Unanswered(nc, err)
 	}
 	if out.json() {
 		return writeJSON(g.out, records)

@@ -65,7 +65,7 @@ This is the way to leave a backlog behind. A consumer that is moved in NATS
 				if err != nil {
 					return err
 				}
-				if err := g.confirm(ctx, "Skip "+skipped(plan)+"? Nobody will ever get them."); err != nil {
+				if err := g.confirm(ctx, "Skip "+skipped(plan)+"? What is skipped, nobody will ever get."); err != nil {
 					return err
 				}
 			}
