@@ -20,7 +20,8 @@ func newAuditCommand(g *globals) *cobra.Command {
 		Use:   "audit",
 		Short: "See what operators did",
 		Long: `See what operators did: who held, resumed or tested which endpoint, replayed, purged or
-drained dead letters, or changed the configuration, when, why, and what came of it.`,
+drained dead letters, skipped events, or changed the configuration, when, why, and what
+came of it.`,
 		Example: `  fanjet audit list
   fanjet audit list --action purge --since 30d`,
 	}
