@@ -87,7 +87,7 @@ func (s *Server) replayLetters(w http.ResponseWriter, r *http.Request, in *Insta
 	return s.onLetters(w, r, in, func(ctx context.Context, act control.Act, f dlq.Filter, selected dlq.Counts, b *selection) (control.LettersReport, error) {
 		outlook, err := in.Letters.Outlook(ctx, f, selected)
 		if err != nil {
-			return control.LettersReport{}, err
+			return control.LettersReport{Failures: []control.LetterFailure{}}, err
 		}
 		return in.Letters.Replay(ctx, act, f, outlook, dlq.ReplayOptions{DryRun: b.DryRun.value, Rate: b.Rate.value})
 	})
