@@ -46,6 +46,7 @@ This is the way to leave a backlog behind. A consumer that is moved in NATS
 	flags.StringVar(&skip.Reason, "reason", "", "why, for those who read the audit")
 	flags.BoolVar(&skip.DryRun, "dry-run", false, "only show which would be skipped")
 	flags.BoolVar(&yes, "yes", false, "do not ask")
+	allowEmpty(cmd, "reason")
 	_ = cmd.RegisterFlagCompletionFunc("source", g.completeSources)
 	by := addBy(cmd)
 	out := addOutputFlag(cmd)
