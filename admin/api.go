@@ -148,6 +148,15 @@ func (p *parameters) number(name string, unless, most uint64) uint64 {
 	return n
 }
 
+// limit reads how many a page has at most. None would be an empty page for ever.
+func (p *parameters) limit() int {
+	n := p.number("limit", pageSize, maxPageSize)
+	if n == 0 && p.err == nil {
+		p.err = badRequest("limit: 0 selects nothing; without a limit, leave it out")
+	}
+	return int(n)
+}
+
 // time reads a point in time; empty is the zero time.
 func (p *parameters) time(name string) time.Time {
 	t, err := control.ParseTime(p.text(name), time.Now())

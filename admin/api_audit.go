@@ -12,13 +12,10 @@ func (s *Server) listAudit(w http.ResponseWriter, r *http.Request, in *Installat
 	p := query(r, "since", "until", "action", "actor", "limit", "before")
 	filter := audit.Filter{
 		Since: p.time("since"), Until: p.time("until"), Action: audit.Action(p.text("action")), Actor: p.text("actor"),
-		Limit: int(p.number("limit", pageSize, maxPageSize)), Before: p.number("before", 0, math.MaxUint64),
+		Limit: p.limit(), Before: p.number("before", 0, math.MaxUint64),
 	}
 	if p.err != nil {
 		return nil, p.err
-	}
-	if filter.Limit == 0 {
-		filter.Limit = pageSize
 	}
 	if err := filter.Validate(); err != nil {
 		return nil, badRequest("%v", err)

@@ -23,13 +23,10 @@ func (s *Server) listLetters(w http.ResponseWriter, r *http.Request, in *Install
 	filter := dlq.Filter{
 		Endpoint: p.text("endpoint"), Reason: dlq.Reason(p.text("reason")), Subject: p.text("subject"), ID: p.text("id"),
 		Since: p.time("since"), Until: p.time("until"),
-		Limit: int(p.number("limit", pageSize, maxPageSize)), After: p.number("after", 0, math.MaxUint64),
+		Limit: p.limit(), After: p.number("after", 0, math.MaxUint64),
 	}
 	if p.err != nil {
 		return nil, p.err
-	}
-	if filter.Limit == 0 {
-		filter.Limit = pageSize
 	}
 	if err := filter.Validate(); err != nil {
 		return nil, badRequest("%v", err)
@@ -90,7 +87,7 @@ func (s *Server) replayLetters(w http.ResponseWriter, r *http.Request, in *Insta
 	return s.onLetters(w, r, in, func(ctx context.Context, act control.Act, f dlq.Filter, selected dlq.Counts, b *selection) (control.LettersReport, error) {
 		outlook, err := in.Letters.Outlook(ctx, f, selected)
 		if err != nil {
-			return control.LettersReport{}, err
+			return control.LettersReport{Failures: []control.LetterFailure{}}, err
 		}
 		return in.Letters.Replay(ctx, act, f, outlook, dlq.ReplayOptions{DryRun: b.DryRun.value, Rate: b.Rate.value})
 	})

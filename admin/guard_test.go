@@ -125,7 +125,7 @@ func TestBodies(t *testing.T) {
 			checkProblem(t, name, resp, body)
 		}
 	}
-	for _, query := range []string{"?x=1", "?limit=x", "?limit=-1", "?limit=1001", "?limit=1&limit=2", "?since=yesterday", "?reason=bored", "?%zz", "?after=-1", "?endpoint=", "?id=%20", "?reason=&endpoint=billing", "?since="} {
+	for _, query := range []string{"?x=1", "?limit=x", "?limit=-1", "?limit=1001", "?limit=0", "?limit=1&limit=2", "?since=yesterday", "?reason=bored", "?%zz", "?after=-1", "?endpoint=", "?id=%20", "?reason=&endpoint=billing", "?since="} {
 		resp, body := w.do("GET", "/api/v1/dead-letters"+query, "", "")
 		if resp.StatusCode != 400 {
 			t.Errorf("%s: %d %s, want 400", query, resp.StatusCode, body)

@@ -113,6 +113,9 @@ func TestReplayAndPurge(t *testing.T) {
 			if len(w.records()) != before {
 				t.Errorf("%s %s was recorded", step.path, step.body)
 			}
+			if strings.Contains(body, ":null") {
+				t.Errorf("%s %s: a list that is empty is none: %s", step.path, step.body, body)
+			}
 			continue
 		}
 		var report control.LettersReport

@@ -24,7 +24,7 @@ func (l *loader) document(root *node) {
 	l.nats(root, section["nats"])
 	l.sourcesFailed = l.fails(func() { l.sources(section["sources"]) })
 	l.producers(section["sources"])
-	l.admin(root, section["admin"])
+	l.adminSound = !l.fails(func() { l.admin(root, section["admin"]) })
 	l.deadLetters(section["dead_letters"])
 	l.canary(section["canary"])
 	l.egressFailed = l.fails(func() { l.egress(section["egress"]) })

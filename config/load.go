@@ -39,6 +39,9 @@ type Options struct {
 type Errors struct {
 	Problems []Problem // at least one
 	Warnings []Problem
+	// Admin is what the file says of the admin listener, if nothing is wrong with that
+	// part; else nil. A gateway that has an earlier version in force is still there.
+	Admin *Admin
 }
 
 // Error prints a line for each problem.
@@ -107,6 +110,7 @@ type loader struct {
 	// What failed, so that its consequences are not reported too.
 	egressFailed, sourcesFailed, defaultsFailed bool
 
+	adminSound bool // the admin section was read, and has no mistake
 	incomplete bool // an included file could not be read
 }
 
@@ -130,7 +134,11 @@ func load(path string, opts Options, files files) (*Config, error) {
 	l.sort(l.problems)
 	l.sort(l.warnings)
 	if len(l.problems) > 0 {
-		return nil, &Errors{Problems: l.problems, Warnings: l.warnings}
+		found := &Errors{Problems: l.problems, Warnings: l.warnings}
+		if l.adminSound {
+			found.Admin = &l.cfg.Admin
+		}
+		return nil, found
 	}
 	slices.Sort(l.cfg.SecretFiles)
 	l.cfg.SecretFiles = slices.Compact(l.cfg.SecretFiles)

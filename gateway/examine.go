@@ -101,7 +101,7 @@ func (x *examination) stream(ctx context.Context, p *streamPlan) {
 	x.cluster(object, info.Cluster)
 	x.room(object, info)
 	if len(x.found) == before {
-		x.add(LevelOK, object, "", "%d messages, %s", info.State.Msgs, copies(info))
+		x.add(LevelOK, object, "", "%s, %s", messages(info.State.Msgs), copies(info))
 	}
 	if p.consumer != nil {
 		x.consumer(ctx, stream, p.consumer)
@@ -109,6 +109,13 @@ func (x *examination) stream(ctx context.Context, p *streamPlan) {
 }
 
 // copies says where a stream is kept.
+func messages(n uint64) string {
+	if n == 1 {
+		return "1 message"
+	}
+	return fmt.Sprintf("%d messages", n)
+}
+
 func copies(info *jetstream.StreamInfo) string {
 	if info.Config.Replicas <= 1 || info.Cluster == nil {
 		return "one copy"

@@ -20,7 +20,8 @@ func newAuditCommand(g *globals) *cobra.Command {
 		Use:   "audit",
 		Short: "See what operators did",
 		Long: `See what operators did: who held, resumed or tested which endpoint, replayed, purged or
-drained dead letters, or changed the configuration, when, why, and what came of it.`,
+drained dead letters, skipped events, or changed the configuration, when, why, and what
+came of it.`,
 		Example: `  fanjet audit list
   fanjet audit list --action purge --since 30d`,
 	}
@@ -87,7 +88,7 @@ func (g *globals) listAudit(ctx context.Context, filter audit.Filter, out *outpu
 	}
 	records, err := collect(audit.New(js, wire.NewNames(settings.Prefix)).List(ctx, filter))
 	if err != nil {
-		return err
+		return settings.Unanswered(nc, err)
 	}
 	if out.json() {
 		return writeJSON(g.out, records)

@@ -151,8 +151,8 @@ func (g *globals) openDLQ(ctx context.Context) (*dlqClient, error) {
 	o := &operator{file: file, nc: nc}
 	letters, err := o.openLetters(ctx, cfg)
 	if err != nil {
-		nc.Close()
-		return nil, err
+		defer nc.Close()
+		return nil, cfg.NATS.Unanswered(nc, err)
 	}
 	return &dlqClient{Letters: letters, operator: o}, nil
 }

@@ -25,8 +25,8 @@ webhook-id and body and a fresh retry schedule, and leaves the queue once NATS
 has stored that delivery. Letters that arrive meanwhile are left alone. It takes a
 filter, or --all.
 
-Letters for an endpoint that is paused, or whose circuit is open, wait for it once
-they are replayed: it says how many, why, and until when. Letters for one that was
+Letters for an endpoint that is paused, refusing, or whose circuit is open, wait for it
+once they are replayed: it says how many, why, and until when. Letters for one that was
 removed from the configuration are not replayed.
 
 It can be interrupted, and run again: nothing is lost, and nothing is delivered

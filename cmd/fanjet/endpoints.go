@@ -60,8 +60,8 @@ func (g *globals) openOperator(ctx context.Context) (*operator, error) {
 	}
 	o := &operator{file: file, sources: sourcesOf(cfg), nc: nc}
 	if err := o.open(ctx, cfg); err != nil {
-		nc.Close()
-		return nil, err
+		defer nc.Close()
+		return nil, cfg.NATS.Unanswered(nc, err)
 	}
 	return o, nil
 }

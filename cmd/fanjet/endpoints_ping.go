@@ -65,10 +65,18 @@ The command ends with 0 if the endpoint answers 2xx, with 1 if not.`,
 // describePing says what became of a test event, and why deliveries wait.
 func describePing(a *control.PingAnswer) string {
 	text := describeAnswer(a)
-	if a.State != "" {
-		text += fmt.Sprintf("; its deliveries wait nevertheless, for it is %s (%s); fanjet endpoints resume %s ends that", a.State, a.Reason, a.Endpoint)
+	if a.State == "" {
+		return text
 	}
-	return text
+	why := fmt.Sprintf("%s (%s)", a.State, a.Reason)
+	if strings.HasPrefix(a.Reason, string(a.State)+" ") { // "paused by ann: …"
+		why = a.Reason
+	}
+	does := "ends that"
+	if a.State == subscriber.StateRefusing {
+		does = "lets the next one go at once"
+	}
+	return fmt.Sprintf("%s; its deliveries wait nevertheless, for it is %s; fanjet endpoints resume %s %s", text, why, a.Endpoint, does)
 }
 
 func describeAnswer(a *control.PingAnswer) string {

@@ -56,6 +56,12 @@ func TestTextsOfEndpoints(t *testing.T) {
 		"a: 204 in 1.5ms; its deliveries wait nevertheless, for it is backing_off (until noon); fanjet endpoints resume a ends that": {
 			Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5, State: subscriber.StateBackingOff, Reason: "until noon",
 		},
+		"a: 204 in 1.5ms; its deliveries wait nevertheless, for it is paused by ann: moving; fanjet endpoints resume a ends that": {
+			Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5, State: subscriber.StatePaused, Reason: "paused by ann: moving",
+		},
+		"a: 204 in 1.5ms; its deliveries wait nevertheless, for it is refusing (104 events); fanjet endpoints resume a lets the next one go at once": {
+			Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5, State: subscriber.StateRefusing, Reason: "104 events",
+		},
 	} {
 		if got := describePing(&a); got != want {
 			t.Errorf("describePing() = %q, want %q", got, want)

@@ -47,6 +47,7 @@ This is the way to leave a backlog behind. A consumer that is moved in NATS
 	flags.StringVar(&skip.Reason, "reason", "", "why, for those who read the audit")
 	flags.BoolVar(&skip.DryRun, "dry-run", false, "only show which would be skipped")
 	flags.BoolVar(&yes, "yes", false, "do not ask")
+	allowEmpty(cmd, "reason")
 	_ = cmd.RegisterFlagCompletionFunc("source", g.completeSources)
 	by := addBy(cmd)
 	out := addOutputFlag(cmd)
@@ -66,7 +67,7 @@ This is the way to leave a backlog behind. A consumer that is moved in NATS
 				if err != nil {
 					return err
 				}
-				if err := g.confirm(ctx, "Skip "+skipped(plan)+"? Nobody will ever get them."); err != nil {
+				if err := g.confirm(ctx, "Skip "+skipped(plan)+"? What is skipped, nobody will ever get."); err != nil {
 					return err
 				}
 			}

@@ -31,21 +31,38 @@ func newReadyCommand(g *globals) *cobra.Command {
 		Long: `Ask the gateway that runs on this machine with this configuration whether it is
 ready: connected to NATS, its streams and consumers as they should be, and not
 about to stop. It ends with 0 if so and with 1 if not, and serves as the health
-check of a container, where there is no other HTTP client.`,
+check of a container, where there is no other HTTP client. A mistake that got into the
+configuration since the gateway started does not matter, unless it is in admin.`,
 		Example: `  fanjet ready
   fanjet ready --config /etc/fanjet/fanjet.yaml --timeout 2s`,
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the answer")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := g.loadConfig(config.Options{NoSecrets: true})
+		settings, err := g.loadAdmin()
 		if err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 		defer cancel()
-		return g.askReady(ctx, cfg.Admin)
+		return g.askReady(ctx, settings)
 	}
 	return cmd
+}
+
+// loadAdmin returns where the gateway on this machine is to be asked. A mistake
+// elsewhere in the configuration is only mentioned: a gateway that runs keeps to the
+// version before it, and must not be taken for one that is not ready.
+func (g *globals) loadAdmin() (config.Admin, error) {
+	cfg, err := g.loadConfig(config.Options{NoSecrets: true})
+	if err == nil {
+		return cfg.Admin, nil
+	}
+	found, ok := errors.AsType[*config.Errors](err)
+	if !ok || found.Admin == nil {
+		return config.Admin{}, err
+	}
+	fmt.Fprintf(g.err, "fanjet: %s has mistakes, which `fanjet check` shows; a gateway that runs has the version before, and is asked\n", g.config)
+	return *found.Admin, nil
 }
 
 func (g *globals) askReady(ctx context.Context, settings config.Admin) error {

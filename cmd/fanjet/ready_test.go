@@ -40,6 +40,42 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// A mistake in the file leaves the version before in force, so the gateway is asked all
+// the same, unless the mistake hides where.
+func TestReadyDespiteAMistake(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
+	t.Cleanup(server.Close) // after the subtests, which are parallel
+	for _, tt := range []struct {
+		name, from, to string
+		code           int
+		out, err       string
+	}{
+		{"in an endpoint", "https://dev", "ftp://dev", exitOK, "ready\n", "has mistakes"},
+		{"in a subscription", "[dev]", "[dve]", exitOK, "ready\n", "has mistakes"},
+		{"an unknown key", "version: 1", "version: 1\nendpiont: {}", exitOK, "ready\n", "has mistakes"},
+		{"an included file that is gone", "version: 1", "version: 1\ninclude: [teams.yaml]", exitOK, "ready\n", "has mistakes"},
+		{"in admin", "listen:", "lisen:", exitFailure, "", "unknown key"},
+		{"no YAML", "endpoints:", "endpoints: {", exitFailure, "", "fanjet.yaml:"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := writeConfig(t, server.Listener.Addr().String())
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(strings.Replace(string(text), tt.from, tt.to, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := runFanjet(t, "ready", "--config", path)
+			if got.code != tt.code || got.out != tt.out || !strings.Contains(got.err, tt.err) {
+				t.Errorf("ended with %d, %q and %q", got.code, got.out, got.err)
+			}
+		})
+	}
+}
+
 // writeConfig writes a configuration with an admin listener.
 func writeConfig(t *testing.T, admin string) string {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // that only groups others shows its help when it is called without any.
 func beStrict(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return withHint(cmd, err)
+		return withHint(cmd, wrongValue(err))
 	})
 	check := cmd.Args
 	switch {
@@ -62,9 +63,36 @@ func allowEmpty(cmd *cobra.Command, flags ...string) {
 func emptyFlag(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if err == nil && isEmpty(f) && f.Annotations[mayBeEmpty] == nil {
-			err = fmt.Errorf("--%s is given, but empty; is a variable of the shell not set? Without a value, leave the flag out", f.Name)
+			err = givenEmpty(f)
 		}
 	})
+	return err
+}
+
+func givenEmpty(f *pflag.Flag) error {
+	return fmt.Errorf("--%s is given, but empty; is a variable of the shell not set? Without a value, leave the flag out", f.Name)
+}
+
+// wrongValue says in plain words what is wrong with the value of a flag that does not
+// parse: what Go says of it is for programmers.
+func wrongValue(err error) error {
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	flag, value := wrong.GetFlag(), wrong.GetValue()
+	wants := map[string]string{
+		"int": "a whole number", "uint64": "a whole number from 0", "float64": "a number",
+		"bool": "true or false", "duration": "a duration such as 30s or 2m",
+	}[flag.Value.Type()]
+	switch {
+	case strings.TrimSpace(value) == "":
+		return givenEmpty(flag)
+	case errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("--%s: %s is too large, or too small", flag.Name, value)
+	case wants != "":
+		return fmt.Errorf("--%s: %q is not %s", flag.Name, value, wants)
+	}
 	return err
 }
 

@@ -40,19 +40,35 @@ func (s Settings) CheckServer(ctx context.Context, nc *nats.Conn) error {
 	}
 	_, err = js.AccountInfo(ctx)
 	switch {
-	case s.domain() != "" && (errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrNoResponders)):
-		return fmt.Errorf("nothing answers for the JetStream domain %q on the NATS server %s: check nats.domain, and the link between the two: %w",
-			s.domain(), nc.ConnectedServerName(), nats.ErrNoResponders)
+	case nobodyAnswers(err):
+		return s.Unanswered(nc, err)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("JetStream is not enabled for this account of the NATS server %s, and Fanjet keeps everything in it: "+
 			"enable it for the account, or use credentials of one that has it: %w", nc.ConnectedServerName(), err)
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
-		return fmt.Errorf("the NATS server %s runs without JetStream, and Fanjet keeps everything in it: "+
-			"start it with -js, or with a jetstream block in its configuration: %w", nc.ConnectedServerName(), err)
 	case err != nil:
 		return fmt.Errorf("ask the NATS server %s for its JetStream limits: %w", nc.ConnectedServerName(), err)
 	}
 	return nil
+}
+
+// nobodyAnswers reports whether a request to JetStream failed because nobody listens
+// for it.
+func nobodyAnswers(err error) bool {
+	return errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrNoResponders)
+}
+
+// Unanswered says of a request to JetStream that nobody answered why that is, and what
+// to do. Other errors, and none, it returns as they are.
+func (s Settings) Unanswered(nc *nats.Conn, err error) error {
+	switch {
+	case !nobodyAnswers(err):
+		return err
+	case s.domain() != "":
+		return fmt.Errorf("nothing answers for the JetStream domain %q on the NATS server %s: check nats.domain, and the link between the two: %w",
+			s.domain(), nc.ConnectedServerName(), nats.ErrNoResponders)
+	}
+	return fmt.Errorf("the NATS server %s runs without JetStream, and Fanjet keeps everything in it: "+
+		"start it with -js, or with a jetstream block in its configuration: %w", nc.ConnectedServerName(), err)
 }
 
 // JetStream returns a client of JetStream on a connection, in the domain of the

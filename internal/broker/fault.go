@@ -70,6 +70,11 @@ func cutOff(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
+// wantsHandshakeFirst is what to do about a server that says nothing before the TLS
+// handshake. Who waits for it to begin runs into a timeout, or is cut off: the two wait for
+// equally long by default.
+const wantsHandshakeFirst = "if it wants the TLS handshake before anything else, set nats.tls.handshake_first"
+
 func (s Settings) usesTLS() bool {
 	return s.TLS != (TLS{}) || strings.Contains(s.URL, "tls://") || strings.Contains(s.URL, "wss://")
 }
@@ -115,6 +120,8 @@ func explain(err error, where string, settings Settings) error {
 		return say("does not begin with the TLS handshake: leave nats.tls.handshake_first out, or switch it on in the server")
 	case notTLS:
 		return say("does not speak TLS: use nats:// in nats.url")
+	case cutOff(err) && settings.usesTLS() && !settings.TLS.HandshakeFirst:
+		return say("ended the TLS handshake; if it asks for a client certificate, set nats.tls.cert and nats.tls.key to one that it accepts; " + wantsHandshakeFirst)
 	case cutOff(err) && settings.usesTLS():
 		return say("ended the TLS handshake; if it asks for a client certificate, set nats.tls.cert and nats.tls.key to one that it accepts")
 	case (errors.Is(err, nats.ErrTLS) || refusedTLS(err)) && settings.TLS.Cert == "":
@@ -123,8 +130,8 @@ func explain(err error, where string, settings Settings) error {
 		return say("cannot be reached over TLS")
 	case Transient(err) && settings.URL == "":
 		return say("does not answer: start the gateway (fanjet serve), or set nats.url")
-	case timedOut(err) && !settings.TLS.HandshakeFirst:
-		return say("does not answer: check nats.url, and that the server runs; if it wants the TLS handshake before anything else, set nats.tls.handshake_first")
+	case (timedOut(err) || cutOff(err)) && !settings.TLS.HandshakeFirst:
+		return say("does not answer: check nats.url, and that the server runs; " + wantsHandshakeFirst)
 	case Transient(err):
 		return say("does not answer: check nats.url, and that the server runs")
 	}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -17,17 +18,18 @@ func TestConnectHandshakeFirst(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := writeCertificate(t, "127.0.0.1")
 	otherFile, otherKey := writeCertificate(t, "nats.example.com")
-	tlsFirst := func(first bool) string {
+	tlsFirst := func(first bool, timeout float64) string {
 		pair, err := serverTLS(TLS{Cert: certFile, Key: keyFile}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := natstest.Start(t, natstest.Options{Listen: true, Adjust: func(o *server.Options) {
-			o.TLSConfig, o.TLSTimeout, o.TLSHandshakeFirst = pair, 5, first
+			o.TLSConfig, o.TLSTimeout, o.TLSHandshakeFirst = pair, timeout, first
 		}})
 		return s.URL()
 	}
-	first, usual := tlsFirst(true), tlsFirst(false)
+	first, usual := tlsFirst(true, 5), tlsFirst(false, 5)
+	hasty := tlsFirst(true, 0.5) // cuts off who does not begin before that one gives up
 	plain := natstest.Start(t, natstest.Options{Listen: true}).URL()
 	for _, test := range []struct {
 		name     string
@@ -40,6 +42,8 @@ func TestConnectHandshakeFirst(t *testing.T) {
 		{"first, authority unknown", Settings{URL: first, TLS: TLS{HandshakeFirst: true}}, "set nats.tls.ca"},
 		{"first, and not said", Settings{URL: first, TLS: TLS{CA: certFile}}, "set nats.tls.handshake_first"},
 		{"first, and no TLS", Settings{URL: first}, "set nats.tls.handshake_first"},
+		{"first, not said, and cut off", Settings{URL: hasty, TLS: TLS{CA: certFile}}, "set nats.tls.handshake_first"},
+		{"first, no TLS, and cut off", Settings{URL: hasty}, "set nats.tls.handshake_first"},
 		{"not first, but said", Settings{URL: usual, TLS: TLS{CA: certFile, HandshakeFirst: true}}, "leave nats.tls.handshake_first out"},
 		{"no TLS, but said", Settings{URL: plain, TLS: TLS{HandshakeFirst: true}}, "leave nats.tls.handshake_first out"},
 	} {
@@ -115,5 +119,9 @@ func TestCheckServerOfADomain(t *testing.T) {
 	err = settings.CheckServer(t.Context(), nc)
 	if err == nil || !strings.Contains(err.Error(), `nothing answers for the JetStream domain "elsewhere"`) || !Transient(err) {
 		t.Errorf("of a domain that is not there: %v", err)
+	}
+	other := errors.New("something else")
+	if err := settings.Unanswered(nc, other); err != other {
+		t.Errorf("Unanswered(%v) = %v", other, err)
 	}
 }

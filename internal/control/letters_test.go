@@ -115,6 +115,29 @@ func TestCheckLetters(t *testing.T) {
 
 // Without a gateway nothing is known but that one has to run; and what is in no
 // configuration is removed.
+// What is waited for depends on the state: one that refuses does answer.
+func TestWaitingSaysForWhat(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		state subscriber.State
+		until time.Time
+		want  string
+	}{
+		{subscriber.StatePaused, time.Time{}, ", until it is resumed"},
+		{subscriber.StateBackingOff, at, ", until 2026-03-01T12:00:00Z"},
+		{subscriber.StateOpen, at, ", until it answers again; the next probe is at 2026-03-01T12:00:00Z"},
+		{subscriber.StateOpen, time.Time{}, ", until it answers again"},
+		{subscriber.StateRefusing, at, ", until it accepts one; the next attempt is at 2026-03-01T12:00:00Z"},
+		{subscriber.StateRefusing, time.Time{}, ", until it accepts one"},
+	} {
+		w := Waiting{Endpoint: "a", Letters: 2, State: test.state, Until: test.until}
+		if got, want := w.String(), "2 letters will wait for a, which is "+string(test.state)+test.want; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestOutlookWithoutGateway(t *testing.T) {
 	t.Parallel()
 	l, _ := newLetters(t, dlq.Counts{"crm": 2, "billing": 1})

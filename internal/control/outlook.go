@@ -48,6 +48,10 @@ func (w Waiting) String() string {
 		return text + ", until it is resumed"
 	case w.State == StateUnknown:
 		return text + ", until a gateway that knows it runs"
+	case w.State == subscriber.StateRefusing && w.Until.IsZero():
+		return text + ", until it accepts one"
+	case w.State == subscriber.StateRefusing:
+		return text + ", until it accepts one; the next attempt is at " + until
 	case w.Until.IsZero():
 		return text + ", until it answers again"
 	case w.State == subscriber.StateBackingOff:

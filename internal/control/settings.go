@@ -57,7 +57,9 @@ func settingsOf(e *subscriber.Endpoint) *EndpointSettings {
 			s.OnExhausted = "block"
 		}
 	}
-	if c := e.Circuit; c.Failures > 0 {
+	if c := e.Circuit; e.Ordered {
+		s.Circuit = "none: the first of the line is tried again on its schedule, and the others wait"
+	} else if c.Failures > 0 {
 		failures := "1 failure"
 		if c.Failures > 1 {
 			failures = fmt.Sprintf("%d failures", c.Failures)

@@ -121,7 +121,7 @@ func TestSettingsOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`"headers":["Authorization","X-Team"]`, `"rate_limit":"600/m"`, `"circuit":"never opens"`, `"ordered":true,"on_exhausted":"block"`,
+		`"headers":["Authorization","X-Team"]`, `"rate_limit":"600/m"`, `"circuit":"none: the first of the line is tried again`, `"ordered":true,"on_exhausted":"block"`,
 		`"retry_schedule":["5s","30s","2m","10m","30m","1h","3h","6h","12h"]`, `"dead_letter_on":[410]`,
 	} {
 		if !strings.Contains(string(text), want) {
@@ -130,5 +130,9 @@ func TestSettingsOf(t *testing.T) {
 	}
 	if strings.Contains(string(text), "secret") {
 		t.Errorf("shows a secret:\n%s", text)
+	}
+	e.Ordered = false
+	if got := settingsOf(&e).Circuit; got != "never opens" {
+		t.Errorf("with failures: 0 the circuit %s", got)
 	}
 }
