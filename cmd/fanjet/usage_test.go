@@ -20,6 +20,7 @@ func TestEmptyFlags(t *testing.T) {
 		"fanjet dlq drain --note":          true,
 		"fanjet endpoints pause --reason":  true,
 		"fanjet endpoints resume --reason": true,
+		"fanjet events skip --reason":      true,
 	}
 	checked := 0
 	var visit func(cmd *cobra.Command)
