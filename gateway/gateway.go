@@ -198,7 +198,7 @@ func (g *Gateway) watchStore() (end func()) {
 	}, func() float64 { return float64(g.server.Restarts()) })
 	ctx, stop := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
-	watching.Go(func() { g.server.Watch(ctx, func(err error) { g.health.set("nats store", err) }) })
+	watching.Go(func() { g.server.Watch(ctx, func(err error) { g.health.set(partStore, err) }) })
 	return func() { stop(); watching.Wait() }
 }
 

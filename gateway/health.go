@@ -23,6 +23,10 @@ type health struct {
 	since  map[string]time.Time // since when a part fails, in ways that pass; see setPatiently
 }
 
+// The parts that say whether the stores of NATS take anything: of the embedded
+// server as a whole, and of each of our streams.
+const partStore, partStorage = "nats store", "storage"
+
 // set says how a part does. A change is logged.
 func (h *health) set(part string, err error) {
 	before := h.swap(part, err)
@@ -74,6 +78,13 @@ func (h *health) swap(part string, err error) (before error) {
 	}
 	before, h.faults[part] = h.faults[part], err
 	return before
+}
+
+// fails reports whether a part cannot do its work.
+func (h *health) fails(part string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.faults[part] != nil
 }
 
 // err returns every fault, in order of the parts' names.

@@ -124,7 +124,7 @@ func (m *monitor) probe(ctx context.Context) {
 		return
 	}
 	m.full = err != nil
-	m.health.set("storage", err)
+	m.health.set(partStorage, err)
 	if err != nil && m.server != nil {
 		m.server.Report(restarts, err)
 	}

@@ -69,6 +69,8 @@ type overdue struct {
 	created time.Time       // of the stream that next belongs to
 	late    map[uint64]late // schedules that did not fire, by their sequences
 	step    *step           // the latest that was heeded
+	links   uint64          // how often the connection was made anew
+	doubted bool            // the store failed when it was last looked
 	alarmed time.Time       // since when one is overdue by alarmAfter; zero: none is
 	helped  time.Time       // when the server was restarted for them
 }
@@ -146,7 +148,8 @@ func (o *overdue) look(ctx context.Context) (now time.Time, err error) {
 		o.startAnew()
 	}
 	// Another stream, or one that lost its end; or schedules that were left out.
-	if !info.Created.Equal(o.created) || info.State.LastSeq+1 < o.next || o.known.incomplete(now) {
+	again := o.doubtful()
+	if again || !info.Created.Equal(o.created) || info.State.LastSeq+1 < o.next || o.known.incomplete(now) {
 		o.created = info.Created
 		o.startAnew()
 	}
@@ -158,6 +161,20 @@ func (o *overdue) look(ctx context.Context) (now time.Time, err error) {
 		return now, err
 	}
 	return now, o.read(ctx, now, info.State.LastSeq, b)
+}
+
+// doubtful reports whether what was read until now may be wrong, because a store
+// failed meanwhile or the server was another one. A server that cannot open the
+// files of a stream says that their messages are not there, and its scheduler
+// believes that, too: it forgets the schedules, also over an orderly restart
+// (nats-server 2.15.3). Here they would be taken for fired, and nobody would know
+// of them any more.
+func (o *overdue) doubtful() bool {
+	failing := o.health.fails(partStore) || o.health.fails(partStorage)
+	links := o.js.Conn().Stats().Reconnects
+	again := links != o.links || o.doubted && !failing
+	o.links, o.doubted = links, failing
+	return again
 }
 
 // startAnew has everything read anew.

@@ -29,6 +29,7 @@ type truncator struct {
 	metrics *metrics
 
 	purged uint64 // every sequence up to it is gone
+	failed bool   // the store refused the latest purge, although it may have removed something
 }
 
 func (t *truncator) run(ctx context.Context) {
@@ -87,12 +88,31 @@ func (t *truncator) truncate(ctx context.Context) error {
 			continue
 		}
 		failpoint.Hit(failpoint.Truncating)
-		if err := s.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
-			return fmt.Errorf("cannot truncate the stream %s: %w", stream, err)
+		if err := t.purge(ctx, s, upTo); err != nil {
+			return err
 		}
 		failpoint.Hit(failpoint.Truncated)
 		t.metrics.truncated.Add(float64(upTo - t.purged))
 		t.purged = upTo
+	}
+	if !t.failed {
+		return nil
+	}
+	// What it removed then leaves nothing to do. That does not mean that it stores
+	// anything now.
+	s, err := t.js.Stream(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("cannot truncate the stream %s: %w", stream, err)
+	}
+	return t.purge(ctx, s, t.purged)
+}
+
+// purge removes all up to a sequence.
+func (t *truncator) purge(ctx context.Context, s jetstream.Stream, upTo uint64) error {
+	err := s.Purge(ctx, jetstream.WithPurgeSequence(upTo+1))
+	t.failed = isStorageFault(err)
+	if err != nil {
+		return fmt.Errorf("cannot truncate the stream %s: %w", s.CachedInfo().Config.Name, err)
 	}
 	return nil
 }
