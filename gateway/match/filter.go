@@ -85,7 +85,7 @@ func (l *language) filter(expr string) (*filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(exactly)}
 	if cost.counted {
 		options = append(options, limited()...)
 	}
