@@ -57,7 +57,7 @@ func (s *subscription) explain(vars *variables) (matched bool, reason string) {
 	case rejected:
 		return false, "filter is false: " + s.filter.falsePart(vars)
 	case incomplete:
-		return false, err.missing()
+		return false, err.missing(vars)
 	default:
 		return false, fmt.Sprintf("filter cannot be evaluated: %v", err)
 	}
