@@ -44,6 +44,10 @@ func checkCalls(checked *ast.AST) error {
 			args := call.AsCall().Args()
 			pattern := args[len(args)-1]
 			at, message = pattern.ID(), wrongPattern(pattern)
+		default:
+			if zone, ok := timeZoneOf(call); ok {
+				at, message = zone.ID(), wrongTimeZone(zone)
+			}
 		}
 		if message != "" {
 			location := checked.SourceInfo().GetStartLocation(at)
