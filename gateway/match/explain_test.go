@@ -85,7 +85,7 @@ func TestExplainWithoutData(t *testing.T) {
 		"":                     "filter needs data, but the event has no data",
 		"hello":                "filter needs data, but the event's data is not JSON that filters can use: unexpected 'h' (byte 1)",
 		`{"live":1,"live":2}`:  `filter needs data, but the event's data is not JSON that filters can use: key "live" occurs twice in an object (byte 19)`,
-		"{\"live\":\"\xff\"}":  "filter needs data, but the event's data is not JSON that filters can use: it is not valid UTF-8",
+		"{\"live\":\"\xff\"}":  "filter needs data, but the event's data is not JSON that filters can use: it is not valid UTF-8 (byte 10)",
 		strings.Repeat(" ", 3): "filter needs data, but the event's data is not JSON that filters can use: it is empty",
 	} {
 		if got := m.Explain(&Event{Subject: "a", Data: []byte(data)})[0]; got.Matched || got.Reason != want {

@@ -136,7 +136,7 @@ const (
 // isMissing reports whether an evaluation ended because the event lacks
 // something.
 func (l *language) isMissing(err error) bool {
-	if _, ok := errors.AsType[*noDataError](err); ok {
+	if _, ok := errors.AsType[*UnreadableError](err); ok {
 		return true
 	}
 	for ; err != nil; err = errors.Unwrap(err) {

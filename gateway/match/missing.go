@@ -11,7 +11,7 @@ import (
 
 // missing describes what the event lacks, if the outcome is incomplete.
 func (e *evaluationError) missing(vars *variables) string {
-	if none, ok := errors.AsType[*noDataError](e.cause); ok {
+	if none, ok := errors.AsType[*UnreadableError](e.cause); ok {
 		return fmt.Sprintf("filter needs data, but %v", none)
 	}
 	part := e.part()
@@ -51,7 +51,7 @@ func (f *filter) lacking(operand ast.Expr, key, value any) string {
 			return is + "an object"
 		}
 		return ""
-	case map[string]string: // headers
+	case headerMap:
 		return ""
 	case []any:
 		return f.lackingElement(operand, key, len(value))
