@@ -38,7 +38,10 @@ func run(ctx context.Context, args []string, std streams) (code int) {
 			code = g.confess(fault)
 		}
 	}()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	cmd := newRootCommand(g)
+	endOnHangup(cmd, end)
 	err := g.fromEnvironment(cmd, os.LookupEnv)
 	if err == nil {
 		cmd.SetArgs(args)

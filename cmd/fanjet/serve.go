@@ -31,6 +31,7 @@ SIGTERM or an interrupt stops it in order: it takes nothing more, lets the
 attempts in flight end, makes sure that their outcome is stored, and ends with 0.
 An attempt that has to be cut off counts as not made. A second signal ends it at
 once; nothing is lost then either, but deliveries may come twice.`,
+		Annotations: map[string]string{reloadsOnHangup: "true"},
 		Example: `  fanjet serve
   fanjet serve --config prod.yaml --log-format json`,
 	}
