@@ -48,15 +48,14 @@ func newMatchCommand(g *globals) *cobra.Command {
 matches or why not. Nothing is published and nothing is connected to; only the
 configuration file is read.
 
---data takes what ` + "`fanjet publish`" + ` takes. The name of a file that exists stands for
-the file also without the @.`,
+--data takes what ` + "`fanjet publish`" + ` takes; without it the event is empty. The name of a
+file that exists stands for the file also without the @.`,
 		Example: `  fanjet match --subject events.orders.eu.paid --data '{"amount": 1500}'
   fanjet match --subject events.orders.eu.paid --data @order.json
   echo '{"amount": 1500}' | fanjet match --subject events.paid --data - -o json`,
 	}
 	cmd.Flags().StringVar(&subject, "subject", "", "subject that the event is published on")
 	cmd.Flags().StringVar(&data, "data", "", "the event's `body`; @FILE reads a file, - the standard input")
-	allowEmpty(cmd, "data") // an event may be empty
 	cmd.Flags().StringArrayVar(&headers, "header", nil, "header of the event, as `NAME=VALUE`; may be repeated; filters find it in any spelling")
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {

@@ -39,7 +39,7 @@ once; nothing is lost then either, but deliveries may come twice.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		signals, ignore := hangups()
 		defer ignore()
-		watcher := config.NewWatcher(g.config, config.Options{NATS: g.nats})
+		watcher := config.NewWatcher(g.config, config.Options{NATS: g.nats, DataDir: g.dataDir})
 		cfg, err := watcher.Load()
 		if err != nil {
 			return err
