@@ -2,7 +2,11 @@
 # authorities, and a user who is not root.
 #
 #   docker build -t fanjet --build-arg VERSION=$(git describe --tags --always) .
-#   docker run -v ./fanjet.yaml:/etc/fanjet/fanjet.yaml:ro -v fanjet:/data fanjet
+#   docker run --network host -v ./fanjet.yaml:/etc/fanjet/fanjet.yaml:ro -v fanjet:/data fanjet
+#
+# The user 65532 must be able to read the file: `chmod a+r fanjet.yaml`. With the network
+# of the host, producers on this machine reach the embedded NATS server; for others,
+# see "Docker" in docs/getting-started.md.
 
 ARG GO_VERSION=1.26.10
 FROM golang:${GO_VERSION} AS build
@@ -17,8 +21,10 @@ RUN mkdir /out/data
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/fanjet /usr/local/bin/fanjet
-# The streams of the embedded NATS server, when the configuration names no other.
+# The streams of the embedded NATS server: a relative store_dir is in here, since nothing
+# can be written beside the configuration.
 COPY --from=build --chown=65532:65532 /out/data /data
+ENV FANJET_DATA_DIR=/data
 USER 65532:65532
 WORKDIR /data
 VOLUME /data

@@ -39,6 +39,7 @@ func (l *loader) document(root *node) {
 		l.subscriptions(part["subscriptions"])
 	}
 	l.missing(root)
+	l.sameURL()
 	slices.SortFunc(l.cfg.Endpoints, func(a, b subscriber.Endpoint) int { return cmp.Compare(a.Name, b.Name) })
 }
 

@@ -54,7 +54,7 @@ func (l *loader) embedded(n *node, s *broker.Embedded) {
 			if text, ok := l.text(n); ok && text == "" {
 				l.errorf(n, "is empty: name the folder that keeps the streams")
 			} else if ok {
-				s.StoreDir = relative(n, text)
+				s.StoreDir = l.storeDir(n, text)
 			}
 		},
 		"listen":     func(n *node) { at.listen = n; l.listenAddress(n, &s.Listen) },

@@ -215,8 +215,8 @@ func TestOrderedDefaults(t *testing.T) {
 defaults: {secrets: [env:GOOD], max_in_flight: 8, ordered: true, on_exhausted: block}
 endpoints:
   inherits: {url: "https://a.example.com/"}
-  letters: {url: "https://a.example.com/", on_exhausted: dead_letter}
-  loose: {url: "https://a.example.com/", ordered: false}
+  letters: {url: "https://b.example.com/", on_exhausted: dead_letter}
+  loose: {url: "https://c.example.com/", ordered: false}
 subscriptions: [{name: s, subjects: [events.>], endpoints: [inherits, letters, loose]}]
 `), Options{})
 	if len(cfg.Warnings) > 0 {
@@ -268,6 +268,7 @@ subscriptions:
 		":6:48: endpoints.a.secrets[0]: a secret is written in the file: keep it elsewhere and refer to it with env:NAME or file:PATH",
 		":6:96: endpoints.a.retry: the waits of the schedule add up to 22h42m35s, but max_age ends it after 1h: the last attempts are never made",
 		":7:3: endpoints.unused: no subscription names this endpoint: it gets nothing",
+		":7:3: endpoints.unused: has the url of a at " + path + ":6:3: an event for both is sent there twice, with one webhook-id, and a receiver takes the second for a duplicate; give each a path or a query of its own",
 		":7:94: endpoints.unused.max_in_flight: has no effect: an endpoint that is ordered has one attempt in flight; remove it, or set ordered to false",
 		":9:26: subscriptions[0].subjects[0]: b.> matches nothing: no source has such subjects",
 	}

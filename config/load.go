@@ -29,6 +29,9 @@ type Options struct {
 	Connects bool
 	// NATS, if not empty, takes the place of nats.url.
 	NATS string
+	// DataDir, if not empty, is what a relative nats.embedded.store_dir is relative to,
+	// in place of the folder of its file.
+	DataDir string
 	// Before is an earlier version of the configuration, whose filters are not
 	// compiled again; optional.
 	Before *Config
@@ -177,7 +180,10 @@ func (l *loader) open(path string, from *node) *node {
 // reason is why a file cannot be read, without the path.
 func reason(err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathErr.Err
+		err = pathErr.Err
+	}
+	if id := os.Getuid(); id >= 0 && errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w for the user %d, which this process runs as", err, id)
 	}
 	return err
 }

@@ -26,7 +26,7 @@ func defaultNATS() broker.Settings {
 func (l *loader) nats(root, n *node) {
 	s := &l.cfg.NATS
 	*s = defaultNATS()
-	s.Embedded.StoreDir = relative(root, s.Embedded.StoreDir)
+	s.Embedded.StoreDir = l.storeDir(root, s.Embedded.StoreDir)
 	var urlNode, replicasNode *node
 	var external []*node // what is for servers of others only
 	only := func(n *node) *node { external = append(external, n); return n }
@@ -64,6 +64,14 @@ func (l *loader) nats(root, n *node) {
 		}
 	}
 	l.own = listeners(s.Embedded.Listen)
+}
+
+// storeDir is the folder that a file names for the streams of the embedded server.
+func (l *loader) storeDir(n *node, path string) string {
+	if l.opts.DataDir != "" && !filepath.IsAbs(path) {
+		return filepath.Join(l.opts.DataDir, path)
+	}
+	return relative(n, path)
 }
 
 // durability reads "fsync", which is an interval of 0, or a sync interval.

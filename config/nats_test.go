@@ -112,3 +112,26 @@ nats: {url: "nats://bob:hunter2@nats.example.com", user: gateway, password: "env
 		t.Errorf("two users: %v", err)
 	}
 }
+
+// DataDir is where a relative store_dir is, whatever folder the file is in; an
+// absolute one stays.
+func TestDataDir(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                                 "/data/fanjet-data",
+		"store_dir: ./fanjet-data":         "/data/fanjet-data",
+		"store_dir: streams/a":             "/data/streams/a",
+		"store_dir: .":                     "/data",
+		"store_dir: /var/lib/fanjet":       "/var/lib/fanjet",
+		"store_dir: /var/lib/fanjet/../x/": "/var/lib/x",
+	} {
+		path := write(t, "version: 1\nnats:\n  embedded: {"+text+"}\n")
+		if got := mustLoad(t, path, Options{DataDir: "/data"}).NATS.Embedded.StoreDir; got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	path := write(t, "version: 1\nnats: {embedded: {store_dir: streams}}\n")
+	if got, want := mustLoad(t, path, Options{}).NATS.Embedded.StoreDir, filepath.Join(filepath.Dir(path), "streams"); got != want {
+		t.Errorf("without: %s, want %s", got, want)
+	}
+}

@@ -48,15 +48,9 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 	}
 	id := identity(header, data, pos, m.source.ByPosition)
 	event := match.Event{ID: id, Subject: subject, Header: header, Data: data, Time: msg.Stored}
-	m.endpoints = m.match.Load().Match(&event, m.endpoints[:0], func(subscription string, err error) {
-		reason := filterValue
-		if match.IsTooCostly(err) {
-			reason = filterCost
-		}
-		m.metrics.filterErrors.WithLabelValues(reason).Inc()
-		m.sampled.Warn("a filter cannot be evaluated; the event does not match it",
-			zap.String("subscription", subscription), zap.String("source_event", pos.Source()), zap.Error(err))
-	})
+	filters := filterErrors{matcher: m, pos: pos}
+	m.endpoints = m.match.Load().Match(&event, m.endpoints[:0], filters.add)
+	filters.end()
 	if m.canary.is(subject) {
 		m.endpoints = append(m.endpoints[:0], config.CanaryEndpoint) // whatever subscriptions there are
 	}

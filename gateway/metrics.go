@@ -52,7 +52,7 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 			Name: "fanjet_deliveries_truncated_total", Help: "Settled deliveries that were removed from the delivery log.",
 		}),
 	}
-	for _, reason := range [...]string{filterCost, filterValue} {
+	for _, reason := range [...]string{filterCost, filterValue, filterUnreadable} {
 		m.filterErrors.WithLabelValues(reason)
 	}
 	for _, s := range sources {
@@ -66,8 +66,9 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 
 // Why a filter could not be evaluated.
 const (
-	filterCost  = "cost"  // it took more steps than it may
-	filterValue = "value" // it does not fit the values of the event
+	filterCost       = "cost"       // it took more steps than it may
+	filterValue      = "value"      // it does not fit the values of the event
+	filterUnreadable = "unreadable" // it needs the body of an event whose body it cannot read
 )
 
 // sourceCounts are the counters of one source, looked up once.

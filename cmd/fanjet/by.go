@@ -29,12 +29,19 @@ func addBy(cmd *cobra.Command) *audit.Actor {
 	return by
 }
 
-// userName is the name of the user on this machine; empty if it has none.
+// userName is the name of the user on this machine, or its number; empty if it has
+// neither.
 func userName() string {
 	if who, err := user.Current(); err == nil && who.Username != "" {
 		return who.Username
 	}
-	return os.Getenv("USER")
+	if name := os.Getenv("USER"); name != "" {
+		return name
+	}
+	if id := os.Getuid(); id >= 0 { // a user without a name, as in the image
+		return fmt.Sprintf("uid %d", id)
+	}
+	return ""
 }
 
 // unrecorded says that an act could not be recorded, if there is a reason why.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/nats-io/nats.go"
 
@@ -23,7 +24,7 @@ const (
 
 // loadConfig reads the configuration file that the flags name.
 func (g *globals) loadConfig(opts config.Options) (*config.Config, error) {
-	opts.NATS = g.nats
+	opts.NATS, opts.DataDir = g.nats, g.dataDir
 	return config.Load(g.config, opts)
 }
 
@@ -46,7 +47,7 @@ func (g *globals) loadClient() (cfg *config.Config, file string, err error) {
 			NATS: broker.Settings{
 				URL:      g.nats,
 				Prefix:   wire.DefaultPrefix,
-				Embedded: broker.Embedded{Listen: defaultListen, StoreDir: defaultStore},
+				Embedded: broker.Embedded{Listen: defaultListen, StoreDir: filepath.Join(g.dataDir, defaultStore)},
 			},
 			Sources: []config.Source{{Stream: defaultSource}},
 		}, "", nil

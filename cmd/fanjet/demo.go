@@ -69,7 +69,7 @@ type demo struct {
 }
 
 func runDemo(ctx context.Context, g *globals, once bool) error {
-	dir, err := os.MkdirTemp("", "fanjet-demo-")
+	dir, err := demoFolder()
 	if err != nil {
 		return err
 	}

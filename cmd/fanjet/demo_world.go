@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"net"
@@ -47,6 +48,27 @@ func demoPairs(wanted func(endpoint string) bool) []demoPair {
 		}
 	}
 	return pairs
+}
+
+// demoFolder makes a folder for the tour: where temporary files belong, or where that
+// is missing, as in the image, in $FANJET_DATA_DIR or the present folder.
+func demoFolder() (string, error) {
+	var first error
+	for _, place := range []string{os.TempDir(), os.Getenv(dataDirEnv), "."} {
+		if place == "" {
+			continue
+		}
+		place, err := filepath.Abs(place)
+		if err != nil {
+			continue
+		}
+		dir, err := os.MkdirTemp(place, "fanjet-demo-")
+		if err == nil {
+			return dir, nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return "", fmt.Errorf("there is no folder to keep the tour in: %w; name one that can be written to in TMPDIR", first)
 }
 
 // demoConfig writes and loads the configuration of the tour, the way that

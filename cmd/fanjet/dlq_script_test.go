@@ -30,12 +30,15 @@ import (
 //	delivered N                         N deliveries were made
 //	pause ENDPOINT JSON                 store a pause, in a state bucket that is made for it
 //	answer ID FILE                      answer as a gateway, as in TestEndpointsScripts
+//	spawn, interrupt, hangup            run fanjet in a process of its own, as in TestScript
+//	some                                wait until a delivery was made
 func TestDLQScripts(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/dlq/*.txtar")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
+	programs := programFolder(t)
 	for _, script := range scripts {
 		t.Run(filepath.Base(script), func(t *testing.T) {
 			t.Parallel()
@@ -44,6 +47,9 @@ func TestDLQScripts(t *testing.T) {
 				Files: []string{script},
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("NATS", s.srv.URL())
+					env.Setenv("GORACE", "atexit_sleep_ms=10")
+					env.Values[programsKey] = programs
+					env.Values[processesKey] = map[string]*process{}
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -54,6 +60,10 @@ func TestDLQScripts(t *testing.T) {
 					"drop":      s.drop,
 					"pause":     s.pauseAnew,
 					"answer":    s.answer,
+					"spawn":     cmdSpawn,
+					"interrupt": cmdInterrupt,
+					"hangup":    cmdHangup,
+					"some":      s.some,
 					"left":      s.expectMessages(s.names.DeadLettersStream()),
 					"delivered": s.expectMessages(s.names.DeliveriesStream()),
 				},
@@ -100,6 +110,24 @@ func (s *dlqScript) createStreams(ts *testscript.TestScript, _ bool, _ []string)
 
 func (s *dlqScript) drop(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(s.srv.JetStream().DeleteStream(s.t.Context(), args[0]))
+}
+
+// some waits until a delivery was made.
+func (s *dlqScript) some(ts *testscript.TestScript, _ bool, _ []string) {
+	stream, err := s.srv.JetStream().Stream(s.t.Context(), s.names.DeliveriesStream())
+	ts.Check(err)
+	for deadline := time.After(startTimeout); ; {
+		info, err := stream.Info(s.t.Context())
+		ts.Check(err)
+		if info.State.Msgs > 0 {
+			return
+		}
+		select {
+		case <-deadline:
+			ts.Fatalf("no delivery is made")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // pauseAnew makes the state bucket before it stores a pause.

@@ -16,6 +16,7 @@ type globals struct {
 	streams
 	config    string // path of the configuration file
 	nats      string // URL that takes the place of nats.url; empty: the configuration's
+	dataDir   string // what a relative store_dir is relative to; empty: its file
 	logLevel  string
 	logFormat string // json, console, or auto: console on a terminal, else json
 }
@@ -44,8 +45,14 @@ func (g *globals) fromEnvironment(root *cobra.Command, lookup func(string) (stri
 			return usagef("environment variable %s: %q %w", variable, value, err)
 		}
 	}
+	g.dataDir, _ = lookup(dataDirEnv)
 	return nil
 }
+
+// dataDirEnv names the folder of what the gateway keeps where it may not write
+// beside its configuration, as in the image. It is no flag: it says something about
+// the place, for all commands.
+const dataDirEnv = "FANJET_DATA_DIR"
 
 // choice is a flag that takes one of a few words.
 type choice struct {

@@ -30,9 +30,9 @@ func newListenCommand(g *globals) *cobra.Command {
 		Use:   "listen",
 		Short: "Receive webhooks during development: verify, print, count duplicates",
 		Long: `Receive webhooks during development. Each request is verified and printed in a
-line; those that came before, under the same webhook-id, and were accepted are
-counted as duplicates. --status, --delay and --fail-rate make it a receiver in
-trouble.
+line; those that came before, to the same path and query and under the same
+webhook-id, and were accepted are counted as duplicates. --status, --delay and
+--fail-rate make it a receiver in trouble.
 
 Without --secret, the secrets are taken from the variable ` + listenSecretEnv + `;
 without either nothing is verified. A webhook that does not verify is answered

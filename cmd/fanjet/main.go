@@ -12,7 +12,8 @@ func main() {
 	os.Exit(run(withSignals(context.Background()), os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 }
 
-// withSignals returns a context that ends with the first SIGINT or SIGTERM.
+// withSignals returns a context that ends with the first SIGINT or SIGTERM; SIGHUP is
+// for the commands, see [endOnHangup].
 // From then on signals do what they do by default, so that a second one ends
 // the process at once.
 func withSignals(ctx context.Context) context.Context {

@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -44,16 +42,20 @@ func newMatchCommand(g *globals) *cobra.Command {
 	var subject, data string
 	var headers []string
 	cmd := &cobra.Command{
-		Use:   "match --subject SUBJECT [--data FILE|-] [--header NAME=VALUE]…",
+		Use:   "match --subject SUBJECT [--data DATA|@FILE|-] [--header NAME=VALUE]…",
 		Short: "Show which endpoints would get an event, and why",
 		Long: `Show which endpoints would get an event, and for each subscription why it
 matches or why not. Nothing is published and nothing is connected to; only the
-configuration file is read.`,
-		Example: `  fanjet match --subject events.orders.eu.paid --data order.json
+configuration file is read.
+
+--data takes what ` + "`fanjet publish`" + ` takes; without it the event is empty. The name of a
+file that exists stands for the file also without the @.`,
+		Example: `  fanjet match --subject events.orders.eu.paid --data '{"amount": 1500}'
+  fanjet match --subject events.orders.eu.paid --data @order.json
   echo '{"amount": 1500}' | fanjet match --subject events.paid --data - -o json`,
 	}
 	cmd.Flags().StringVar(&subject, "subject", "", "subject that the event is published on")
-	cmd.Flags().StringVar(&data, "data", "", "`file` with the event's body; - is the standard input")
+	cmd.Flags().StringVar(&data, "data", "", "the event's `body`; @FILE reads a file, - the standard input")
 	cmd.Flags().StringArrayVar(&headers, "header", nil, "header of the event, as `NAME=VALUE`; may be repeated; filters find it in any spelling")
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
@@ -69,12 +71,8 @@ configuration file is read.`,
 			return err
 		}
 		ev.Header = header
-		if data != "" {
-			if ev.Data, err = g.readFile(data); errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("--data: there is no file %q; a body that is in no file is piped in with --data -", data)
-			} else if err != nil {
-				return fmt.Errorf("--data: %w", err)
-			}
+		if ev.Data, err = g.readDataOrFile(data); err != nil {
+			return err
 		}
 		cfg, err := g.loadConfig(config.Options{NoSecrets: true})
 		if err != nil {

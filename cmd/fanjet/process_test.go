@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -30,7 +31,8 @@ type process struct {
 //	spawn NAME VAR REGEXP [ARGUMENT...]
 //
 // It has said so when its output matches REGEXP; VAR becomes the first group of
-// the match. Use interrupt NAME to end it; otherwise the end of the script does.
+// the match. With - for the expression it goes on at once. Use interrupt NAME or
+// hangup NAME to end it; otherwise the end of the script does.
 func cmdSpawn(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: spawn NAME VAR REGEXP [ARGUMENT...]")
@@ -62,6 +64,9 @@ func cmdSpawn(ts *testscript.TestScript, neg bool, args []string) {
 		<-p.done
 	})
 	ts.Value(processesKey).(map[string]*process)[args[0]] = p
+	if args[2] == "-" {
+		return
+	}
 	select {
 	case value := <-ready:
 		ts.Setenv(args[1], value)
@@ -77,14 +82,25 @@ func cmdSpawn(ts *testscript.TestScript, neg bool, args []string) {
 //
 //	[!] interrupt NAME
 func cmdInterrupt(ts *testscript.TestScript, neg bool, args []string) {
+	endProcess(ts, neg, args, os.Interrupt)
+}
+
+// cmdHangup is [cmdInterrupt] with SIGHUP, as when a terminal is closed.
+//
+//	[!] hangup NAME
+func cmdHangup(ts *testscript.TestScript, neg bool, args []string) {
+	endProcess(ts, neg, args, syscall.SIGHUP)
+}
+
+func endProcess(ts *testscript.TestScript, neg bool, args []string, signal os.Signal) {
 	if len(args) != 1 {
-		ts.Fatalf("usage: [!] interrupt NAME")
+		ts.Fatalf("usage: [!] interrupt|hangup NAME")
 	}
 	p := ts.Value(processesKey).(map[string]*process)[args[0]]
 	if p == nil {
 		ts.Fatalf("there is no process %q", args[0])
 	}
-	ts.Check(p.cmd.Process.Signal(os.Interrupt))
+	ts.Check(p.cmd.Process.Signal(signal))
 	select {
 	case <-p.done:
 	case <-time.After(startTimeout):

@@ -23,7 +23,8 @@ func newPublishCommand(g *globals) *cobra.Command {
 		Short: "Publish events and wait until JetStream has stored them",
 		Long: `Publish an event, or several, and wait until JetStream has acknowledged each:
 from then on Fanjet will deliver it. Any NATS client can do the same; this one
-is for trying things out.
+is for trying things out. It warns of a body that a filter of the configuration needs
+and cannot read.
 
 Without --nats, the server is the one that the configuration names, or the one
 inside a gateway on this machine.`,
@@ -69,22 +70,6 @@ inside a gateway on this machine.`,
 	return cmd
 }
 
-// readData reads the value of publish --data.
-func (g *globals) readData(data string) ([]byte, error) {
-	path, isFile := strings.CutPrefix(data, "@")
-	if data == "-" {
-		path, isFile = "-", true
-	}
-	if !isFile {
-		return []byte(data), nil
-	}
-	body, err := g.readFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("--data: %w", err)
-	}
-	return body, nil
-}
-
 func (g *globals) publish(ctx context.Context, p publication) error {
 	settings, err := g.loadNATS()
 	if err != nil {
@@ -103,6 +88,7 @@ func (g *globals) publish(ctx context.Context, p publication) error {
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
+	g.warnUnreadable(p)
 	done, err := p.send(ctx, js)
 	if done.count > 0 {
 		fmt.Fprintf(g.out, "stored %v\n", done)

@@ -47,9 +47,13 @@ type receiver struct {
 
 	mu       sync.Mutex // guards what follows, and keeps lines whole
 	out      io.Writer
-	accepted map[string]int // by webhook-id: how often it was answered with 2xx
+	accepted map[delivered]int // how often it was answered with 2xx
 	counts   receiverCounts
 }
+
+// delivered is what comes once. Two endpoints on one receiver, told apart by their
+// URLs, get an event with the same id.
+type delivered struct{ target, id string }
 
 type receiverCounts struct {
 	requests   int
@@ -60,7 +64,7 @@ type receiverCounts struct {
 }
 
 func newReceiver(verifier *webhook.Verifier, m manners, out io.Writer) *receiver {
-	return &receiver{verifier: verifier, manners: m, out: out, accepted: map[string]int{}}
+	return &receiver{verifier: verifier, manners: m, out: out, accepted: map[delivered]int{}}
 }
 
 // ServeHTTP implements http.Handler.
@@ -116,13 +120,13 @@ func (r *receiver) record(req *http.Request, body []byte, status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts.requests++
-	id := req.Header.Get(webhook.HeaderID)
+	delivery := delivered{target: req.URL.RequestURI(), id: req.Header.Get(webhook.HeaderID)}
 	verdict := "verified"
 	if r.verifier == nil {
 		verdict = "unverified"
 	}
 	note := ""
-	before := r.accepted[id]
+	before := r.accepted[delivery]
 	if before > 0 {
 		r.counts.duplicates++
 		note = fmt.Sprintf("DUPLICATE, accepted %s before", times(before))
@@ -133,8 +137,8 @@ func (r *receiver) record(req *http.Request, body []byte, status int) {
 	case before == 0:
 		r.counts.accepted++
 	}
-	if status < 300 && id != "" { // without an id it can be anything
-		r.accepted[id]++
+	if status < 300 && delivery.id != "" { // without an id it can be anything
+		r.accepted[delivery]++
 	}
 	r.print(req, body, fmt.Sprintf("%s %d", verdict, status), note)
 }

@@ -38,7 +38,10 @@ func run(ctx context.Context, args []string, std streams) (code int) {
 			code = g.confess(fault)
 		}
 	}()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	cmd := newRootCommand(g)
+	endOnHangup(cmd, end)
 	err := g.fromEnvironment(cmd, os.LookupEnv)
 	if err == nil {
 		cmd.SetArgs(args)
@@ -95,8 +98,9 @@ signed webhook, with retries, and a dead-letter queue for what cannot be
 delivered.
 
 The global flags can also be set by environment variables: FANJET_CONFIG,
-FANJET_NATS, FANJET_LOG_LEVEL, FANJET_LOG_FORMAT. Commands end with 0 on
-success, 1 on failure and 2 when they were called wrongly.`,
+FANJET_NATS, FANJET_LOG_LEVEL, FANJET_LOG_FORMAT. FANJET_DATA_DIR names the
+folder that a relative store_dir is in, instead of that of its file. Commands end
+with 0 on success, 1 on failure and 2 when they were called wrongly.`,
 		Example: `  fanjet demo              see all of it in one process
   fanjet init              write a first fanjet.yaml
   fanjet serve             run the gateway`,

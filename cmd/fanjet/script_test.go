@@ -38,14 +38,7 @@ func TestMain(m *testing.M) {
 // and besides the commands of testscript those below.
 func TestScript(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	programs := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(programs, "fanjet")); err != nil {
-		t.Fatal(err)
-	}
+	programs := programFolder(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
@@ -63,6 +56,7 @@ func TestScript(t *testing.T) {
 			"eventually": cmdEventually,
 			"exits":      cmdExits,
 			"expand":     cmdExpand,
+			"hangup":     cmdHangup,
 			"interrupt":  cmdInterrupt,
 			"nats":       cmdNATS,
 			"post":       cmdPost,
@@ -70,6 +64,20 @@ func TestScript(t *testing.T) {
 			"stored":     cmdStored,
 		},
 	})
+}
+
+// programFolder returns a folder in which this test binary is fanjet.
+func programFolder(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(programs, "fanjet")); err != nil {
+		t.Fatal(err)
+	}
+	return programs
 }
 
 // Keys of what belongs to a script.

@@ -31,6 +31,7 @@ SIGTERM or an interrupt stops it in order: it takes nothing more, lets the
 attempts in flight end, makes sure that their outcome is stored, and ends with 0.
 An attempt that has to be cut off counts as not made. A second signal ends it at
 once; nothing is lost then either, but deliveries may come twice.`,
+		Annotations: map[string]string{reloadsOnHangup: "true"},
 		Example: `  fanjet serve
   fanjet serve --config prod.yaml --log-format json`,
 	}
@@ -38,7 +39,7 @@ once; nothing is lost then either, but deliveries may come twice.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		signals, ignore := hangups()
 		defer ignore()
-		watcher := config.NewWatcher(g.config, config.Options{NATS: g.nats})
+		watcher := config.NewWatcher(g.config, config.Options{NATS: g.nats, DataDir: g.dataDir})
 		cfg, err := watcher.Load()
 		if err != nil {
 			return err

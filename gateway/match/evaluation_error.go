@@ -75,21 +75,6 @@ func withoutValues(text string) string {
 	return "it has no value"
 }
 
-// missing describes what the event lacks, if the outcome is incomplete.
-func (e *evaluationError) missing() string {
-	if none, ok := errors.AsType[*noDataError](e.cause); ok {
-		return fmt.Sprintf("filter needs data, but %v", none)
-	}
-	part := e.part()
-	if part == nil {
-		return "filter needs something that the event does not have: " + oneLine(e.filter.text)
-	}
-	if part.Kind() == ast.SelectKind && part.AsSelect().IsTestOnly() {
-		part = part.AsSelect().Operand() // has(data.a.b) fails for want of data.a
-	}
-	return fmt.Sprintf("filter needs %s, which the event does not have", e.filter.quote(part))
-}
-
 // part returns the part of the filter that has no value, nil if that is not
 // known.
 func (e *evaluationError) part() ast.Expr {

@@ -1,8 +1,6 @@
 package match
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -28,7 +26,8 @@ type variables struct {
 
 	parsed  bool
 	data    any
-	dataErr error // why there is no data: *noDataError
+	dataErr *UnreadableError // why there is no data
+	refused bool             // a filter asked for data that there is not; set back before each filter
 
 	tokens  []string
 	headers map[string]string
@@ -72,12 +71,13 @@ func (v *variables) resolveData() any {
 		v.parsed = true
 		var err error
 		if len(v.event.Data) == 0 {
-			v.dataErr = &noDataError{cause: errors.New("the event has no data")}
+			v.dataErr = &UnreadableError{Reason: "it is empty"}
 		} else if v.data, err = parseJSON(v.event.Data); err != nil {
-			v.dataErr = &noDataError{cause: fmt.Errorf("the event's data is not JSON that filters can use: %w", err)}
+			v.dataErr = unreadable(err)
 		}
 	}
 	if v.dataErr != nil {
+		v.refused = true
 		// A new one each time, as the interpreter notes in it where it occurred.
 		return types.WrapErr(v.dataErr)
 	}
@@ -124,9 +124,3 @@ func (v *variables) allHeaders() map[string]string {
 	}
 	return v.headers
 }
-
-// noDataError says why there is no data for filters.
-type noDataError struct{ cause error }
-
-func (e *noDataError) Error() string { return e.cause.Error() }
-func (e *noDataError) Unwrap() error { return e.cause }

@@ -57,7 +57,7 @@ func (s *subscription) explain(vars *variables) (matched bool, reason string) {
 	case rejected:
 		return false, "filter is false: " + s.filter.falsePart(vars)
 	case incomplete:
-		return false, err.missing()
+		return false, err.missing(vars)
 	default:
 		return false, fmt.Sprintf("filter cannot be evaluated: %v", err)
 	}
@@ -76,7 +76,7 @@ func subjectMatches(pattern, subject string) (matches bool) {
 // falsePart returns the text of what makes a filter false that is: of several
 // conditions joined by &&, the first one that is false.
 func (f *filter) falsePart(vars *variables) string {
-	program, err := f.language.env.Program(f.checked, append(limited(), cel.EvalOptions(cel.OptTrackState))...)
+	program, err := f.language.env.Program(f.checked, append(limited(), cel.EvalOptions(cel.OptTrackState), cel.CustomDecoratorV2(exactly))...)
 	if err != nil {
 		return oneLine(f.text)
 	}

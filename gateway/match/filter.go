@@ -44,6 +44,10 @@ func checkCalls(checked *ast.AST) error {
 			args := call.AsCall().Args()
 			pattern := args[len(args)-1]
 			at, message = pattern.ID(), wrongPattern(pattern)
+		default:
+			if zone, ok := timeZoneOf(call); ok {
+				at, message = zone.ID(), wrongTimeZone(zone)
+			}
 		}
 		if message != "" {
 			location := checked.SourceInfo().GetStartLocation(at)
@@ -85,7 +89,7 @@ func (l *language) filter(expr string) (*filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(exactly)}
 	if cost.counted {
 		options = append(options, limited()...)
 	}
@@ -132,7 +136,7 @@ const (
 // isMissing reports whether an evaluation ended because the event lacks
 // something.
 func (l *language) isMissing(err error) bool {
-	if _, ok := errors.AsType[*noDataError](err); ok {
+	if _, ok := errors.AsType[*UnreadableError](err); ok {
 		return true
 	}
 	for ; err != nil; err = errors.Unwrap(err) {

@@ -1,7 +1,7 @@
 package match
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -18,24 +18,60 @@ const maxDepth = 1000
 // It refuses what different parsers read differently: a filter must not see
 // another value than the receiver of the same bytes. So no key may occur
 // twice in an object, and the text must be valid UTF-8. encoding/json accepts
-// both.
+// both. A byte order mark at the beginning is skipped, as RFC 8259 allows.
+// Errors are a [*jsonError].
 func parseJSON(data []byte) (any, error) {
 	// One copy, of which all strings without escapes are parts.
 	p := jsonParser{text: string(data)}
-	if strings.Trim(p.text, " \t\r\n") == "" {
-		return nil, errors.New("it is empty")
+	if strings.HasPrefix(p.text, byteOrderMark) {
+		p.pos = len(byteOrderMark)
+	}
+	if strings.Trim(p.text[p.pos:], " \t\r\n") == "" {
+		return nil, &jsonError{reason: "it is empty"}
 	}
 	if !utf8.ValidString(p.text) {
-		return nil, errors.New("it is not valid UTF-8")
+		p.pos = invalidUTF8(p.text)
+		return nil, p.error("it is not valid UTF-8")
 	}
 	value, err := p.value(0)
 	if err != nil {
 		return nil, err
 	}
 	if p.peek() != 0 || p.pos < len(p.text) {
-		return nil, p.errorf("something follows the value")
+		return nil, p.error("something follows the value")
 	}
 	return value, nil
+}
+
+// byteOrderMark is what some programs begin UTF-8 text with.
+const byteOrderMark = "\ufeff"
+
+// invalidUTF8 returns where a text stops being UTF-8.
+func invalidUTF8(text string) int {
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return len(text)
+}
+
+// jsonError says what is wrong with a JSON text.
+type jsonError struct {
+	at      int    // byte of the text, from 1; 0: none of them
+	reason  string // without anything of the text
+	quoting string // the same, with what is there; empty if that is nothing more
+}
+
+// Error implements error. It may quote the text.
+func (e *jsonError) Error() string {
+	text := cmp.Or(e.quoting, e.reason)
+	if e.at > 0 {
+		text += fmt.Sprintf(" (byte %d)", e.at)
+	}
+	return text
 }
 
 // jsonParser reads one JSON text from front to back.
@@ -44,10 +80,8 @@ type jsonParser struct {
 	pos  int
 }
 
-// errorf returns an error that names the present position, from 1.
-func (p *jsonParser) errorf(format string, args ...any) error {
-	return fmt.Errorf("%s (byte %d)", fmt.Sprintf(format, args...), p.pos+1)
-}
+// error returns an error at the present position.
+func (p *jsonParser) error(reason string) error { return &jsonError{at: p.pos + 1, reason: reason} }
 
 // peek skips white space and returns the byte after it without consuming it,
 // 0 at the end.
@@ -65,10 +99,10 @@ func (p *jsonParser) peek() byte {
 
 func (p *jsonParser) unexpected() error {
 	if p.pos >= len(p.text) {
-		return p.errorf("it ends too early")
+		return p.error("it ends too early")
 	}
 	r, _ := utf8.DecodeRuneInString(p.text[p.pos:])
-	return p.errorf("unexpected %q", r)
+	return &jsonError{at: p.pos + 1, reason: "unexpected character", quoting: fmt.Sprintf("unexpected %q", r)}
 }
 
 // value reads one value; depth is the number of arrays and objects around it.
@@ -104,7 +138,7 @@ func (p *jsonParser) literal(word string) error {
 
 func (p *jsonParser) object(depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, p.errorf("it is nested deeper than %d levels", maxDepth)
+		return nil, p.error(fmt.Sprintf("it is nested deeper than %d levels", maxDepth))
 	}
 	p.pos++
 	members := make(map[string]any)
@@ -130,7 +164,7 @@ func (p *jsonParser) object(depth int) (any, error) {
 		}
 		before := len(members)
 		if members[key] = value; len(members) == before {
-			return nil, p.errorf("key %q occurs twice in an object", key)
+			return nil, &jsonError{at: p.pos + 1, reason: "a key occurs twice in an object", quoting: fmt.Sprintf("key %q occurs twice in an object", key)}
 		}
 		switch p.peek() {
 		case ',':
@@ -146,7 +180,7 @@ func (p *jsonParser) object(depth int) (any, error) {
 
 func (p *jsonParser) array(depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, p.errorf("it is nested deeper than %d levels", maxDepth)
+		return nil, p.error(fmt.Sprintf("it is nested deeper than %d levels", maxDepth))
 	}
 	p.pos++
 	elements := []any{}

@@ -49,7 +49,7 @@ func (p *jsonParser) escape() (rune, error) {
 	if c == 'u' {
 		first, ok := p.hex()
 		if !ok {
-			return 0, p.errorf("invalid escape")
+			return 0, p.error("invalid escape")
 		}
 		p.pos += 6
 		if !utf16.IsSurrogate(first) {
@@ -65,7 +65,7 @@ func (p *jsonParser) escape() (rune, error) {
 	}
 	i := strings.IndexByte(`"\/bfnrt`, c)
 	if i < 0 {
-		return 0, p.errorf("invalid escape")
+		return 0, p.error("invalid escape")
 	}
 	p.pos += 2
 	return rune("\"\\/\b\f\n\r\t"[i]), nil

@@ -43,6 +43,9 @@ func TestParseJSON(t *testing.T) {
 		`[]`:                    []any{},
 		`[ 1 , [ ] , "a" ]`:     []any{int64(1), []any{}, "a"},
 		`{}`:                    map[string]any{},
+		"\ufeff{\"a\":[]}":      map[string]any{"a": []any{}},
+		"\ufeff 1":              int64(1),
+		"\"\ufeff\"":            "\ufeff",
 		` { "a" : { "" : 1 } }`: map[string]any{"a": map[string]any{"": int64(1)}},
 		`{"a":1,"A":2}`:         map[string]any{"a": int64(1), "A": int64(2)},
 	} {
@@ -93,11 +96,18 @@ func TestParseJSONRefuses(t *testing.T) {
 		`1e+x`:                          "unexpected 'x' (byte 4)",
 		`1 2`:                           "something follows the value (byte 3)",
 		"{}\x00":                        "something follows the value (byte 3)",
-		"\ufeff{}":                      `unexpected '\ufeff' (byte 1)`,
+		"\ufeff":                        "it is empty",
+		"\ufeff \n":                     "it is empty",
+		"\ufeff\ufeff{}":                `unexpected '\ufeff' (byte 4)`,
+		" \ufeff{}":                     `unexpected '\ufeff' (byte 2)`,
+		"{}\ufeff":                      "something follows the value (byte 3)",
+		"\ufeff{,}":                     `unexpected ',' (byte 5)`,
 		`{"a":1,"a":1}`:                 `key "a" occurs twice in an object (byte 13)`,
 		`{"a":1,"\u0061":2}`:            `key "a" occurs twice in an object (byte 18)`,
-		"\"\xff\"":                      "it is not valid UTF-8",
-		"{}\xff":                        "it is not valid UTF-8",
+		"\"\xff\"":                      "it is not valid UTF-8 (byte 2)",
+		"{}\xff":                        "it is not valid UTF-8 (byte 3)",
+		"{\"\ufffd\": \"a\xe2\x82\"}":   "it is not valid UTF-8 (byte 11)",
+		"\xff\xfe{\x00}\x00":            "it is not valid UTF-8 (byte 1)",
 		deep(maxDepth + 1):              "it is nested deeper than 1000 levels (byte 1001)",
 		strings.Repeat(`{"a":`, 10_000): "it is nested deeper than 1000 levels (byte 5001)",
 	} {
@@ -112,13 +122,14 @@ func TestParseJSONRefuses(t *testing.T) {
 func FuzzParseJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{"a": [1, 2.5, -3e2, "x\u00e9\ud83d\ude00", true, false, null, {}]}`, `[]`, `""`, `1e400`, `18446744073709551616`,
-		`{"a":1,"a":2}`, "\"\xff\"", `"\ud800"`, ` [ 1 , 2 ] `, `{"a":{"b":{"c":[[[]]]}}}`, `-0`, `0.1e-7`, "\"\u2028\"",
+		`{"a":1,"a":2}`, "\"\xff\"", `"\ud800"`, ` [ 1 , 2 ] `, `{"a":{"b":{"c":[[[]]]}}}`, `-0`, "\ufeff{}", "\ufeff\ufeff1", `0.1e-7`, "\"\u2028\"",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := parseJSON(data)
 		var want any
+		data = bytes.TrimPrefix(data, []byte(byteOrderMark)) // which encoding/json does not know
 		decoder := json.NewDecoder(bytes.NewReader(data))
 		decoder.UseNumber()
 		valid := json.Valid(data)

@@ -111,7 +111,9 @@ func (b *builder) endpoint(name string) int {
 // A filter that lacks something in the event does not match; that is no error.
 // For a filter that fails otherwise (wrong types, division by zero, too
 // costly) onError is called, if it is not nil, before Match returns; the
-// subscription does not match, the others are not affected.
+// subscription does not match, the others are not affected. It is called, too, for
+// each filter that needs the data of an event that has none which filters can
+// read; that error is an [*UnreadableError].
 func (m *Matcher) Match(ev *Event, dst []string, onError func(subscription string, err error)) []string {
 	s := m.acquire(ev)
 	defer m.release(s)
@@ -120,8 +122,14 @@ func (m *Matcher) Match(ev *Event, dst []string, onError func(subscription strin
 		for ; word != 0; word &= word - 1 { // each bit, the lowest first
 			sub := &m.subscriptions[w*64+bits.TrailingZeros64(word)]
 			if sub.filter != nil {
+				s.vars.refused = false
 				out, err := sub.filter.run(&s.vars)
-				if out == failed && onError != nil {
+				switch {
+				case out == passed:
+				case onError == nil:
+				case s.vars.refused && out != rejected:
+					onError(sub.name, s.vars.dataErr)
+				case out == failed:
 					onError(sub.name, err)
 				}
 				if out != passed {
