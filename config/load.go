@@ -64,14 +64,14 @@ func (p Problem) String() string {
 //
 // Relative paths in a file are relative to the folder of that file.
 func Load(path string, opts Options) (*Config, error) {
-	return load(path, opts, files{read: readFile, glob: filepath.Glob, resolve: filepath.EvalSymlinks})
+	return load(path, opts, files{read: readFile, glob: visible, stat: os.Stat, resolve: filepath.EvalSymlinks})
 }
 
 // files is the part of a file system that loading needs.
 type files struct {
 	read func(path string) ([]byte, error)
 	glob func(pattern string) ([]string, error)
-	stat func(path string) (fs.FileInfo, error) // for a [Watcher] only
+	stat func(path string) (fs.FileInfo, error) // nil: nothing is known of a file but its path
 	// resolve follows the links in a path.
 	resolve func(path string) (string, error)
 }
