@@ -135,6 +135,7 @@ func load(path string, opts Options, files files) (*Config, error) {
 	slices.Sort(l.cfg.SecretFiles)
 	l.cfg.SecretFiles = slices.Compact(l.cfg.SecretFiles)
 	l.cfg.Warnings = l.warnings
+	l.cfg.Declared = l.declaredIn(path)
 	return l.cfg, nil
 }
 
