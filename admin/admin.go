@@ -143,7 +143,7 @@ func New(opts Options) (*Server, error) {
 	case err != nil:
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
-	s.listener = newConnections(listener, maxConnections)
+	s.listener = newConnections(listener, maxConnections, s.secure)
 	return s, nil
 }
 

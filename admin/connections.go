@@ -17,6 +17,8 @@ import (
 type connections struct {
 	net.Listener
 	most int
+	// encrypted says that TLS is above: no proxy reads the requests before us.
+	encrypted bool
 
 	mu     sync.Mutex
 	freed  sync.Cond // one has ended, or is idle, or the listener is closed
@@ -24,8 +26,8 @@ type connections struct {
 	closed bool
 }
 
-func newConnections(l net.Listener, most int) *connections {
-	c := &connections{Listener: l, most: most, all: make(map[*connection]struct{})}
+func newConnections(l net.Listener, most int, encrypted bool) *connections {
+	c := &connections{Listener: l, most: most, encrypted: encrypted, all: make(map[*connection]struct{})}
 	c.freed.L = &c.mu
 	return c
 }
@@ -51,6 +53,9 @@ func (l *connections) Accept() (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	c := &connection{Conn: conn, of: l, idle: time.Now()}
+	if !l.encrypted {
+		c.framing = &framing{}
+	}
 	l.all[c] = struct{}{}
 	return c, nil
 }
@@ -80,10 +85,22 @@ func (l *connections) Close() error {
 type connection struct {
 	net.Conn
 	of *connections
+	// framing follows what is read, unless that is encrypted; nil then. There is one
+	// reader at a time.
+	framing *framing
 
 	// Guarded by of.mu.
 	requests int       // that are being answered
 	idle     time.Time // since when there is none
+}
+
+// Read implements [net.Conn].
+func (c *connection) Read(p []byte) (n int, err error) {
+	n, err = c.Conn.Read(p)
+	if c.framing != nil {
+		c.framing.follow(p[:n])
+	}
+	return n, err
 }
 
 // Close implements [net.Conn].

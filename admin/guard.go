@@ -3,10 +3,8 @@ package admin
 import (
 	"context"
 	"math"
-	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -76,7 +74,13 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		defer func() { s.metrics.count(w, r.Method) }()
 		defer answering(r)()
 		writeHeaders(w.Header())
-		if !s.answersFor(r.Host) {
+		host, ok := hostName(r.Host)
+		if !ok {
+			w.Header().Set("Connection", "close")
+			s.refuse(w, r, refusedHost, http.StatusBadRequest, "the header Host has a port that there cannot be")
+			return
+		}
+		if !s.answersFor(host) {
 			s.refuse(w, r, refusedHost, http.StatusMisdirectedRequest,
 				"this listener does not answer for that host: ask for localhost, or add the name to admin.hosts")
 			return
@@ -104,21 +108,6 @@ func writeHeaders(h http.Header) {
 	} {
 		h.Set(name, value)
 	}
-}
-
-// answersFor reports whether a Host header names this machine itself, or one of
-// the hosts of the settings.
-func (s *Server) answersFor(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	} else {
-		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	}
-	if strings.EqualFold(host, "localhost") || s.access.Load().hosts[strings.ToLower(host)] {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // authorize lets only those pass who may do what needs a scope.

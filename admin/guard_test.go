@@ -82,6 +82,10 @@ func TestHosts(t *testing.T) {
 	w := newWorld(t, Settings{Listen: "127.0.0.1:0", Hosts: []string{"fanjet.example.com"}})
 	for host, status := range map[string]int{
 		"fanjet.example.com": 200, "FANJET.example.com:8422": 200, "localhost:8422": 200, "127.0.0.1": 200,
+		"[::1]": 200, "[::1]:8422": 200, "[0:0:0:0:0:0:0:1]:1": 200, "localhost:": 200, "localhost:65535": 200, "localhost:00080": 200, "LOCALHOST:9": 200,
+		"localhost:0": 400, "localhost:65536": 400, "localhost:99999": 400, "127.0.0.1:123456789012345678901": 400, "localhost:-1": 400,
+		"localhost:+80": 400, "localhost:http": 400, "localhost:80:80": 421, "localhost:0x50": 400, "[::1]:65536": 400, "[::1]:x": 400,
+		"[::1": 421, "[localhost]": 421, "[127.0.0.1]:80": 421, "[::1]80": 421, "::1": 421, ":8422": 421, ":99999": 400, "fanjet.example.com:70000": 400, "attacker.example:70000": 400,
 		"attacker.example": 421, "fanjet.example.com.attacker.example": 421, "x.fanjet.example.com": 421, "10.0.0.1": 421,
 	} {
 		for _, method := range []string{"GET", "POST"} {
@@ -91,6 +95,8 @@ func TestHosts(t *testing.T) {
 			}
 			if resp, body := w.do(method, path, "", "", func(r *http.Request) { r.Host = host }); resp.StatusCode != status {
 				t.Errorf("%s of %s: %d %s, want %d", method, host, resp.StatusCode, body, status)
+			} else if status != 200 {
+				checkProblem(t, host, resp, body)
 			}
 		}
 	}
@@ -173,7 +179,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bounded := newConnections(listener, 2)
+	bounded := newConnections(listener, 2, false)
 	accepted := make(chan *connection)
 	ended := make(chan struct{})
 	go func() {

@@ -17,6 +17,8 @@ type Changes struct {
 	Admin         bool // tokens, hosts, or where the certificate is
 	// Restart are the keys of what a running gateway cannot change.
 	Restart []string
+	// Declared says in which files that stands.
+	Declared Declared
 }
 
 // Names are what was added, removed and changed, each in order of names.
@@ -33,13 +35,15 @@ func (c Changes) None() bool {
 // Compare tells what has changed from one configuration to another. The order
 // of subscriptions means nothing.
 func Compare(before, after *Config) Changes {
-	return Changes{
+	changes := Changes{
 		Endpoints:     compare(before.Endpoints, after.Endpoints, func(e *subscriber.Endpoint) string { return e.Name }),
 		Subscriptions: compare(before.Subscriptions, after.Subscriptions, func(s *match.Subscription) string { return s.Name }),
 		Egress:        !reflect.DeepEqual(before.Egress, after.Egress),
 		Admin:         adminChanges(before.Admin, after.Admin),
 		Restart:       fixed(before, after),
 	}
+	changes.Declared = after.Declared.of(&changes, before.Declared)
+	return changes
 }
 
 // adminChanges reports whether something changes that the listener can change

@@ -44,6 +44,11 @@ subscriptions:
 		Subscriptions: Names{Added: []string{"four"}, Removed: []string{"two"}, Changed: []string{"one"}},
 		Egress:        true,
 		Restart:       []string{"dead_letters"},
+		Declared: Declared{
+			Main:          after.Declared.Main,
+			Endpoints:     map[string]string{"a-new": after.Declared.Main, "b-new": after.Declared.Main, "slower": after.Declared.Main, "gone": before.Declared.Main},
+			Subscriptions: map[string]string{"four": after.Declared.Main, "one": after.Declared.Main, "two": before.Declared.Main},
+		},
 	}
 	if got := Compare(before, after); !reflect.DeepEqual(got, want) || got.None() {
 		t.Errorf("Compare = %+v, want %+v", got, want)
@@ -92,7 +97,7 @@ func TestCompareEncodedURLs(t *testing.T) {
 // one that Compare forgets would be dropped in silence.
 func TestCompareCoversEverySetting(t *testing.T) {
 	t.Parallel()
-	live := []string{"Egress", "Endpoints", "Subscriptions", "Filters", "Warnings", "SecretFiles"}
+	live := []string{"Egress", "Endpoints", "Subscriptions", "Filters", "Warnings", "SecretFiles", "Declared"}
 	before := mustLoad(t, "testdata/good/minimal.yaml", Options{})
 	count := 0
 	var change func(v reflect.Value, path string, check func(path string))

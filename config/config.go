@@ -26,6 +26,9 @@ type Config struct {
 	// SecretFiles are those that file: references name, each once, sorted.
 	SecretFiles []string
 	Warnings    []Problem
+	// Declared says in which file things stand; empty in a configuration that was
+	// not loaded.
+	Declared Declared
 }
 
 // Source is a stream of events.

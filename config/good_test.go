@@ -139,6 +139,7 @@ func TestFull(t *testing.T) {
 		Filters:     got.Filters,
 		SecretFiles: []string{"testdata/good/teams/one.secret", "testdata/secrets/good"},
 		Warnings:    got.Warnings,
+		Declared:    got.Declared,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Load of full.yaml differs\n got %#v\nwant %#v", got, want)

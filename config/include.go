@@ -10,15 +10,15 @@ import (
 const maxIncluded = 1000
 
 // include opens the files that the main one includes and returns the sections
-// of each. A file that several patterns name is included once, and the main one
-// never, so that a pattern may cover its folder.
+// of each. A file that several patterns name, or several paths lead to, is
+// included once, and the main one never, so that a pattern may cover its folder.
 func (l *loader) include(root, n *node) []map[string]*node {
 	if n == nil {
 		return nil
 	}
 	var parts []map[string]*node
-	main := filepath.Clean(root.source.name)
-	seen := make(map[string]inclusion)
+	main := l.identify(root.source.name, inclusion{})
+	var seen []includedFile
 	for _, item := range l.list(n) {
 		now, ok := l.inclusion(item)
 		if !ok {
@@ -26,18 +26,23 @@ func (l *loader) include(root, n *node) []map[string]*node {
 			continue
 		}
 		for _, path := range l.matches(now.files) {
-			before, again := seen[path]
+			file := l.identify(path, now)
+			again := slices.IndexFunc(seen, func(f includedFile) bool { return f.same(&file) })
+			if again >= 0 || file.same(&main) {
+				// A link may lead elsewhere one day: who watches must know of it.
+				_, _ = l.files.read(path)
+			}
 			switch {
-			case path == main:
+			case file.same(&main):
 				continue
-			case again && (before.limit != nil || now.limit != nil):
-				l.errorf(now.files, "%s is already included at %s: where secrets are limited, only one entry may name a file", path, before.files.place())
+			case again >= 0 && seen[again].from.files != now.files && (seen[again].from.limit != nil || now.limit != nil):
+				l.errorf(now.files, "%s is already included at %s: where secrets are limited, only one entry may name a file", path, seen[again].from.files.place())
 				l.incomplete = true
 				continue
-			case again:
+			case again >= 0:
 				continue
 			}
-			if seen[path] = now; len(seen) >= maxIncluded {
+			if seen = append(seen, file); len(seen) >= maxIncluded {
 				l.errorf(item, "more than %d files: use fewer, larger ones", maxIncluded)
 				return parts
 			}
@@ -105,7 +110,7 @@ func (l *loader) matches(n *node) []string {
 	if !strings.ContainsAny(text, `*?[\`) {
 		return []string{relative(n, text)} // a file that is missing is reported when it is opened
 	}
-	pattern := text
+	pattern := filepath.Clean(text)
 	if !filepath.IsAbs(text) {
 		// The folder itself is no pattern.
 		pattern = filepath.Join(literally(n.source.dir), text)

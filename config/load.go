@@ -70,14 +70,14 @@ func (p Problem) String() string {
 //
 // Relative paths in a file are relative to the folder of that file.
 func Load(path string, opts Options) (*Config, error) {
-	return load(path, opts, files{read: readFile, glob: filepath.Glob, resolve: filepath.EvalSymlinks})
+	return load(path, opts, files{read: readFile, glob: visible, stat: os.Stat, resolve: filepath.EvalSymlinks})
 }
 
 // files is the part of a file system that loading needs.
 type files struct {
 	read func(path string) ([]byte, error)
 	glob func(pattern string) ([]string, error)
-	stat func(path string) (fs.FileInfo, error) // for a [Watcher] only
+	stat func(path string) (fs.FileInfo, error) // nil: nothing is known of a file but its path
 	// resolve follows the links in a path.
 	resolve func(path string) (string, error)
 }
@@ -146,6 +146,7 @@ func load(path string, opts Options, files files) (*Config, error) {
 	slices.Sort(l.cfg.SecretFiles)
 	l.cfg.SecretFiles = slices.Compact(l.cfg.SecretFiles)
 	l.cfg.Warnings = l.warnings
+	l.cfg.Declared = l.declaredIn(path)
 	return l.cfg, nil
 }
 

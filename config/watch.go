@@ -38,7 +38,7 @@ const (
 func NewWatcher(path string, opts Options) *Watcher {
 	return &Watcher{
 		path: path, opts: opts,
-		files:  files{read: readFile, glob: filepath.Glob, stat: os.Stat, resolve: filepath.EvalSymlinks},
+		files:  files{read: readFile, glob: visible, stat: os.Stat, resolve: filepath.EvalSymlinks},
 		forced: make(chan struct{}, 1),
 	}
 }

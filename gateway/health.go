@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -21,22 +22,54 @@ type health struct {
 	mu     sync.Mutex
 	faults map[string]error     // by part; nil: the part works
 	since  map[string]time.Time // since when a part fails, in ways that pass; see setPatiently
+	logged map[string][]string  // what was said of a part since it works no more, without figures
 }
 
 // The parts that say whether the stores of NATS take anything: of the embedded
 // server as a whole, and of each of our streams.
 const partStore, partStorage = "nats store", "storage"
 
-// set says how a part does. A change is logged.
+// set says how a part does. A change is logged; that figures in what is wrong are
+// others now, such as a countdown, is none.
 func (h *health) set(part string, err error) {
 	before := h.swap(part, err)
 	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
+	case err != nil && h.news(part, err):
 		h.log.Warn("not ready", zap.String("part", part), zap.Error(err))
 	case err == nil && before != nil:
 		h.log.Info("ready again", zap.String("part", part))
 	}
 }
+
+// maxLogged bounds what is remembered of a part for that.
+const maxLogged = 32
+
+// news reports whether that was not said yet since the part works no more.
+func (h *health) news(part string, err error) bool {
+	text := withoutFigures(err.Error())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	said := h.logged[part]
+	if slices.Contains(said, text) {
+		return false
+	}
+	if h.logged == nil {
+		h.logged = make(map[string][]string)
+	}
+	h.logged[part] = append(said[max(0, len(said)-maxLogged+1):], text)
+	return true
+}
+
+// withoutFigures returns a text with "#" in the place of every word that begins
+// with a digit, with its sign: numbers, durations and times.
+func withoutFigures(text string) string {
+	return figure.ReplaceAllString(text, "${1}#")
+}
+
+// figure is a number with what is attached to it, such as 1.5, 1m30s or 12:00:00Z,
+// and more of them that follow at once, such as those of "1 h 5 min". A name like
+// EVENTS_2 has none.
+var figure = regexp.MustCompile(`(^|[^\pL\pN_-])[-+]?\pN[\pL\pN.:,%+-]*(?: ?(?:ms|s|min|h|d|seconds?|minutes?|hours?|days?|[KMG]i?B|bytes)\b)?(?:(?: and)? \pN[\pL\pN.:,%+-]*(?: ?(?:ms|s|min|h|d|seconds?|minutes?|hours?|days?)\b)?)*`)
 
 // patience is how long a part may fail in ways that pass by themselves before it
 // counts.
@@ -77,6 +110,9 @@ func (h *health) swap(part string, err error) (before error) {
 		h.faults = make(map[string]error)
 	}
 	before, h.faults[part] = h.faults[part], err
+	if err == nil {
+		delete(h.logged, part)
+	}
 	return before
 }
 

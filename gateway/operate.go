@@ -51,7 +51,7 @@ func (g *Gateway) recordPause(ctx context.Context, endpoint string, p subscriber
 func (g *Gateway) RecordReload(ctx context.Context, cause string, changes config.Changes, err error) {
 	r := audit.Record{Action: audit.Reload, Result: audit.OK, Detail: summary(changes)}
 	if err != nil {
-		r.Result, r.Detail = "refused", problems(err)[0]
+		r.Result, r.Detail = audit.Refused, whyRefused(err)
 	}
 	g.record(ctx, cause, r)
 }

@@ -97,7 +97,7 @@ func (g *Gateway) Reload(cfg *config.Config) (config.Changes, error) {
 	if (next.Admin.TLS == admin.TLS{}) == (cfg.Admin.TLS == admin.TLS{}) {
 		next.Admin.TLS = cfg.Admin.TLS
 	}
-	next.Filters, next.Warnings = cfg.Filters, cfg.Warnings
+	next.Filters, next.Warnings, next.Declared = cfg.Filters, cfg.Warnings, cfg.Declared
 	r.live, r.failed = &next, nil
 	r.metrics.succeeded()
 	return changes, nil

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,8 @@ func changed(what string, names config.Names) []zap.Field {
 	return fields
 }
 
-// summary is a change in a few words, such as "endpoints +1 -0 ~2".
+// summary is a change in a few words, such as "endpoints +1 -0 ~2", followed by what
+// that is, file by file. Of very many things it names the first.
 func summary(c config.Changes) string {
 	count := func(what string, n config.Names) string {
 		return fmt.Sprintf("%s +%d -%d ~%d", what, len(n.Added), len(n.Removed), len(n.Changed))
@@ -84,6 +86,84 @@ func summary(c config.Changes) string {
 	}
 	if len(c.Restart) > 0 {
 		text += ", after a restart: " + strings.Join(c.Restart, ", ")
+	}
+	for _, file := range changesByFile(c) {
+		text += "; " + file
+	}
+	return text
+}
+
+// mostNamed bounds how many things a record names.
+const mostNamed = 20
+
+// changesByFile says what changed in each file, the main one first, such as
+// "teams/a.yaml: endpoint billing added".
+func changesByFile(c config.Changes) []string {
+	in := make(map[string][]string)
+	named, more := 0, 0
+	note := func(file, text string) {
+		if file == "" {
+			return // it is not known
+		}
+		if named == mostNamed {
+			more++
+			return
+		}
+		named++
+		in[file] = append(in[file], text)
+	}
+	for _, setting := range []struct {
+		key     string
+		changed bool
+	}{{"defaults", c.Declared.Defaults}, {"egress", c.Egress}, {"admin", c.Admin}} {
+		if setting.changed {
+			note(c.Declared.Main, setting.key+" changed")
+		}
+	}
+	for _, key := range c.Restart {
+		note(c.Declared.Main, key+" waits for a restart")
+	}
+	for _, kind := range []struct {
+		what  string
+		names config.Names
+		files map[string]string
+	}{{"endpoint", c.Endpoints, c.Declared.Endpoints}, {"subscription", c.Subscriptions, c.Declared.Subscriptions}} {
+		for _, list := range []struct {
+			verb  string
+			names []string
+		}{{"added", kind.names.Added}, {"removed", kind.names.Removed}, {"changed", kind.names.Changed}} {
+			for _, name := range list.names {
+				note(kind.files[name], kind.what+" "+name+" "+list.verb)
+			}
+		}
+	}
+	var lines []string
+	for _, file := range slices.SortedFunc(maps.Keys(in), func(a, b string) int {
+		if main := c.Declared.Main; (a == main) != (b == main) {
+			if a == main {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a, b)
+	}) {
+		lines = append(lines, file+": "+strings.Join(in[file], ", "))
+	}
+	if more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return lines
+}
+
+// whyRefused is why a configuration is not in force, in a few words.
+func whyRefused(err error) string {
+	found, ok := errors.AsType[*config.Errors](err)
+	if !ok {
+		return err.Error()
+	}
+	text := found.Problems[0].String()
+	if more := len(found.Problems) - 1; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
 	}
 	return text
 }

@@ -108,6 +108,9 @@ type Dispatcher struct {
 	paused    map[string]Pause // guarded by applying
 	pauses    *pauseWatch
 	removals  *removals
+	departed  departed
+
+	letterLines letterLines
 
 	fast  *fastLane
 	lanes *lanes
@@ -226,7 +229,7 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 		after[name] = e
 	}
 	d.egress, d.guard = egress, guard
-	d.endpoints.Store(&after)
+	d.replace(before, after)
 	for _, e := range changed {
 		old, others := e.configure(targets[e.name], now)
 		if sameEgress {
@@ -368,6 +371,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	background.Go(func() { d.fast.beat(beats) })
 	background.Go(func() { d.lanes.beat(beats) })
 	background.Go(func() { d.removals.run(ctx) })
+	background.Go(func() { d.forgetDeparted(ctx) })
 
 	var receiving sync.WaitGroup
 	receiving.Go(func() { d.fast.run(ctx) })

@@ -103,6 +103,7 @@ type endpointMetrics struct {
 	endpoint string
 	attempts [len(classes)]atomic.Pointer[prometheus.Counter]
 	retries  atomic.Pointer[prometheus.Counter]
+	settling atomic.Int32 // what NATS is asked to store, and is counted then
 }
 
 // attempt counts the attempts of a class, which must be one of classes.

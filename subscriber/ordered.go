@@ -243,7 +243,7 @@ func (d *Dispatcher) settleInPlace(ctx context.Context, dl *delivery, env wire.E
 			d.block(ctx, dl, &env, h)
 			return
 		}
-		d.settling.Go(func() { d.deadLetter(ctx, dl.msg, env, todo.reason, attempts) })
+		d.deadLetterLater(ctx, dl, env, todo.reason, attempts)
 	}
 }
 

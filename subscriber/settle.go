@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"fanjet/dlq"
@@ -56,11 +55,11 @@ func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope
 	attempts := env.Attempt
 	note(&env, d.inServerTime(r))
 	if todo.verb == deadLetter {
-		d.settling.Go(func() { d.deadLetter(ctx, dl.msg, env, todo.reason, attempts) })
+		d.deadLetterLater(ctx, dl, env, todo.reason, attempts)
 		return
 	}
 	env.Attempt++
-	d.schedule(ctx, dl, env, todo.at, attempts, dl.ep.metrics.retry())
+	d.schedule(ctx, dl, env, todo.at, attempts, &dl.ep.metrics)
 }
 
 // note writes into the envelope what the latest attempt left.
@@ -85,10 +84,13 @@ func (d *Dispatcher) serverTime(local time.Time) time.Time {
 }
 
 // schedule publishes the schedule of the delivery's next attempt; once that is
-// stored it acknowledges the message and counts, if count is set. attempts is
-// the number made so far.
-func (d *Dispatcher) schedule(ctx context.Context, dl *delivery, env wire.Envelope, at time.Time, attempts int, count prometheus.Counter) {
+// stored it acknowledges the message and counts a retry, if count is set. attempts
+// is the number made so far.
+func (d *Dispatcher) schedule(ctx context.Context, dl *delivery, env wire.Envelope, at time.Time, attempts int, count *endpointMetrics) {
 	d.settling.Add(1)
+	if count != nil {
+		count.settling.Add(1)
+	}
 	s := &scheduled{d: d, ctx: ctx, msg: dl.msg, env: env, at: at, attempts: attempts, count: count}
 	if err := d.opts.Retries.Enqueue(ctx, d.scheduleOf(dl.msg, env, at, nil), s); err != nil {
 		s.Published(err)
@@ -104,26 +106,33 @@ type scheduled struct {
 	env      wire.Envelope
 	at       time.Time
 	attempts int
-	count    prometheus.Counter
+	count    *endpointMetrics
 }
 
 func (s *scheduled) Published(err error) {
 	if err == nil {
 		s.stored()
-		s.d.settling.Done()
+		s.done()
 		return
 	}
 	go func() {
-		defer s.d.settling.Done()
+		defer s.done()
 		s.failed(err)
 	}()
+}
+
+func (s *scheduled) done() {
+	if s.count != nil {
+		s.count.settling.Add(-1)
+	}
+	s.d.settling.Done()
 }
 
 func (s *scheduled) stored() {
 	failpoint.Hit(failpoint.RetryStored)
 	s.msg.Ack()
 	if s.count != nil {
-		s.count.Inc()
+		s.count.retry().Inc()
 	}
 }
 
@@ -177,10 +186,7 @@ func (d *Dispatcher) deadLetter(ctx context.Context, m *intake.Message, env wire
 		if err == nil {
 			failpoint.Hit(failpoint.LetterStored)
 			m.Ack()
-			d.metrics.dead.WithLabelValues(env.Endpoint, string(reason)).Inc()
-			d.log.Warn("dead letter", zap.String("endpoint", env.Endpoint), zap.String("id", env.EventID),
-				zap.String("reason", string(reason)), zap.Int("attempts", attempts),
-				zap.Int("status", env.LastStatus), zap.String("error", env.LastError))
+			d.noteLetter(&env, reason, attempts)
 			return
 		}
 		if !isFull(err) && !publish.IsRefused(err) {
@@ -207,6 +213,35 @@ func (d *Dispatcher) deadLetter(ctx context.Context, m *intake.Message, env wire
 			return
 		}
 	}
+}
+
+// deadLetterLater is deadLetter for a delivery that holds a slot, which is not kept
+// for that long.
+func (d *Dispatcher) deadLetterLater(ctx context.Context, dl *delivery, env wire.Envelope, reason dlq.Reason, attempts int) {
+	counts := &dl.ep.metrics
+	counts.settling.Add(1)
+	d.settling.Go(func() {
+		defer counts.settling.Add(-1)
+		d.deadLetter(ctx, dl.msg, env, reason, attempts)
+	})
+}
+
+// noteLetter counts a dead letter, and logs it unless there are too many.
+func (d *Dispatcher) noteLetter(env *wire.Envelope, reason dlq.Reason, attempts int) {
+	label, kind := d.countLetter(env.Endpoint, reason)
+	ok, omitted := d.letterLines.allow(label, kind, time.Now())
+	if !ok {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("endpoint", env.Endpoint), zap.String("id", env.EventID), zap.String("subject", env.Subject), zap.String("source", env.Source),
+		zap.String("reason", string(reason)), zap.Int("attempts", attempts), zap.Int("generation", env.Generation),
+		zap.Int("status", env.LastStatus), zap.String("error", env.LastError),
+	}
+	if omitted > 0 {
+		fields = append(fields, zap.Int("omitted", omitted))
+	}
+	d.log.Warn("dead letter", fields...)
 }
 
 func isFull(err error) bool { return errors.Is(err, publish.ErrFull) }

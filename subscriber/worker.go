@@ -211,7 +211,10 @@ func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 			zap.String("value", plain(r.Absurd, maxAbsurd)))
 	}
 	level := zap.InfoLevel
-	if r.Class == Class2xx {
+	switch r.Class {
+	case ClassBlocked:
+		level = zap.DebugLevel // its dead letter has a line
+	case Class2xx:
 		level = zap.DebugLevel
 		d.metrics.endToEnd.Observe(d.opts.ServerTime().Sub(env.Accepted).Seconds())
 	}

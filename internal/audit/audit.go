@@ -63,11 +63,19 @@ type Actor struct {
 	Authenticated bool `json:"authenticated"`
 }
 
-// Results of a record; any other is what went wrong.
+// Results of a record. Whatever there is to be said of one is in its detail.
 const (
 	OK      = "ok"
 	Started = "started" // what came of it, another record says
+	Failed  = "failed"  // it was tried; the detail says what went wrong
+	Refused = "refused" // a configuration that is not used; the detail says why
+
+	// Unreadable is that of a record which Fanjet did not write.
+	Unreadable = "unreadable"
 )
+
+// results are all of them.
+var results = [...]string{OK, Started, Failed, Refused, Unreadable}
 
 // Record is one act. Its JSON is what is stored, and what operators see.
 type Record struct {
@@ -89,13 +97,22 @@ type Record struct {
 	Skipped   int    `json:"skipped,omitempty"` // gone before they could be removed
 	Failed    int    `json:"failed,omitempty"`  // that stay
 
-	Result string `json:"result"` // OK, Started, or what went wrong
+	Result string `json:"result"` // one of a few words, such as OK
 }
 
-// ResultOf is the result of an act that ended with err.
-func ResultOf(err error) string {
-	if err == nil {
-		return OK
+// Ended says how an act ended: with [OK], or with err as a detail.
+func (r *Record) Ended(err error) {
+	r.Result = OK
+	if err != nil {
+		r.failed(err.Error())
 	}
-	return err.Error()
+}
+
+// failed notes what went wrong.
+func (r *Record) failed(text string) {
+	r.Result = Failed
+	if r.Detail != "" {
+		text = r.Detail + "; " + text
+	}
+	r.Detail = text
 }

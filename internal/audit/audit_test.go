@@ -194,9 +194,9 @@ func TestWithoutStream(t *testing.T) {
 func TestLongTextsAreCut(t *testing.T) {
 	t.Parallel()
 	l := newLog(t, true)
-	write(t, l, Actor{Via: ViaCLI, Name: strings.Repeat("x", 1<<20)}, Record{Action: Pause, Reason: strings.Repeat("é", 1<<20), Result: strings.Repeat("z", 1<<20)})
+	write(t, l, Actor{Via: ViaCLI, Name: strings.Repeat("x", 1<<20)}, Record{Action: Pause, Reason: strings.Repeat("é", 1<<20), Result: OK, Detail: strings.Repeat("z", 1<<20)})
 	r := list(t, l, Filter{})[0]
-	for _, text := range []string{r.Actor.Name, r.Reason, r.Result} {
+	for _, text := range []string{r.Actor.Name, r.Reason, r.Detail} {
 		if len(text) > maxText+len("…") || !strings.HasSuffix(text, "…") || strings.ContainsRune(text, '\uFFFD') {
 			t.Errorf("a text of %d bytes: …%q", len(text), text[len(text)-8:])
 		}
@@ -208,8 +208,39 @@ func TestActionsAreKnown(t *testing.T) {
 	if Action("dance").Valid() || slices.ContainsFunc(Actions(), func(a Action) bool { return !a.Valid() }) {
 		t.Error("Valid is wrong")
 	}
-	if ResultOf(nil) != OK || ResultOf(errors.New("x")) != "x" {
-		t.Error("ResultOf is wrong")
+}
+
+// A result is a word of a few, and what there is to be said stands beside it, also
+// in records of earlier versions.
+func TestResultsAreWords(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, true)
+	for _, tt := range []struct {
+		stored, result, detail string
+	}{
+		{`{"result":"ok","detail":"d"}`, OK, "d"},
+		{`{"result":"started"}`, Started, ""},
+		{`{"result":"refused","detail":"fanjet.yaml:1:1: x"}`, Refused, "fanjet.yaml:1:1: x"},
+		{`{"result":"nats: timeout"}`, Failed, "nats: timeout"},
+		{`{"result":"answered with status 500","detail":"d"}`, Failed, "d; answered with status 500"},
+		{`{}`, Unreadable, ""},
+		{`[]`, Unreadable, "somebody else than Fanjet wrote this record"},
+	} {
+		if _, err := l.js.Publish(t.Context(), names.AuditSubject("cli", "ping"), []byte(tt.stored)); err != nil {
+			t.Fatal(err)
+		}
+		if r := list(t, l, Filter{Limit: 1})[0]; r.Result != tt.result || r.Detail != tt.detail {
+			t.Errorf("%s is read as %q with %q", tt.stored, r.Result, r.Detail)
+		}
+	}
+	for err, want := range map[error]Record{
+		nil:             {Result: OK, Detail: "d"},
+		errors.New("x"): {Result: Failed, Detail: "d; x"},
+	} {
+		r := Record{Detail: "d"}
+		if r.Ended(err); r.Result != want.Result || r.Detail != want.Detail {
+			t.Errorf("%v: %q with %q", err, r.Result, r.Detail)
+		}
 	}
 }
 

@@ -204,7 +204,13 @@ func decode(m *nats.Msg) Record {
 	}
 	var r Record
 	if err := json.Unmarshal(m.Data, &r); err != nil {
-		r = Record{Result: "this record is unreadable: somebody else than Fanjet wrote it"}
+		r = Record{Result: Unreadable, Detail: "somebody else than Fanjet wrote this record"}
+	}
+	switch {
+	case r.Result == "":
+		r.Result = Unreadable
+	case !slices.Contains(results[:], r.Result):
+		r.failed(r.Result) // earlier versions wrote here what went wrong
 	}
 	tokens := strings.Split(last(jetstream.SubjectHeader), ".")
 	if n := len(tokens); n >= 2 {

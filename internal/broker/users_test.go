@@ -196,10 +196,64 @@ func TestAccountsOfProducers(t *testing.T) {
 		}
 		open = append(open, nc)
 	}
-	if nc, err := nats.Connect(srv.URL()); !errors.Is(err, nats.ErrAuthorization) {
-		t.Errorf("one client too many: %v, %v", nc, err)
-	}
 	connect(t, Settings{}, ConnectOptions{Server: srv})
+}
+
+// Clients without credentials that do nothing keep no other out: the one that has
+// been idle for the longest makes room. Those that are at work stay.
+func TestIdleProducersMakeRoom(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zap.WarnLevel)
+	settings := Embedded{StoreDir: t.TempDir(), Listen: "127.0.0.1:-1", Subjects: []string{"events.>"}, Anonymous: true}
+	srv, err := StartEmbedded(settings, zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Shutdown)
+	js, err := jetstream.New(connect(t, Settings{}, ConnectOptions{Server: srv}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	producer := func() *nats.Conn {
+		t.Helper()
+		nc, err := nats.Connect(srv.URL(), nats.Timeout(patience), nats.NoReconnect())
+		if err != nil {
+			t.Fatalf("a producer is not let in: %v", err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	publishes := func(nc *nats.Conn) {
+		t.Helper()
+		m, err := nc.Request("events.x", []byte("{}"), patience)
+		if err != nil || !strings.Contains(string(m.Data), `"stream":"EVENTS"`) {
+			t.Fatalf("an event is not stored: %v", err)
+		}
+	}
+	busy := producer() // the oldest, but not the one that does nothing
+	idle := make([]*nats.Conn, maxAnonymous-1)
+	for i := range idle {
+		idle[i] = producer()
+	}
+	publishes(busy)
+	const more = 20
+	for range more {
+		publishes(producer())
+	}
+	publishes(busy)
+	for i, nc := range idle {
+		if gone := i < more; gone {
+			eventually(t, nc.IsClosed)
+		} else if nc.IsClosed() {
+			t.Errorf("idle connection %d was closed, although %d were idle for longer", i+1, i)
+		}
+	}
+	if lines := logs.FilterMessageSnippet("too many clients without credentials").Len(); lines != 1 {
+		t.Errorf("%d lines in the log, want 1", lines)
+	}
 }
 
 func TestOperatorKey(t *testing.T) {

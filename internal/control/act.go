@@ -50,10 +50,11 @@ func (o *Operator) Pause(ctx context.Context, by audit.Actor, endpoint, reason s
 	p := subscriber.Pause{Since: o.now(ctx), By: by.Name, Reason: reason}
 	was, err := subscriber.SetPause(ctx, o.opts.State, endpoint, p)
 	report := PauseReport{Endpoint: endpoint, Changed: was == nil, Pause: cmp.Or(was, &p)}
-	record := audit.Record{Action: audit.Pause, Target: endpoint, Reason: reason, Result: audit.ResultOf(err)}
-	if !report.Changed {
+	record := audit.Record{Action: audit.Pause, Target: endpoint, Reason: reason}
+	if err == nil && !report.Changed {
 		record.Detail = "it was paused already"
 	}
+	record.Ended(err)
 	report.AuditError = errorText(o.audit.write(ctx, by, record))
 	return report, err
 }
@@ -64,7 +65,7 @@ func (o *Operator) Pause(ctx context.Context, by audit.Actor, endpoint, reason s
 // [ErrNothingToSkip] if there is none.
 func (o *Operator) Resume(ctx context.Context, by audit.Actor, endpoint, reason string, skip bool) (PauseReport, error) {
 	report, err := o.resume(ctx, by, endpoint, skip)
-	record := audit.Record{Action: audit.Resume, Target: endpoint, Reason: reason, Result: audit.ResultOf(err)}
+	record := audit.Record{Action: audit.Resume, Target: endpoint, Reason: reason}
 	switch {
 	case report.Skipped != "":
 		record.Action, record.Detail = audit.Skip, "delivery "+report.Skipped
@@ -75,6 +76,7 @@ func (o *Operator) Resume(ctx context.Context, by audit.Actor, endpoint, reason 
 	case report.Pause == nil && len(report.Lifted) > 0:
 		record.Detail = "it was not paused, but " + string(report.Lifted[0].State)
 	}
+	record.Ended(err)
 	report.AuditError = errorText(o.audit.write(ctx, by, record))
 	return report, err
 }
@@ -152,10 +154,11 @@ func (o *Operator) now(ctx context.Context) time.Time {
 // Ping lets one of the gateways send a test event to an endpoint; see [Ping].
 func (o *Operator) Ping(ctx context.Context, by audit.Actor, endpoint string, timeout time.Duration) (PingReport, error) {
 	answer, err := Ping(ctx, o.conn(), o.opts.Names, endpoint, timeout)
-	result := audit.ResultOf(err)
+	record := audit.Record{Action: audit.Ping, Target: endpoint}
+	record.Ended(err)
 	if err == nil && !answer.OK() {
-		result = cmp.Or(answer.Error, "answered with status "+strconv.Itoa(answer.Status))
+		record.Ended(errors.New(cmp.Or(answer.Error, "answered with status "+strconv.Itoa(answer.Status))))
 	}
-	err2 := o.audit.write(ctx, by, audit.Record{Action: audit.Ping, Target: endpoint, Result: result})
+	err2 := o.audit.write(ctx, by, record)
 	return PingReport{PingAnswer: answer, AuditError: errorText(err2)}, err
 }

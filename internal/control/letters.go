@@ -129,7 +129,8 @@ func (l *Letters) record(ctx context.Context, action audit.Action, act Act, f dl
 		// What was gone before it was looked at is skipped, too.
 		outcome.Skipped = max(outcome.Skipped, act.Selected-outcome.Done-outcome.Failed)
 	}
-	r.Count, r.Skipped, r.Failed, r.Result = outcome.Done, outcome.Skipped, outcome.Failed, audit.ResultOf(err)
+	r.Count, r.Skipped, r.Failed = outcome.Done, outcome.Skipped, outcome.Failed
+	r.Ended(err)
 	if failed := l.operator.audit.write(ctx, act.By, r); failed != nil {
 		unrecorded = failed
 	}

@@ -84,7 +84,8 @@ func (o *Operator) SkipEvents(ctx context.Context, by audit.Actor, skip EventsSk
 			break
 		}
 	}
-	record.Result, record.Detail = audit.ResultOf(err), fmt.Sprintf("events %d to %d", report.From, report.To)
+	record.Detail = fmt.Sprintf("events %d to %d", report.From, report.To)
+	record.Ended(err)
 	report.AuditError = errorText(o.audit.write(ctx, by, record))
 	return report, err
 }
