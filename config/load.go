@@ -108,13 +108,21 @@ type loader struct {
 	egressFailed, sourcesFailed, defaultsFailed bool
 
 	incomplete bool // an included file could not be read
+
+	root                    *node // the main file; nil if nothing of it can be checked
+	natsFailed, adminFailed bool  // where NATS and the listener are is not what is written there
+	asides                  int   // problems that leave that right, see aside
 }
 
 func load(path string, opts Options, files files) (*Config, error) {
+	return newLoader(opts, files).load(path)
+}
+
+func newLoader(opts Options, files files) *loader {
 	if opts.LookupEnv == nil {
 		opts.LookupEnv = os.LookupEnv
 	}
-	l := &loader{
+	return &loader{
 		opts:     opts,
 		files:    files,
 		cfg:      &Config{Filters: &match.Filters{}},
@@ -124,8 +132,12 @@ func load(path string, opts Options, files files) (*Config, error) {
 		named:    make(map[string]*node),
 		used:     make(map[string]bool),
 	}
-	if root := l.open(path, nil); root != nil {
-		l.document(root)
+}
+
+// load reads the configuration; after an error cfg has what could be read of it.
+func (l *loader) load(path string) (*Config, error) {
+	if l.root = l.open(path, nil); l.root != nil {
+		l.document(l.root)
 	}
 	l.sort(l.problems)
 	l.sort(l.warnings)
