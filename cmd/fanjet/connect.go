@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
 
 	"github.com/nats-io/nats.go"
 
@@ -34,25 +31,6 @@ func (g *globals) loadNATS() (broker.Settings, error) {
 		return broker.Settings{}, err
 	}
 	return cfg.NATS, nil
-}
-
-// loadClient returns the configuration for a command that runs beside the
-// gateway, and the file that it comes from. It works on a machine that has none
-// of the secrets, and also where there is no configuration file and none was
-// named: then NATS is as it is by default, and there are no endpoints.
-func (g *globals) loadClient() (cfg *config.Config, file string, err error) {
-	if _, err := os.Stat(g.config); g.config == defaultConfig && errors.Is(err, fs.ErrNotExist) {
-		return &config.Config{
-			NATS: broker.Settings{
-				URL:      g.nats,
-				Prefix:   wire.DefaultPrefix,
-				Embedded: broker.Embedded{Listen: defaultListen, StoreDir: defaultStore},
-			},
-			Sources: []config.Source{{Stream: defaultSource}},
-		}, "", nil
-	}
-	cfg, err = g.loadConfig(config.Options{NoSecrets: true, Connects: true})
-	return cfg, g.config, err
 }
 
 // connect connects a command that ends soon, as an operator: it does not wait

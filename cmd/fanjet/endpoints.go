@@ -133,7 +133,7 @@ func (o *operator) explain(err error) error {
 // once, up to a number of arguments; 0 means any.
 func (g *globals) completeEndpoints(most int) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		cfg, _, err := g.loadClient()
+		cfg, _, _, err := g.readClient()
 		if err != nil || most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
