@@ -182,7 +182,7 @@ func reportClock(d *diagnosis, whose string, ahead, within time.Duration) {
 // examineGateways looks at those that run.
 func examineGateways(ctx context.Context, d *diagnosis, nc *nats.Conn, cfg *config.Config) {
 	// The name of no endpoint, so that answers are small.
-	reports, err := control.Statuses(ctx, nc, wire.NewNames(cfg.NATS.Prefix), "-")
+	reports, _, err := control.Statuses(ctx, nc, wire.NewNames(cfg.NATS.Prefix), "-")
 	switch {
 	case errors.Is(err, control.ErrNoGateway):
 		d.problem("gateways", "", "start `fanjet serve`", "none runs: nothing is delivered")

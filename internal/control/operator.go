@@ -168,7 +168,7 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 	if err != nil || backlog != (Backlog{}) {
 		return err
 	}
-	reports, err := Statuses(ctx, o.conn(), o.opts.Names, name)
+	reports, _, err := Statuses(ctx, o.conn(), o.opts.Names, name)
 	switch {
 	case errors.Is(err, ErrNoGateway):
 	case err != nil:
@@ -181,18 +181,32 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 
 // Paused returns the pauses in force, by endpoint.
 func (o *Operator) Paused(ctx context.Context) (map[string]subscriber.Pause, error) {
-	state := o.opts.State
+	state, err := o.state(ctx)
 	if state == nil {
-		var err error
-		state, err = OpenState(ctx, o.opts.JetStream, o.opts.Names)
-		if errors.Is(err, ErrNoState) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	return subscriber.Pauses(ctx, state)
+}
+
+// removed returns the removed endpoints that deliveries wait for.
+func (o *Operator) removed(ctx context.Context) (map[string]subscriber.Removed, error) {
+	state, err := o.state(ctx)
+	if state == nil {
+		return nil, err
+	}
+	return subscriber.RemovedEndpoints(ctx, state)
+}
+
+// state is the state bucket; nil if there is none, or an error.
+func (o *Operator) state(ctx context.Context) (jetstream.KeyValue, error) {
+	if o.opts.State != nil {
+		return o.opts.State, nil
+	}
+	state, err := OpenState(ctx, o.opts.JetStream, o.opts.Names)
+	if errors.Is(err, ErrNoState) {
+		return nil, nil
+	}
+	return state, err
 }
 
 // unknown is the error of an endpoint that nothing is known of.
