@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ type globals struct {
 	nats      string // URL that takes the place of nats.url; empty: the configuration's
 	logLevel  string
 	logFormat string // json, console, or auto: console on a terminal, else json
+
+	// stop ends the command, with the reason; nil: it is in nobody's hands.
+	stop context.CancelCauseFunc
 }
 
 // addFlags adds the global flags to the root command.

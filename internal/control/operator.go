@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/audit"
+	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/slip"
 	"fanjet/internal/wire"
@@ -225,7 +226,7 @@ type recorder struct {
 }
 
 func (r recorder) write(ctx context.Context, by audit.Actor, record audit.Record) error {
-	err := r.log.Write(ctx, by, record)
+	err := broker.Cause(ctx, r.log.Write(ctx, by, record))
 	if r.recorded != nil {
 		r.recorded(err)
 	}
