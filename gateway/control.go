@@ -49,6 +49,8 @@ type controlServer struct {
 	presence  *presence
 	ready     func() error // nil: not asked
 	overdue   *overdueSeen // nil: not known
+	refused   func() error // why the latest configuration is not in force; nil: not asked
+	missed    func() uint64
 	log       *zap.Logger
 
 	// A request that finds no room is lost; whoever asked tries again.
@@ -155,6 +157,14 @@ func (c *controlServer) report(m *nats.Msg) {
 	}
 	if c.overdue != nil {
 		self.RetryOverdue = c.overdue.overdue().Seconds()
+	}
+	if c.refused != nil {
+		if err := c.refused(); err != nil {
+			self.ConfigRefused = shorten(problems(err)[0], maxNotReady)
+		}
+	}
+	if c.missed != nil {
+		self.EventsMissed = c.missed()
 	}
 	parts, err := control.Parts(self, statuses, c.nc.MaxPayload(), c.presence.known()...)
 	if err != nil {

@@ -60,6 +60,7 @@ func (g *globals) connectProducer(ctx context.Context, settings broker.Settings,
 // took do without it where they may not.
 func (g *globals) refused(names wire.Names) func(*broker.RefusedError) {
 	return func(e *broker.RefusedError) {
+		g.refusals.Observe(e)
 		if e.Subject != names.ControlReplaySubject() && e.Subject != names.ControlRemoveSubject() && g.stop != nil {
 			g.stop(e)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,6 +46,14 @@ func (d *diagnosis) add(check, subject string, level gateway.Level, fix, format 
 	})
 }
 
+// join adds what another one found.
+func (d *diagnosis) join(other *diagnosis) {
+	d.Checks = append(d.Checks, other.Checks...)
+	d.OK += other.OK
+	d.Warnings += other.Warnings
+	d.Problems += other.Problems
+}
+
 func (d *diagnosis) ok(check, subject, format string, args ...any) {
 	d.add(check, subject, gateway.LevelOK, "", format, args...)
 }
@@ -60,25 +69,33 @@ func (d *diagnosis) problem(check, subject, fix, format string, args ...any) {
 func newDoctorCommand(g *globals) *cobra.Command {
 	var only []string
 	var timeout time.Duration
+	var as role
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong, or about to be",
 		Long: `Look for what is wrong, or about to be: the configuration, secrets, files and
 disk; NATS with its limits, streams and consumers; the gateways that run, and the
-clocks; and for every endpoint its name, the egress policy, a connection and its
+clocks; what waits, which endpoints get nothing, and dead letters; and for every
+endpoint its name, the egress policy, a connection and its
 certificate. Nothing is changed, stored or sent: endpoints get a connection, and no
 request.
 
 It works beside a running gateway and without one; what cannot be looked at then, it
-says. Receivers are connected to 32 at a time, and each address once, however many
+says. It is run as the user of nats.credentials, and judges the rights of that user for
+the role that it has: gateway, operator, viewer or producer; --role names another one.
+
+Receivers are connected to 32 at a time, and each address once, however many
 endpoints have it. The command ends with 0 if there is no problem, with 1 if there is
 one; warnings are none.`,
 		Example: `  fanjet doctor
   fanjet doctor --endpoint billing --endpoint crm
+  fanjet doctor --config operator.yaml --role operator
   fanjet doctor -o json`,
 	}
 	cmd.Flags().StringArrayVar(&only, "endpoint", nil, "look at this `NAME` only, of the endpoints; may be repeated")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "how long to wait for one receiver, or one answer of NATS")
+	cmd.Flags().Var(&as, "role", "judge the rights of the NATS user for this role: gateway, operator, viewer or producer; by default the one that they fit")
+	completeWords(cmd, "role", roleWords()...)
 	_ = cmd.RegisterFlagCompletionFunc("endpoint", g.completeEndpoints(0)) // the flag is there
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -86,7 +103,7 @@ one; warnings are none.`,
 			return usagef("--timeout %v: must be more than 0 and at most 1h", timeout)
 		}
 		d := &diagnosis{Checks: []examined{}}
-		if err := g.examine(cmd.Context(), d, only, timeout); err != nil {
+		if err := g.examine(cmd.Context(), d, only, timeout, as); err != nil {
 			return err
 		}
 		if err := d.print(g.out, out); err != nil {
@@ -101,7 +118,7 @@ one; warnings are none.`,
 }
 
 // examine makes all checks.
-func (g *globals) examine(ctx context.Context, d *diagnosis, only []string, timeout time.Duration) error {
+func (g *globals) examine(ctx context.Context, d *diagnosis, only []string, timeout time.Duration, as role) error {
 	cfg, err := g.examineConfig(d)
 	if err != nil || cfg == nil {
 		return err
@@ -112,11 +129,16 @@ func (g *globals) examine(ctx context.Context, d *diagnosis, only []string, time
 	}
 	examineSecrets(d, cfg)
 	examineDisk(d, cfg)
-	g.examineNATS(ctx, d, cfg, timeout)
+	var nats, receivers diagnosis
 	if len(endpoints) > manyEndpoints {
 		fmt.Fprintf(g.err, "connecting to the receivers of %d endpoints, %d at a time\n", len(endpoints), probesAtOnce)
 	}
-	examineEndpoints(ctx, d, cfg, endpoints, timeout)
+	var running sync.WaitGroup
+	running.Go(func() { g.examineNATS(ctx, &nats, cfg, timeout, as) })
+	running.Go(func() { examineEndpoints(ctx, &receivers, cfg, endpoints, timeout) })
+	running.Wait()
+	d.join(&nats)
+	d.join(&receivers)
 	return ctx.Err()
 }
 

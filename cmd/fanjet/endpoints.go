@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/config"
+	"fanjet/internal/broker"
 	"fanjet/internal/control"
 	"fanjet/internal/slip"
 	"fanjet/internal/wire"
@@ -46,6 +47,8 @@ type operator struct {
 	file    string   // the configuration; empty: there is none
 	sources []string // of it
 	nc      *nats.Conn
+	// refusals hears what NATS refuses to nc.
+	refusals *broker.Refusals
 }
 
 // openOperator reads the configuration, if there is one, and connects.
@@ -58,7 +61,7 @@ func (g *globals) openOperator(ctx context.Context) (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &operator{file: file, sources: sourcesOf(cfg), nc: nc}
+	o := &operator{file: file, sources: sourcesOf(cfg), nc: nc, refusals: &g.refusals}
 	if err := o.open(ctx, cfg); err != nil {
 		nc.Close()
 		return nil, err
@@ -84,7 +87,7 @@ func (o *operator) open(ctx context.Context, cfg *config.Config) error {
 func (o *operator) operate(cfg *config.Config, js jetstream.JetStream, state jetstream.KeyValue) {
 	o.Operator = control.NewOperator(control.Options{
 		JetStream: js, Names: wire.NewNames(cfg.NATS.Prefix), State: state, NoConfig: o.file == "",
-		Endpoints: func() []subscriber.Endpoint { return cfg.Endpoints },
+		Endpoints: func() []subscriber.Endpoint { return cfg.Endpoints }, Refusals: o.refusals,
 	})
 }
 

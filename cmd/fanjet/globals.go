@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"fanjet/internal/broker"
 )
 
 // defaultConfig is the configuration file that is read unless another is named.
@@ -20,6 +22,7 @@ type globals struct {
 	logLevel  string
 	logFormat string // json, console, or auto: console on a terminal, else json
 
+	refusals broker.Refusals // of the connection to NATS
 	// stop ends the command, with the reason; nil: it is in nobody's hands.
 	stop context.CancelCauseFunc
 }

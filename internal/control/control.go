@@ -31,6 +31,11 @@ type Replica struct {
 	// RetryOverdue is for how many seconds the retry is overdue that waits for
 	// longest although its time has come, because its schedule did not fire.
 	RetryOverdue float64 `json:"retry_overdue_seconds,omitempty"`
+	// ConfigRefused is why the latest version of its configuration is not in force;
+	// empty: it is.
+	ConfigRefused string `json:"config_refused,omitempty"`
+	// EventsMissed is how many events left a source before it saw them, since its start.
+	EventsMissed uint64 `json:"events_missed,omitempty"`
 }
 
 // Peer is a gateway that is known to live: it said so a moment ago.

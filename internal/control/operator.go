@@ -52,6 +52,8 @@ type Options struct {
 	// Recorded hears of every record of an act, with the error if it could not be
 	// stored; optional. It may be called concurrently.
 	Recorded func(error)
+	// Refusals hears what NATS refuses to the connection; optional.
+	Refusals *broker.Refusals
 }
 
 // Operator sees and steers the endpoints of a whole installation: of all its
@@ -68,7 +70,7 @@ type Operator struct {
 
 // NewOperator returns an operator. It asks nothing yet.
 func NewOperator(o Options) *Operator {
-	return &Operator{opts: o, audit: recorder{audit.New(o.JetStream, o.Names), o.Recorded}}
+	return &Operator{opts: o, audit: recorder{audit.New(o.JetStream, o.Names).Watching(o.Refusals), o.Recorded}}
 }
 
 // OpenState finds the state bucket, or returns [ErrNoState]: only the gateway
@@ -226,7 +228,7 @@ type recorder struct {
 }
 
 func (r recorder) write(ctx context.Context, by audit.Actor, record audit.Record) error {
-	err := broker.Cause(ctx, r.log.Write(ctx, by, record))
+	err := r.log.Write(ctx, by, record)
 	if r.recorded != nil {
 		r.recorded(err)
 	}

@@ -15,7 +15,7 @@ import (
 const maxPart = 256 << 10
 
 // partHeadroom is what a part is larger than the statuses in it, in bytes.
-const partHeadroom = 1 << 10
+const partHeadroom = 2 << 10
 
 // part is one message of a gateway's answer: ten thousand endpoints do not fit
 // into one.
