@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"fanjet/config"
 	"fanjet/gateway"
+	"fanjet/internal/runfile"
 )
 
 // diagnosis is what `doctor -o json` prints. The lists are never null.
@@ -142,8 +144,8 @@ func (g *globals) examine(ctx context.Context, d *diagnosis, only []string, time
 	return ctx.Err()
 }
 
-// examineConfig loads the configuration. When only secrets are the matter the
-// result has none of them; when it cannot be used at all it is nil.
+// examineConfig loads the configuration. When it cannot be used, the result is what
+// could be read, without secrets; when that does not say where NATS is, it is nil.
 func (g *globals) examineConfig(d *diagnosis) (*config.Config, error) {
 	cfg, err := g.loadConfig(config.Options{})
 	problems, refused := errors.AsType[*config.Errors](err)
@@ -156,12 +158,18 @@ func (g *globals) examineConfig(d *diagnosis) (*config.Config, error) {
 		for _, p := range problems.Warnings {
 			d.warn("config", place(p), "", "%s", p.Message)
 		}
-		cfg, err = g.loadConfig(config.Options{NoSecrets: true, Connects: true})
-		if _, refused = errors.AsType[*config.Errors](err); refused {
-			d.warn("config", g.config, "", "nothing else can be looked at before it can be used")
+		cfg, file, warnings, err := g.readClient()
+		if err != nil {
+			d.warn("config", g.config, "", "nothing else can be looked at: %v", lastLine(err))
 			return nil, nil
 		}
-		return cfg, err
+		if file == "" {
+			d.warn("config", g.config, "", "the rest is looked at as far as it could be read")
+		}
+		for _, w := range warnings[min(1, len(warnings)):] { // the first says what is shown already
+			d.warn("config", g.config, "", "%s", w)
+		}
+		return cfg, nil
 	case err != nil:
 		return nil, err
 	}
@@ -169,7 +177,19 @@ func (g *globals) examineConfig(d *diagnosis) (*config.Config, error) {
 		d.warn("config", place(p), "", "%s", p.Message)
 	}
 	d.ok("config", g.config, "%s, %s", counted(len(cfg.Endpoints), "endpoint"), counted(len(cfg.Subscriptions), "subscription"))
+	if running := runfile.Find(g.config, runfile.Folders()); len(running) > 0 {
+		c := config.Client{Config: cfg, NATSKnown: true, AdminKnown: true}
+		for _, w := range preferRunning(&c, running[0].NATS, g) {
+			d.warn("config", g.config, "restart the gateway when it suits", "%s", w)
+		}
+	}
 	return cfg, nil
+}
+
+// lastLine is the end of an error whose other lines are shown already.
+func lastLine(err error) string {
+	text := err.Error()
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // place is where in a file a problem is.
