@@ -25,8 +25,8 @@ for. Of several gateways the worst state counts, and numbers are added up.
 WAITING deliveries wait for an attempt, the oldest since OLDEST; RETRIES wait for the
 time of their next attempt; DEAD ones were given up. LATENCY is the mean time of an
 attempt. Of an endpoint that was removed, SINCE is when its deliveries began to wait. A
-gateway that lives and does not answer is named. Without a running gateway the state is unknown, what waits is shown, and the
-command ends with 1.`,
+gateway that lives and does not answer is named on stderr. Without a running gateway
+the state is unknown, what waits is shown, and the command ends with 1.`,
 		Example: `  fanjet endpoints list
   fanjet endpoints list --state paused,open
   fanjet endpoints list -o json | jq -r '.[] | select(.waiting > 1000) | .endpoint'`,
