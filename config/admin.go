@@ -21,20 +21,22 @@ func (l *loader) admin(root, n *node) {
 		failed := len(l.problems)
 		l.fields(n, fields{
 			"listen":           func(n *node) { at = n; l.adminListen(n, &a.Listen) },
-			"hosts":            func(n *node) { l.adminHosts(n, &a.Hosts) },
-			"tokens":           func(n *node) { l.adminTokens(n, &a.Tokens) },
+			"hosts":            func(n *node) { l.aside(func() { l.adminHosts(n, &a.Hosts) }) },
+			"tokens":           func(n *node) { l.aside(func() { l.adminTokens(n, &a.Tokens) }) },
 			"tls":              func(n *node) { l.adminTLS(n, &a.TLS) },
-			"behind_tls_proxy": func(n *node) { l.boolean(n, &a.BehindTLSProxy) },
+			"behind_tls_proxy": func(n *node) { l.aside(func() { l.boolean(n, &a.BehindTLSProxy) }) },
 		})
 		if len(l.problems) == failed { // else what follows could mislead
 			for _, p := range a.Problems() {
-				l.errorf(at, "%s", p.Message)
+				l.aside(func() { l.errorf(at, "%s", p.Message) })
 			}
 		}
 	}
 	own := listeners(a.Listen)
 	if slices.ContainsFunc(own, func(addr netip.AddrPort) bool { return slices.Contains(l.own, addr) }) {
-		l.errorf(cmp.Or(n, root), "the listeners of admin and of nats.embedded are at the same address: choose another port for one of them")
+		l.aside(func() {
+			l.errorf(cmp.Or(n, root), "the listeners of admin and of nats.embedded are at the same address: choose another port for one of them")
+		})
 	}
 	l.own = append(l.own, own...)
 }

@@ -21,10 +21,10 @@ var (
 func (l *loader) document(root *node) {
 	section := l.sections(root, mainKeys)
 	l.version(root, section["version"])
-	l.nats(root, section["nats"])
+	l.natsFailed = l.misleads(func() { l.nats(root, section["nats"]) })
 	l.sourcesFailed = l.fails(func() { l.sources(section["sources"]) })
 	l.producers(section["sources"])
-	l.adminSound = !l.fails(func() { l.admin(root, section["admin"]) })
+	l.adminFailed = l.misleads(func() { l.admin(root, section["admin"]) })
 	l.deadLetters(section["dead_letters"])
 	l.canary(section["canary"])
 	l.egressFailed = l.fails(func() { l.egress(section["egress"]) })

@@ -58,20 +58,20 @@ func (l *loader) embedded(n *node, s *broker.Embedded) {
 			}
 		},
 		"listen":     func(n *node) { at.listen = n; l.listenAddress(n, &s.Listen) },
-		"durability": func(n *node) { l.durability(n, &s.SyncInterval) },
+		"durability": func(n *node) { l.aside(func() { l.durability(n, &s.SyncInterval) }) },
 		"anonymous": func(n *node) {
 			at.anonymous = n
 			anonymous = new(bool)
 			l.boolean(n, anonymous)
 		},
-		"users": func(n *node) { l.users(n, s) },
+		"users": func(n *node) { l.aside(func() { l.users(n, s) }) },
 		"tls":   func(n *node) { l.natsTLS(n, &s.TLS) },
 	})
 	s.Anonymous = len(s.Users) == 0
 	if anonymous != nil {
 		s.Anonymous = *anonymous
 	}
-	l.reachable(n, s)
+	l.aside(func() { l.reachable(n, s) })
 }
 
 // reachable checks that only who may reaches the server.

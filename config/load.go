@@ -42,9 +42,6 @@ type Options struct {
 type Errors struct {
 	Problems []Problem // at least one
 	Warnings []Problem
-	// Admin is what the file says of the admin listener, if nothing is wrong with that
-	// part; else nil. A gateway that has an earlier version in force is still there.
-	Admin *Admin
 }
 
 // Error prints a line for each problem.
@@ -113,15 +110,22 @@ type loader struct {
 	// What failed, so that its consequences are not reported too.
 	egressFailed, sourcesFailed, defaultsFailed bool
 
-	adminSound bool // the admin section was read, and has no mistake
 	incomplete bool // an included file could not be read
+
+	root                    *node // the main file; nil if nothing of it can be checked
+	natsFailed, adminFailed bool  // where NATS and the listener are is not what is written there
+	asides                  int   // problems that leave that right, see aside
 }
 
 func load(path string, opts Options, files files) (*Config, error) {
+	return newLoader(opts, files).load(path)
+}
+
+func newLoader(opts Options, files files) *loader {
 	if opts.LookupEnv == nil {
 		opts.LookupEnv = os.LookupEnv
 	}
-	l := &loader{
+	return &loader{
 		opts:     opts,
 		files:    files,
 		cfg:      &Config{Filters: &match.Filters{}},
@@ -131,17 +135,17 @@ func load(path string, opts Options, files files) (*Config, error) {
 		named:    make(map[string]*node),
 		used:     make(map[string]bool),
 	}
-	if root := l.open(path, nil); root != nil {
-		l.document(root)
+}
+
+// load reads the configuration; after an error cfg has what could be read of it.
+func (l *loader) load(path string) (*Config, error) {
+	if l.root = l.open(path, nil); l.root != nil {
+		l.document(l.root)
 	}
 	l.sort(l.problems)
 	l.sort(l.warnings)
 	if len(l.problems) > 0 {
-		found := &Errors{Problems: l.problems, Warnings: l.warnings}
-		if l.adminSound {
-			found.Admin = &l.cfg.Admin
-		}
-		return nil, found
+		return nil, &Errors{Problems: l.problems, Warnings: l.warnings}
 	}
 	slices.Sort(l.cfg.SecretFiles)
 	l.cfg.SecretFiles = slices.Compact(l.cfg.SecretFiles)

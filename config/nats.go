@@ -40,7 +40,7 @@ func (l *loader) nats(root, n *node) {
 			"user":        func(n *node) { l.natsUser(only(n), &s.User) },
 			"password":    func(n *node) { l.natsPassword(only(n), &s.Password) },
 			"tls":         func(n *node) { l.natsTLS(only(n), &s.TLS) },
-			"replicas":    func(n *node) { replicasNode = n; l.replicas(n, &s.Replicas) },
+			"replicas":    func(n *node) { replicasNode = n; l.aside(func() { l.replicas(n, &s.Replicas) }) },
 		})
 	}
 	l.oneUser(n)
@@ -56,7 +56,9 @@ func (l *loader) nats(root, n *node) {
 		return
 	}
 	if s.Replicas > 1 {
-		l.errorf(replicasNode, "the embedded server is one server and cannot keep %d replicas: set it to 1, or set nats.url to a cluster", s.Replicas)
+		l.aside(func() {
+			l.errorf(replicasNode, "the embedded server is one server and cannot keep %d replicas: set it to 1, or set nats.url to a cluster", s.Replicas)
+		})
 	}
 	for _, n := range external {
 		if n.kind == kindMap && s.TLS != (broker.TLS{}) || n.kind == kindScalar && n.text != "" {

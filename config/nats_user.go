@@ -26,11 +26,14 @@ func (l *loader) natsPassword(n *node, v *secret.Value) {
 }
 
 // natsReference is reference for what a command needs that only connects to NATS.
-func (l *loader) natsReference(n *node, text, example string) (secret.Value, bool) {
+func (l *loader) natsReference(n *node, text, example string) (value secret.Value, ok bool) {
 	unread := l.opts.NoSecrets
 	defer func() { l.opts.NoSecrets = unread }()
 	l.opts.NoSecrets = unread && !l.opts.Connects
-	return l.reference(n, text, secretKind{example: example, literal: func(string) bool { return true }, want: "env:NAME or file:PATH"})
+	l.aside(func() {
+		value, ok = l.reference(n, text, secretKind{example: example, literal: func(string) bool { return true }, want: "env:NAME or file:PATH"})
+	})
+	return value, ok
 }
 
 // oneUser refuses a user without a password, and two users.

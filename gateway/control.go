@@ -46,8 +46,11 @@ type controlServer struct {
 	names     wire.Names
 	endpoints endpointControl
 	self      control.Replica
+	presence  *presence
 	ready     func() error // nil: not asked
 	overdue   *overdueSeen // nil: not known
+	refused   func() error // why the latest configuration is not in force; nil: not asked
+	missed    func() uint64
 	log       *zap.Logger
 
 	// A request that finds no room is lost; whoever asked tries again.
@@ -57,13 +60,15 @@ type controlServer struct {
 
 func newControlServer(nc *nats.Conn, names wire.Names, endpoints endpointControl, version string, log *zap.Logger) *controlServer {
 	host, _ := os.Hostname() // only for people
-	return &controlServer{
+	c := &controlServer{
 		nc: nc, names: names, endpoints: endpoints, log: log.Named("control"),
 		statuses: make(chan *nats.Msg, 64), pings: make(chan *nats.Msg, 64), resumes: make(chan *nats.Msg, 64),
 		self: control.Replica{
 			ID: strings.ToLower(rand.Text()[:8]), Host: cmp.Or(host, "unknown"), Version: version, Started: time.Now().UTC(),
 		},
 	}
+	c.presence = newPresence(nc, names, c.self)
+	return c
 }
 
 // listen begins to take requests, for run. It returns when the server knows, so
@@ -77,9 +82,11 @@ func (c *controlServer) listen() {
 		}
 		c.subs = append(c.subs, sub)
 	}
+	subscribe(c.nc.ChanSubscribe(c.names.ControlAliveSubject(), c.presence.heard))
 	subscribe(c.nc.ChanSubscribe(c.names.ControlEndpointsSubject(), c.statuses))
 	subscribe(c.nc.ChanQueueSubscribe(c.names.ControlPingSubject("*"), c.names.Prefix(), c.pings))
 	subscribe(c.nc.ChanSubscribe(c.names.ControlResumeSubject("*"), c.resumes))
+	c.presence.say(control.Alive{New: true})
 	_ = c.nc.FlushTimeout(2 * time.Second) // if NATS is away, it hears of it on reconnect
 }
 
@@ -91,18 +98,27 @@ func (c *controlServer) run(ctx context.Context) {
 		for _, sub := range c.subs {
 			_ = sub.Unsubscribe() // fails only on a closed connection
 		}
+		c.presence.end()
 		cancel()
 		running.Wait()
 	}()
 
+	beat := time.NewTicker(aliveEvery)
+	defer beat.Stop()
 	slots := make(chan struct{}, maxPings)
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case m := <-c.presence.heard:
+			c.presence.hear(m)
+		case <-beat.C:
+			c.presence.beat()
 		case m := <-c.statuses:
+			c.presence.drain()
 			c.report(m)
 		case m := <-c.resumes:
+			c.presence.drain()
 			c.lift(m)
 		case m := <-c.pings:
 			select {
@@ -142,7 +158,15 @@ func (c *controlServer) report(m *nats.Msg) {
 	if c.overdue != nil {
 		self.RetryOverdue = c.overdue.overdue().Seconds()
 	}
-	parts, err := control.Parts(self, statuses, c.nc.MaxPayload())
+	if c.refused != nil {
+		if err := c.refused(); err != nil {
+			self.ConfigRefused = shorten(problems(err)[0], maxNotReady)
+		}
+	}
+	if c.missed != nil {
+		self.EventsMissed = c.missed()
+	}
+	parts, err := control.Parts(self, statuses, c.nc.MaxPayload(), c.presence.known()...)
 	if err != nil {
 		c.log.Error("cannot tell how the endpoints do", zap.Error(err))
 		return
@@ -199,7 +223,7 @@ func (c *controlServer) ping(ctx context.Context, m *nats.Msg) {
 
 // lift ends what an endpoint waits for, and answers what that was.
 func (c *controlServer) lift(m *nats.Msg) {
-	answer := control.LiftAnswer{Replica: c.self}
+	answer := control.LiftAnswer{Replica: c.self, Peers: c.presence.known()}
 	var err error
 	if answer.Lifted, err = c.endpoints.Lift(lastToken(m.Subject)); err != nil {
 		answer.Error = err.Error()

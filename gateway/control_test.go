@@ -2,13 +2,16 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap/zaptest"
 
 	"fanjet/internal/control"
@@ -82,9 +85,9 @@ func TestControlStatuses(t *testing.T) {
 	t.Parallel()
 	srv, _ := operate(t, 2)
 	ids := map[string]bool{}
-	reports, err := control.Statuses(t.Context(), srv.Conn(), wire.NewNames(""))
-	if err != nil || len(reports) != 2 {
-		t.Fatalf("Statuses() = %+v, %v, want 2 reports", reports, err)
+	reports, gateways, err := control.Statuses(t.Context(), srv.Conn(), wire.NewNames(""))
+	if err != nil || len(reports) != 2 || gateways.Known != 2 || gateways.Answered != 2 {
+		t.Fatalf("Statuses() = %+v, %+v, %v, want 2 reports", reports, gateways, err)
 	}
 	for _, r := range reports {
 		ids[r.ID] = true
@@ -98,7 +101,7 @@ func TestControlStatuses(t *testing.T) {
 	if len(ids) != 2 {
 		t.Errorf("the replicas have the ids %v", ids)
 	}
-	reports, err = control.Statuses(t.Context(), srv.Conn(), wire.NewNames(""), "down", "unknown")
+	reports, _, err = control.Statuses(t.Context(), srv.Conn(), wire.NewNames(""), "down", "unknown")
 	if err != nil || len(reports) != 2 || len(reports[0].Statuses) != 1 || reports[0].Statuses[0].Endpoint != "down" {
 		t.Errorf("Statuses(down, unknown) = %+v, %v", reports, err)
 	}
@@ -129,8 +132,8 @@ func TestControlLift(t *testing.T) {
 	t.Parallel()
 	srv, fake := operate(t, 2)
 	for endpoint, want := range map[string]int{"up": 0, "down": 2, "gone": 0} {
-		answers, err := control.Lift(t.Context(), srv.Conn(), wire.NewNames(""), endpoint)
-		if err != nil || len(answers) != 2 {
+		answers, _, err := control.Lift(t.Context(), srv.Conn(), wire.NewNames(""), endpoint)
+		if err != nil || len(answers) != 2 || len(answers[0].Peers) != 2 {
 			t.Fatalf("Lift(%s) = %+v, %v", endpoint, answers, err)
 		}
 		for _, a := range answers {
@@ -179,7 +182,61 @@ func TestControlIgnoresJunk(t *testing.T) {
 	if answer, err := control.Ping(t.Context(), srv.Conn(), names, "up", time.Minute); err != nil || !answer.OK() {
 		t.Errorf("after junk: Ping() = %+v, %v", answer, err)
 	}
-	if reports, err := control.Statuses(t.Context(), srv.Conn(), names); err != nil || len(reports) != 1 {
+	if reports, _, err := control.Statuses(t.Context(), srv.Conn(), names); err != nil || len(reports) != 1 {
 		t.Errorf("after junk: Statuses() = %+v, %v", reports, err)
 	}
+}
+
+// Gateways know each other from the moment on at which one is ready until it ends,
+// also one that is killed, a little later.
+func TestPresence(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t, natstest.Options{})
+	names := wire.NewNames("")
+	var stops []func()
+	for range 3 {
+		c := newControlServer(srv.Connect(), names, &fakeEndpoints{}, "v1", zaptest.NewLogger(t))
+		c.listen()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); c.run(ctx) }()
+		stops = append(stops, func() { cancel(); <-done })
+	}
+	ask := func(what string, known, answered int) {
+		t.Helper()
+		_, gateways, err := control.Statuses(t.Context(), srv.Conn(), names)
+		if err != nil || gateways.Known != known || gateways.Answered != answered {
+			t.Errorf("%s: %+v, %v, want %d of %d", what, gateways, err, answered, known)
+		}
+	}
+	ask("all", 3, 3)
+	stops[0]()
+	ask("one has ended", 2, 2)
+	hanging, err := json.Marshal(control.Alive{Peer: control.Peer{ID: "hangs", Host: "h"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Conn().Publish(names.ControlAliveSubject(), hanging); err != nil {
+		t.Fatal(err)
+	}
+	ask("one hangs", 3, 2)
+	stops[1]()
+	stops[2]()
+	// What was not heard for a while is gone.
+	synctest.Test(t, func(t *testing.T) {
+		p := newPresence(nil, names, control.Replica{ID: "self"})
+		p.hear(&nats.Msg{Data: hanging})
+		if n := len(p.known()); n != 2 {
+			t.Errorf("%d are known, want 2", n)
+		}
+		<-time.After(aliveFor + time.Second)
+		if n := len(p.known()); n != 1 {
+			t.Errorf("%d are known after it was not heard of, want 1", n)
+		}
+		for _, junk := range []string{"", "{", `{"id": ""}`, `{"id": "self"}`} {
+			if p.hear(&nats.Msg{Data: []byte(junk)}); len(p.known()) != 1 {
+				t.Errorf("%s made somebody known", junk)
+			}
+		}
+	})
 }

@@ -96,7 +96,7 @@ func TestGatewayInADomain(t *testing.T) {
 	if err := w.gw.Ready(); err != nil {
 		t.Error(err)
 	}
-	for _, f := range Examine(t.Context(), w.js, w.cfg) {
+	for _, f := range Examine(t.Context(), w.js, w.cfg, nil) {
 		if f.Level != LevelOK {
 			t.Errorf("doctor says: %+v", f)
 		}

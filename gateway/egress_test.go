@@ -136,7 +136,7 @@ func TestBlockedDestinations(t *testing.T) {
 		t.Errorf("%d connections to %s, want none", n, inside.URL)
 	}
 	// A circuit would hold back what must be dead-lettered at once.
-	reports, err := control.Statuses(t.Context(), w.nats.Conn(), w.gw.names)
+	reports, _, err := control.Statuses(t.Context(), w.nats.Conn(), w.gw.names)
 	if err != nil || len(reports) != 1 {
 		t.Fatalf("Statuses = %v, %v", reports, err)
 	}

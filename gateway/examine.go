@@ -1,14 +1,19 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"fanjet/config"
+	"fanjet/internal/broker"
+	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
@@ -30,22 +35,56 @@ type Finding struct {
 	Fix    string // what to do; empty: nothing
 }
 
+// examinedAtOnce bounds how many streams are asked about at a time.
+const examinedAtOnce = 8
+
+// Watch returns a context for questions about a stream, which ends when nobody will
+// answer them; end is called when they are answered. See [broker.Refusals].
+type Watch func(ctx context.Context, stream string) (watched context.Context, end func())
+
 // Examine compares every stream and consumer that the configuration needs with
 // what they are in NATS, as a gateway does when it starts, but changes nothing.
-// Every one of them has at least one finding.
-func Examine(ctx context.Context, js jetstream.JetStream, cfg *config.Config) []Finding {
+// Every one of them has at least one finding. Several are asked about at once; watch
+// is optional.
+func Examine(ctx context.Context, js jetstream.JetStream, cfg *config.Config, watch Watch) []Finding {
 	plans := plan(wire.NewNames(cfg.NATS.Prefix), cfg, js.Conn().MaxPayload())
-	x := &examination{js: js}
-	x.refusals(checkSourceNames(plans))
-	for i := range plans {
-		x.stream(ctx, &plans[i])
+	if watch == nil {
+		watch = func(ctx context.Context, _ string) (context.Context, func()) { return ctx, func() {} }
 	}
-	return x.found
+	first := &examination{js: js}
+	first.refusals(checkSourceNames(plans))
+	found := make([]*examination, len(plans))
+	var group errgroup.Group
+	group.SetLimit(examinedAtOnce)
+	for i := range plans {
+		found[i] = &examination{js: js}
+		group.Go(func() error {
+			ctx, end := watch(ctx, plans[i].want.Name)
+			defer end()
+			found[i].stream(ctx, &plans[i])
+			return nil
+		})
+	}
+	_ = group.Wait() // none fails
+	all := first.found
+	for _, x := range found {
+		all = append(all, x.found...)
+	}
+	return all
 }
 
 type examination struct {
 	js    jetstream.JetStream
 	found []Finding
+}
+
+// unanswered adds why a question was not answered.
+func (x *examination) unanswered(ctx context.Context, object string, err error) {
+	if refused := broker.Refusal(ctx); refused != nil {
+		x.add(LevelWarning, object, "", "was not looked at as a whole: %v", refused)
+		return
+	}
+	x.refusals(err)
 }
 
 func (x *examination) add(level Level, object, fix, format string, args ...any) {
@@ -78,7 +117,7 @@ func (x *examination) stream(ctx context.Context, p *streamPlan) {
 	object := "stream " + p.want.Name
 	found, err := p.inspect(ctx, x.js)
 	if err != nil {
-		x.refusals(err)
+		x.unanswered(ctx, object, err)
 		return
 	}
 	if found == nil {
@@ -87,7 +126,7 @@ func (x *examination) stream(ctx context.Context, p *streamPlan) {
 	}
 	stream, err := x.js.Stream(ctx, p.want.Name)
 	if err != nil {
-		x.refusals(fmt.Errorf("look at the %s: %w", object, err))
+		x.unanswered(ctx, object, fmt.Errorf("look at the %s: %w", object, err))
 		return
 	}
 	info := stream.CachedInfo() // of just now
@@ -157,7 +196,7 @@ func (x *examination) consumer(ctx context.Context, stream jetstream.Stream, wan
 		x.add(LevelWarning, object, "", "does not exist yet: a gateway that runs creates it")
 		return
 	case err != nil:
-		x.refusals(fmt.Errorf("%s: %w", object, err))
+		x.unanswered(ctx, object, fmt.Errorf("%s: %w", object, err))
 		return
 	}
 	info := consumer.CachedInfo()
@@ -167,7 +206,29 @@ func (x *examination) consumer(ctx context.Context, stream jetstream.Stream, wan
 		x.add(LevelWarning, object, "", "differs from what Fanjet wants, and the next start of `fanjet serve` changes it")
 	}
 	x.cluster(object, info.Cluster)
+	x.behind(ctx, object, stream, info)
 	if len(x.found) == before {
 		x.add(LevelOK, object, "", "%d waiting, %d being handled", info.NumPending, info.NumAckPending)
+	}
+}
+
+// behindFor is how old the first message may be that a consumer has not settled.
+const behindFor = time.Minute
+
+// behind warns of a consumer that does not keep up. Its age is that of the message
+// after its ack floor, or of the next one that is there.
+func (x *examination) behind(ctx context.Context, object string, stream jetstream.Stream, info *jetstream.ConsumerInfo) {
+	if info.NumPending == 0 && info.NumAckPending == 0 {
+		return
+	}
+	api := jsapi.Of(x.js)
+	m, err := api.Next(ctx, info.Stream, cmp.Or(info.Config.FilterSubject, ">"), info.AckFloor.Stream+1)
+	if err != nil {
+		return // it was settled meanwhile, or may not be looked at
+	}
+	age := stream.CachedInfo().TimeStamp.Sub(m.Time)
+	if age > behindFor {
+		x.add(LevelWarning, object, "see whether gateways run and are ready, and `fanjet endpoints list`",
+			"is behind: the first of %d messages that are not handled is %v old", info.NumPending+uint64(info.NumAckPending), age.Round(time.Second))
 	}
 }

@@ -38,7 +38,7 @@ func (w *world) streamConfigs() map[string]jetstream.StreamConfig {
 func TestExamine(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, f := range Examine(t.Context(), w.js, w.cfg) {
+	for _, f := range Examine(t.Context(), w.js, w.cfg, nil) {
 		if f.Level != LevelWarning || !strings.Contains(f.What, "does not exist yet") {
 			t.Errorf("before the first start: %+v", f)
 		}
@@ -50,7 +50,7 @@ func TestExamine(t *testing.T) {
 	w.start()
 	w.publish("events.x", "{}", nil)
 	w.delivered("a", 1)
-	found := Examine(t.Context(), w.js, w.cfg)
+	found := Examine(t.Context(), w.js, w.cfg, nil)
 	for _, f := range found {
 		if f.Level != LevelOK {
 			t.Errorf("while all is well: %+v", f)
@@ -87,7 +87,7 @@ func TestExamine(t *testing.T) {
 	}
 	w.cfg.Sources[0].MaxBytes = 1 << 30
 	before := w.streamConfigs()
-	got := worst(Examine(t.Context(), w.js, w.cfg))
+	got := worst(Examine(t.Context(), w.js, w.cfg, nil))
 	for object, want := range map[string]Finding{
 		"stream " + names.DeliveriesStream():                       {Level: LevelProblem, What: "max_msgs is 1000", Fix: "nats stream edit"},
 		"stream " + names.DeadLettersStream():                      {Level: LevelWarning, What: "allow_direct: false → true"},

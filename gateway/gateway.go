@@ -321,6 +321,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	watch.Go(func() error { g.operate(background, js, state); return nil })
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
 	operators.ready, operators.overdue = g.health.err, g.overdue
+	operators.refused, operators.missed = g.ReloadError, g.metrics.allMissed.Load
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
 	overdue := &overdue{js: js, names: g.names, server: g.server, clock: &g.clock, health: g.health, log: g.log, seen: g.overdue, after: g.lateAfter}

@@ -132,7 +132,7 @@ func overlap(a, b map[string]bool) bool {
 // states counts the gateways of an installation by what they say of an endpoint.
 func (w *world) states(endpoint string) map[subscriber.State]int {
 	w.Helper()
-	reports, err := control.Statuses(w.Context(), w.nats.Conn(), w.gw.names, endpoint)
+	reports, _, err := control.Statuses(w.Context(), w.nats.Conn(), w.gw.names, endpoint)
 	if err != nil {
 		w.Fatal(err)
 	}

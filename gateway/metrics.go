@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -14,6 +16,7 @@ type metrics struct {
 	unmatched    *prometheus.CounterVec // source
 	skipped      *prometheus.CounterVec // source
 	missed       *prometheus.CounterVec // source
+	allMissed    atomic.Uint64          // of all sources
 	ignored      *prometheus.CounterVec // source, reason
 	matches      prometheus.Counter
 	filterErrors *prometheus.CounterVec // reason

@@ -165,6 +165,7 @@ func (m *matcher) newGaps() *gaps {
 		moved: m.wasMoved,
 		report: func(after, before, missed uint64, exact bool) {
 			m.counts.missed.Add(float64(missed))
+			m.metrics.allMissed.Add(missed)
 			m.sampled.Error("events left the stream before they were fanned out", zap.Uint64("missed", missed), zap.Bool("exact", exact),
 				zap.Uint64("after", after), zap.Uint64("before", before))
 		},

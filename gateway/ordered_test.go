@@ -449,7 +449,7 @@ func (w *world) state() jetstream.KeyValue {
 // endpointState returns how an endpoint does in the gateway.
 func (w *world) endpointState(endpoint string) subscriber.Status {
 	w.Helper()
-	reports, err := control.Statuses(w.Context(), w.nats.Conn(), w.gw.names, endpoint)
+	reports, _, err := control.Statuses(w.Context(), w.nats.Conn(), w.gw.names, endpoint)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func (p pausing) resume() {
 
 func (p pausing) statuses() []subscriber.Status {
 	p.Helper()
-	reports, err := control.Statuses(p.Context(), p.nats.Conn(), p.gw.names, "a")
+	reports, _, err := control.Statuses(p.Context(), p.nats.Conn(), p.gw.names, "a")
 	if err != nil {
 		p.Fatal(err)
 	}

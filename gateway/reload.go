@@ -166,6 +166,10 @@ func (g *Gateway) ReloadError() error {
 	return g.reloading.failed
 }
 
+// AdminCertificate is the file with the certificate of the admin listener that is in
+// force; empty if it speaks plain HTTP.
+func (g *Gateway) AdminCertificate() string { return g.reloading.config().Admin.TLS.Cert }
+
 // rejected remembers and reports a reload that failed.
 func (g *Gateway) rejected(err error) {
 	g.reloading.failed = err

@@ -70,7 +70,7 @@ func TestResumeLiftsRetryAfter(t *testing.T) {
 			})
 			by := audit.Actor{Via: audit.ViaCLI, Name: "ann"}
 			held := func() (gateways int) {
-				reports, err := control.Statuses(t.Context(), w.nats.Conn(), w.gw.names, "busy")
+				reports, _, err := control.Statuses(t.Context(), w.nats.Conn(), w.gw.names, "busy")
 				if err != nil {
 					t.Fatal(err)
 				}

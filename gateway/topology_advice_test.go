@@ -54,7 +54,7 @@ func TestTopologyAdvises(t *testing.T) {
 			f.mustEnsure()
 			logged := f.logs.FilterMessage("a source can be used, but not without a risk").All()
 			var warned []Finding
-			for _, finding := range Examine(t.Context(), f.js, f.config) {
+			for _, finding := range Examine(t.Context(), f.js, f.config, nil) {
 				if finding.Level != LevelOK {
 					warned = append(warned, finding)
 				}
@@ -103,7 +103,7 @@ func TestTopologyNoRoomForConsumer(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRefusal(t, f.ensure(), "consumer fanjet-match of the stream EVENTS: the stream has as many consumers as it may have: max_consumers is 1", "nats consumer ls EVENTS")
-	if found := worst(Examine(t.Context(), f.js, f.config))["consumer fanjet-match of the stream EVENTS"]; found.Level != LevelProblem {
+	if found := worst(Examine(t.Context(), f.js, f.config, nil))["consumer fanjet-match of the stream EVENTS"]; found.Level != LevelProblem {
 		t.Errorf("doctor says %+v", found)
 	}
 	if err := stream.DeleteConsumer(t.Context(), "other"); err != nil {

@@ -147,7 +147,7 @@ type delivery struct {
 // error names an endpoint whose secrets cannot be used.
 func New(o Options) (*Dispatcher, error) {
 	if o.RemovalGrace == 0 {
-		o.RemovalGrace = 10 * time.Minute
+		o.RemovalGrace = removalGrace
 	}
 	if o.LaneRest == 0 {
 		o.LaneRest = 2 * time.Minute

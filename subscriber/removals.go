@@ -3,6 +3,7 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -79,6 +80,33 @@ func (r *removals) since(ctx context.Context, endpoint string) (time.Time, error
 	}
 	return since, err
 }
+
+// Removed is a removed endpoint that deliveries wait for.
+type Removed struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"` // when they become dead letters, as soon as a gateway runs
+}
+
+// RemovedEndpoints returns the endpoints that deliveries wait for, or did, and that
+// are in the configuration of no gateway, as far as one met such a delivery. The
+// bucket must be one of [jsapi.OpenBucket].
+func RemovedEndpoints(ctx context.Context, kv jetstream.KeyValue) (map[string]Removed, error) {
+	entries, err := jsapi.Entries(ctx, kv, removedPrefix+"*")
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the removed endpoints in the state bucket: %w", err)
+	}
+	removed := make(map[string]Removed)
+	for _, entry := range entries {
+		if entry != nil && entry.Operation() == jetstream.KeyValuePut {
+			since := entry.Created().UTC()
+			removed[strings.TrimPrefix(entry.Key(), removedPrefix)] = Removed{since, since.Add(removalGrace)}
+		}
+	}
+	return removed, nil
+}
+
+// removalGrace is how long the deliveries of a removed endpoint wait.
+const removalGrace = 10 * time.Minute
 
 // look has the entries looked through again: other endpoints are known now.
 func (r *removals) look() {

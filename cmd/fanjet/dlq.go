@@ -148,7 +148,7 @@ func (g *globals) openDLQ(ctx context.Context) (*dlqClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &operator{file: file, nc: nc}
+	o := &operator{file: file, nc: nc, refusals: &g.refusals}
 	letters, err := o.openLetters(ctx, cfg)
 	if err != nil {
 		defer nc.Close()

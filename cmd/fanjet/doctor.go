@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"fanjet/config"
 	"fanjet/gateway"
+	"fanjet/internal/runfile"
 )
 
 // diagnosis is what `doctor -o json` prints. The lists are never null.
@@ -45,6 +48,14 @@ func (d *diagnosis) add(check, subject string, level gateway.Level, fix, format 
 	})
 }
 
+// join adds what another one found.
+func (d *diagnosis) join(other *diagnosis) {
+	d.Checks = append(d.Checks, other.Checks...)
+	d.OK += other.OK
+	d.Warnings += other.Warnings
+	d.Problems += other.Problems
+}
+
 func (d *diagnosis) ok(check, subject, format string, args ...any) {
 	d.add(check, subject, gateway.LevelOK, "", format, args...)
 }
@@ -60,25 +71,33 @@ func (d *diagnosis) problem(check, subject, fix, format string, args ...any) {
 func newDoctorCommand(g *globals) *cobra.Command {
 	var only []string
 	var timeout time.Duration
+	var as role
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong, or about to be",
 		Long: `Look for what is wrong, or about to be: the configuration, secrets, files and
 disk; NATS with its limits, streams and consumers; the gateways that run, and the
-clocks; and for every endpoint its name, the egress policy, a connection and its
+clocks; what waits, which endpoints get nothing, and dead letters; and for every
+endpoint its name, the egress policy, a connection and its
 certificate. Nothing is changed, stored or sent: endpoints get a connection, and no
 request.
 
 It works beside a running gateway and without one; what cannot be looked at then, it
-says. Receivers are connected to 32 at a time, and each address once, however many
+says. It is run as the user of nats.credentials, and judges the rights of that user for
+the role that it has: gateway, operator, viewer or producer; --role names another one.
+
+Receivers are connected to 32 at a time, and each address once, however many
 endpoints have it. The command ends with 0 if there is no problem, with 1 if there is
 one; warnings are none.`,
 		Example: `  fanjet doctor
   fanjet doctor --endpoint billing --endpoint crm
+  fanjet doctor --config operator.yaml --role operator
   fanjet doctor -o json`,
 	}
 	cmd.Flags().StringArrayVar(&only, "endpoint", nil, "look at this `NAME` only, of the endpoints; may be repeated")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "how long to wait for one receiver, or one answer of NATS")
+	cmd.Flags().Var(&as, "role", "judge the rights of the NATS user for this role: gateway, operator, viewer or producer; by default the one that they fit")
+	completeWords(cmd, "role", roleWords()...)
 	_ = cmd.RegisterFlagCompletionFunc("endpoint", g.completeEndpoints(0)) // the flag is there
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -86,7 +105,7 @@ one; warnings are none.`,
 			return usagef("--timeout %v: must be more than 0 and at most 1h", timeout)
 		}
 		d := &diagnosis{Checks: []examined{}}
-		if err := g.examine(cmd.Context(), d, only, timeout); err != nil {
+		if err := g.examine(cmd.Context(), d, only, timeout, as); err != nil {
 			return err
 		}
 		if err := d.print(g.out, out); err != nil {
@@ -101,7 +120,7 @@ one; warnings are none.`,
 }
 
 // examine makes all checks.
-func (g *globals) examine(ctx context.Context, d *diagnosis, only []string, timeout time.Duration) error {
+func (g *globals) examine(ctx context.Context, d *diagnosis, only []string, timeout time.Duration, as role) error {
 	cfg, err := g.examineConfig(d)
 	if err != nil || cfg == nil {
 		return err
@@ -112,16 +131,21 @@ func (g *globals) examine(ctx context.Context, d *diagnosis, only []string, time
 	}
 	examineSecrets(d, cfg)
 	examineDisk(d, cfg)
-	g.examineNATS(ctx, d, cfg, timeout)
+	var nats, receivers diagnosis
 	if len(endpoints) > manyEndpoints {
 		fmt.Fprintf(g.err, "connecting to the receivers of %d endpoints, %d at a time\n", len(endpoints), probesAtOnce)
 	}
-	examineEndpoints(ctx, d, cfg, endpoints, timeout)
+	var running sync.WaitGroup
+	running.Go(func() { g.examineNATS(ctx, &nats, cfg, timeout, as) })
+	running.Go(func() { examineEndpoints(ctx, &receivers, cfg, endpoints, timeout) })
+	running.Wait()
+	d.join(&nats)
+	d.join(&receivers)
 	return ctx.Err()
 }
 
-// examineConfig loads the configuration. When only secrets are the matter the
-// result has none of them; when it cannot be used at all it is nil.
+// examineConfig loads the configuration. When it cannot be used, the result is what
+// could be read, without secrets; when that does not say where NATS is, it is nil.
 func (g *globals) examineConfig(d *diagnosis) (*config.Config, error) {
 	cfg, err := g.loadConfig(config.Options{})
 	problems, refused := errors.AsType[*config.Errors](err)
@@ -134,12 +158,18 @@ func (g *globals) examineConfig(d *diagnosis) (*config.Config, error) {
 		for _, p := range problems.Warnings {
 			d.warn("config", place(p), "", "%s", p.Message)
 		}
-		cfg, err = g.loadConfig(config.Options{NoSecrets: true, Connects: true})
-		if _, refused = errors.AsType[*config.Errors](err); refused {
-			d.warn("config", g.config, "", "nothing else can be looked at before it can be used")
+		cfg, file, warnings, err := g.readClient()
+		if err != nil {
+			d.warn("config", g.config, "", "nothing else can be looked at: %v", lastLine(err))
 			return nil, nil
 		}
-		return cfg, err
+		if file == "" {
+			d.warn("config", g.config, "", "the rest is looked at as far as it could be read")
+		}
+		for _, w := range warnings[min(1, len(warnings)):] { // the first says what is shown already
+			d.warn("config", g.config, "", "%s", w)
+		}
+		return cfg, nil
 	case err != nil:
 		return nil, err
 	}
@@ -147,7 +177,19 @@ func (g *globals) examineConfig(d *diagnosis) (*config.Config, error) {
 		d.warn("config", place(p), "", "%s", p.Message)
 	}
 	d.ok("config", g.config, "%s, %s", counted(len(cfg.Endpoints), "endpoint"), counted(len(cfg.Subscriptions), "subscription"))
+	if running := runfile.Find(g.config, runfile.Folders()); len(running) > 0 {
+		c := config.Client{Config: cfg, NATSKnown: true, AdminKnown: true}
+		for _, w := range preferRunning(&c, running[0].NATS, g) {
+			d.warn("config", g.config, "restart the gateway when it suits", "%s", w)
+		}
+	}
 	return cfg, nil
+}
+
+// lastLine is the end of an error whose other lines are shown already.
+func lastLine(err error) string {
+	text := err.Error()
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // place is where in a file a problem is.

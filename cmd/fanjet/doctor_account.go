@@ -12,11 +12,10 @@ import (
 
 // examineAccount compares what is used with the limits of the account, and what is
 // needed: so many consumers, and those of lanes.
-func examineAccount(ctx context.Context, d *diagnosis, js jetstream.JetStream, consumers int) {
+func examineAccount(ctx context.Context, d *diagnosis, js jetstream.JetStream, consumers int) error {
 	info, err := js.AccountInfo(ctx)
 	if err != nil {
-		d.problem("nats", "account", "", "its limits cannot be read: %v", err)
-		return
+		return err
 	}
 	limits := info.Limits
 	for _, r := range []struct {
@@ -43,6 +42,7 @@ func examineAccount(ctx context.Context, d *diagnosis, js jetstream.JetStream, c
 		}
 	}
 	d.ok("nats", "account", "%s stored, %s, %s", bytesText(info.Store), counted(info.Streams, "stream"), counted(info.Consumers, "consumer"))
+	return nil
 }
 
 // lanesAtOnce is how many lanes a gateway takes deliveries from at once.

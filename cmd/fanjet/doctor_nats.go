@@ -2,16 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -19,15 +17,18 @@ import (
 	"fanjet/gateway"
 	"fanjet/internal/broker"
 	"fanjet/internal/control"
-	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
-// examineNATS looks at NATS and what is in it, and at the gateways.
-func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Config, timeout time.Duration) {
+// examineNATS looks at NATS and what is in it, and at the gateways, for a user in a
+// role; empty: that which the user has.
+func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Config, timeout time.Duration, as role) {
 	connectCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	nc, err := g.connect(connectCtx, cfg.NATS, "fanjet doctor")
+	names := wire.NewNames(cfg.NATS.Prefix)
+	refusals := &broker.Refusals{}
+	nc, err := g.connectAs(connectCtx, cfg.NATS, broker.ConnectOptions{Name: "fanjet doctor"}, refusals.Observe,
+		names.OperatorInbox(), names.GatewayInbox(), defaultInbox)
 	if err != nil {
 		fix := "start it, or correct nats.url"
 		switch {
@@ -41,10 +42,6 @@ func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Con
 		return
 	}
 	defer nc.Close()
-	if err := cfg.NATS.CheckServer(ctx, nc); err != nil {
-		d.problem("nats", "", "", "%v", err)
-		return
-	}
 	js, err := cfg.NATS.JetStream(nc, jetstream.WithDefaultTimeout(timeout))
 	if err != nil {
 		d.problem("nats", "", "", "%v", err)
@@ -55,14 +52,72 @@ func (g *globals) examineNATS(ctx context.Context, d *diagnosis, cfg *config.Con
 		d.warn("nats", nc.ConnectedServerName(), "raise max_payload of the server",
 			"events of more than some %s cannot be delivered: each needs up to 32 KiB for its headers", bytesText(uint64(max(0, nc.MaxPayload()-32<<10))))
 	}
+	x := &natsExamination{nc: nc, js: js, cfg: cfg, names: names, refusals: refusals, timeout: timeout}
+	as = x.permissions(ctx, d, as)
+	if as == roleProducer {
+		d.ok("nats", "role", "a producer may not look at streams, gateways and clocks, so they were not looked at: run this as a viewer, operator or gateway")
+		return
+	}
+	if err := x.watching(ctx, func(ctx context.Context) error { return cfg.NATS.CheckServer(ctx, nc) }, ".API.INFO."); err != nil {
+		d.problem("nats", "", "", "%v", err)
+		return
+	}
 	examineDurability(d, cfg)
-	examineAccount(ctx, d, js, len(cfg.Sources)+2)
-	examinePermissions(d, js, cfg, timeout)
-	for _, f := range gateway.Examine(ctx, js, cfg) {
+	x.together(ctx, d, x.account, x.streams, x.clock, x.gateways, x.deliveries)
+}
+
+// natsExamination asks NATS and the gateways. Each of its parts writes to a diagnosis
+// of its own, so that they can go on beside each other.
+type natsExamination struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	cfg      *config.Config
+	names    wire.Names
+	refusals *broker.Refusals
+	timeout  time.Duration
+}
+
+// together runs parts at once, and adds what they found in their order.
+func (x *natsExamination) together(ctx context.Context, d *diagnosis, parts ...func(context.Context, *diagnosis)) {
+	found := make([]diagnosis, len(parts))
+	var running sync.WaitGroup
+	for i, part := range parts {
+		running.Go(func() { part(ctx, &found[i]) })
+	}
+	running.Wait()
+	for i := range found {
+		d.join(&found[i])
+	}
+}
+
+// watching asks something. The error is that of the right that NATS refuses, if it
+// is one on subjects that contain a text of about.
+func (x *natsExamination) watching(ctx context.Context, ask func(context.Context) error, about ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, x.timeout)
+	defer cancel()
+	for _, text := range about {
+		var end func()
+		ctx, end = x.refusals.Watch(ctx, text)
+		defer end()
+	}
+	return broker.Cause(ctx, ask(ctx))
+}
+
+func (x *natsExamination) account(ctx context.Context, d *diagnosis) {
+	if err := x.watching(ctx, func(ctx context.Context) error { return examineAccount(ctx, d, x.js, len(x.cfg.Sources)+2) }, ".API.INFO."); err != nil {
+		d.problem("nats", "account", "", "its limits cannot be read: %v", err)
+	}
+}
+
+func (x *natsExamination) streams(ctx context.Context, d *diagnosis) {
+	watch := func(ctx context.Context, stream string) (context.Context, func()) {
+		ctx, cancel := context.WithTimeout(ctx, x.timeout)
+		ctx, end := x.refusals.Watch(ctx, "."+stream+".")
+		return ctx, func() { end(); cancel() }
+	}
+	for _, f := range gateway.Examine(ctx, x.js, x.cfg, watch) {
 		d.add("streams", f.Object, f.Level, f.Fix, "%s", f.What)
 	}
-	examineClock(ctx, d, js, cfg)
-	examineGateways(ctx, d, nc, cfg)
 }
 
 // examineDurability says what a power cut may cost.
@@ -81,65 +136,6 @@ func examineDurability(d *diagnosis, cfg *config.Config) {
 	}
 }
 
-// examinePermissions compares what the server lets this connection do with what
-// a gateway needs. Servers before 2.10, and some accounts, do not say.
-func examinePermissions(d *diagnosis, js jetstream.JetStream, cfg *config.Config, timeout time.Duration) {
-	const subject = "permissions"
-	var answer struct {
-		Data *server.UserInfo `json:"data"`
-	}
-	m, err := js.Conn().Request("$SYS.REQ.USER.INFO", nil, min(timeout, 2*time.Second))
-	if err == nil {
-		err = json.Unmarshal(m.Data, &answer)
-	}
-	if err != nil || answer.Data == nil {
-		d.warn("nats", subject, "", "the server does not say what this connection may do")
-		return
-	}
-	if left := answer.Data.Expires; left > 0 && left < 7*24*time.Hour {
-		d.warn("nats", "credentials", "renew them", "they expire in %v", left.Round(time.Minute))
-	}
-	if answer.Data.Permissions == nil {
-		d.ok("nats", subject, "all of the account %s", answer.Data.Account)
-		return
-	}
-	var missing []string
-	for _, need := range gatewayPublishes(wire.NewNames(cfg.NATS.Prefix), jsapi.Of(js)) {
-		if !mayPublish(answer.Data.Permissions, need) {
-			missing = append(missing, need)
-		}
-	}
-	if len(missing) > 0 {
-		d.problem("nats", subject, "allow it for the user of the gateway", "publishing to %s is not allowed", strings.Join(missing, ", "))
-		return
-	}
-	d.ok("nats", subject, "limited, and enough to publish what a gateway does; what it subscribes to was not tried")
-}
-
-// gatewayPublishes are subjects that stand for all that a gateway publishes to.
-func gatewayPublishes(names wire.Names, api jsapi.API) []string {
-	bucket := "$KV." + names.StateBucket() + ".cursor.x"
-	if api.Prefix() != jsapi.On(nil).Prefix() {
-		bucket = api.Subject(bucket) // in a domain, nats.go writes buckets through the API
-	}
-	return []string{
-		api.Subject("STREAM.INFO." + names.DeliveriesStream()),
-		api.Subject("CONSUMER.MSG.NEXT." + names.DeliveriesStream() + "." + names.DeliverConsumer()),
-		"$JS.ACK." + names.DeliveriesStream() + "." + names.DeliverConsumer() + ".1.1.1.1.1",
-		names.DeliverSubject("x"), names.RetrySubject("x", "y"), names.LaneSubject("x"), names.DeadLetterSubject("x"),
-		bucket,
-	}
-}
-
-// mayPublish reports whether permissions allow a subject.
-func mayPublish(p *server.Permissions, subject string) bool {
-	if p.Publish == nil {
-		return true
-	}
-	covers := func(pattern string) bool { return server.SubjectMatchesFilter(subject, pattern) }
-	return !slices.ContainsFunc(p.Publish.Deny, covers) && (len(p.Publish.Allow) == 0 || slices.ContainsFunc(p.Publish.Allow, covers))
-}
-
 // Differences between clocks from which on somebody should hear of it:
 // receivers allow for five minutes.
 const (
@@ -149,11 +145,16 @@ const (
 	clockExplained = "receivers refuse webhooks whose time is minutes off"
 )
 
-// examineClock compares the clock of this machine with that of the server, by an
-// answer that has its time.
-func examineClock(ctx context.Context, d *diagnosis, js jetstream.JetStream, cfg *config.Config) {
+// clock compares the clock of this machine with that of the server, by an answer that
+// has its time.
+func (x *natsExamination) clock(ctx context.Context, d *diagnosis) {
+	// All roles may ask about this one.
 	asked := time.Now()
-	stream, err := js.Stream(ctx, wire.NewNames(cfg.NATS.Prefix).DeliveriesStream())
+	var stream jetstream.Stream
+	err := x.watching(ctx, func(ctx context.Context) (err error) {
+		stream, err = x.js.Stream(ctx, x.names.DeadLettersStream())
+		return err
+	}, "."+x.names.DeadLettersStream()+".")
 	if err != nil {
 		return // which Examine reports; its absence is no fault of a clock
 	}
@@ -179,10 +180,15 @@ func reportClock(d *diagnosis, whose string, ahead, within time.Duration) {
 	}
 }
 
-// examineGateways looks at those that run.
-func examineGateways(ctx context.Context, d *diagnosis, nc *nats.Conn, cfg *config.Config) {
-	// The name of no endpoint, so that answers are small.
-	reports, err := control.Statuses(ctx, nc, wire.NewNames(cfg.NATS.Prefix), "-")
+// gateways looks at those that run.
+func (x *natsExamination) gateways(ctx context.Context, d *diagnosis) {
+	var reports []control.Report
+	var attending control.Gateways
+	err := x.watching(ctx, func(ctx context.Context) (err error) {
+		// The name of no endpoint, so that answers are small.
+		reports, attending, err = control.Statuses(ctx, x.nc, x.names, "-")
+		return err
+	}, x.names.ControlEndpointsSubject())
 	switch {
 	case errors.Is(err, control.ErrNoGateway):
 		d.problem("gateways", "", "start `fanjet serve`", "none runs: nothing is delivered")
@@ -193,6 +199,9 @@ func examineGateways(ctx context.Context, d *diagnosis, nc *nats.Conn, cfg *conf
 	}
 	for i := range reports {
 		reportGateway(d, &reports[i])
+	}
+	for _, p := range attending.Silent {
+		d.problem("gateways", p.Host+" ("+p.ID+")", "see what its machine and its log say", "lives and does not answer: %d of %d did", attending.Answered, attending.Known)
 	}
 }
 
@@ -206,6 +215,13 @@ func reportGateway(d *diagnosis, r *control.Report) {
 	}
 	if r.NotReady != "" {
 		d.problem("gateways", name, "", "is not ready: %s", strings.ReplaceAll(r.NotReady, "\n", "; "))
+	}
+	if r.ConfigRefused != "" {
+		d.problem("gateways", name, "correct it; `fanjet check` shows all that is wrong", "goes on with an earlier configuration, and could not start with the file as it is: %s", r.ConfigRefused)
+	}
+	if r.EventsMissed > 0 {
+		d.problem("events", name, "see its log for which; raise max_age or max_bytes of the source, and let nobody purge it",
+			"%s left a source before they were fanned out, since it started: nobody gets them", counted(int(r.EventsMissed), "event"))
 	}
 	if late := time.Duration(r.RetryOverdue * float64(time.Second)); late > 0 {
 		d.problem("retries", name, "see whether the NATS server has room; such retries are set anew, and if that does not help, restart it",

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/config"
+	"fanjet/internal/broker"
 	"fanjet/internal/control"
 	"fanjet/internal/slip"
 	"fanjet/internal/wire"
@@ -46,6 +47,8 @@ type operator struct {
 	file    string   // the configuration; empty: there is none
 	sources []string // of it
 	nc      *nats.Conn
+	// refusals hears what NATS refuses to nc.
+	refusals *broker.Refusals
 }
 
 // openOperator reads the configuration, if there is one, and connects.
@@ -58,7 +61,7 @@ func (g *globals) openOperator(ctx context.Context) (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &operator{file: file, sources: sourcesOf(cfg), nc: nc}
+	o := &operator{file: file, sources: sourcesOf(cfg), nc: nc, refusals: &g.refusals}
 	if err := o.open(ctx, cfg); err != nil {
 		defer nc.Close()
 		return nil, cfg.NATS.Unanswered(nc, err)
@@ -84,7 +87,7 @@ func (o *operator) open(ctx context.Context, cfg *config.Config) error {
 func (o *operator) operate(cfg *config.Config, js jetstream.JetStream, state jetstream.KeyValue) {
 	o.Operator = control.NewOperator(control.Options{
 		JetStream: js, Names: wire.NewNames(cfg.NATS.Prefix), State: state, NoConfig: o.file == "",
-		Endpoints: func() []subscriber.Endpoint { return cfg.Endpoints },
+		Endpoints: func() []subscriber.Endpoint { return cfg.Endpoints }, Refusals: o.refusals,
 	})
 }
 
@@ -133,7 +136,7 @@ func (o *operator) explain(err error) error {
 // once, up to a number of arguments; 0 means any.
 func (g *globals) completeEndpoints(most int) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		cfg, _, err := g.loadClient()
+		cfg, _, _, err := g.readClient()
 		if err != nil || most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

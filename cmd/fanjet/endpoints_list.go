@@ -24,8 +24,9 @@ for. Of several gateways the worst state counts, and numbers are added up.
 
 WAITING deliveries wait for an attempt, the oldest since OLDEST; RETRIES wait for the
 time of their next attempt; DEAD ones were given up. LATENCY is the mean time of an
-attempt. Without a running gateway the state is unknown, what waits is shown, and the
-command ends with 1.`,
+attempt. Of an endpoint that was removed, SINCE is when its deliveries began to wait. A
+gateway that lives and does not answer is named on stderr. Without a running gateway
+the state is unknown, what waits is shown, and the command ends with 1.`,
 		Example: `  fanjet endpoints list
   fanjet endpoints list --state paused,open
   fanjet endpoints list -o json | jq -r '.[] | select(.waiting > 1000) | .endpoint'`,
@@ -48,6 +49,7 @@ command ends with 1.`,
 			if noGateway != nil && !errors.Is(noGateway, control.ErrNoGateway) {
 				return noGateway
 			}
+			g.partial(views)
 			if len(states) > 0 {
 				views = slices.DeleteFunc(views, func(v control.EndpointView) bool { return !slices.Contains(states, string(v.State)) })
 			}
@@ -62,6 +64,13 @@ command ends with 1.`,
 		})
 	}
 	return cmd
+}
+
+// partial says which gateways did not answer.
+func (g *globals) partial(views []control.EndpointView) {
+	if len(views) > 0 && views[0].Gateways.String() != "" {
+		g.warn("%s: what they know is missing here", printable(views[0].Gateways.String()))
+	}
 }
 
 func (g *globals) printEndpoints(views []control.EndpointView, now time.Time) error {

@@ -178,6 +178,9 @@ func (g *globals) toEach(names []string, out *output, tell func(control.PauseRep
 			_ = g.unrecorded(report.AuditError)
 			break
 		}
+		if missing := report.Gateways.String(); missing != "" {
+			g.warn("%s: %s", printable(name), printable(missing))
+		}
 		reports = append(reports, report)
 		failure = cmp.Or(failure, g.unrecorded(report.AuditError))
 		if !out.json() {

@@ -43,6 +43,7 @@ func (g *globals) showEndpoint(ctx context.Context, o *operator, name string, ou
 	case noGateway != nil && !errors.Is(noGateway, control.ErrNoGateway):
 		return noGateway
 	}
+	g.partial([]control.EndpointView{*v})
 	var err error
 	if out.json() {
 		err = writeJSON(g.out, v)
@@ -74,6 +75,9 @@ func (g *globals) printEndpoint(v *control.EndpointView, now time.Time) error {
 	}
 	if r := v.LastResume; r != nil {
 		row("last resumed", fmt.Sprintf("%s by %s, after a pause of %s %s", shortTime(r.At), r.By, shortDuration(r.At.Sub(r.Pause.Since)), control.DescribePause(r.Pause)))
+	}
+	if n := v.Gateways; n.Known > 0 {
+		row("gateways", fmt.Sprintf("%d of %d answered", n.Answered, n.Known))
 	}
 	row("in flight", strconv.Itoa(v.InFlight))
 	row("waiting", strconv.FormatUint(v.Waits(), 10))
@@ -112,6 +116,8 @@ func nextText(state subscriber.State, next, now time.Time) string {
 	}
 	what := "attempts again"
 	switch state {
+	case control.StateRemoved, control.StateUnknown:
+		what = "its deliveries become dead letters"
 	case subscriber.StateOpen:
 		what = "a probe"
 	case subscriber.StateRefusing:

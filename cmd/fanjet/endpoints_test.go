@@ -42,6 +42,7 @@ func TestTextsOfEndpoints(t *testing.T) {
 		{subscriber.StateOpen, now.Add(-time.Second), "a probe now"},
 		{subscriber.StateBackingOff, now.Add(time.Minute), "attempts again in 1m0s"},
 		{subscriber.StateRefusing, now.Add(time.Second), "one attempt in 1s"},
+		{control.StateRemoved, now.Add(time.Minute), "its deliveries become dead letters in 1m0s"},
 	} {
 		if got := nextText(tt.state, tt.next, now); got != tt.want {
 			t.Errorf("nextText(%s) = %q, want %q", tt.state, got, tt.want)

@@ -105,7 +105,7 @@ func (o *operator) checkSource(stream string) error {
 	if slices.Contains(o.sources, stream) {
 		return nil
 	}
-	place := "the default configuration: there is no file here"
+	place := "the default configuration, or what could be read: there is no whole file here"
 	if o.file != "" {
 		place = o.file
 	}
@@ -123,7 +123,7 @@ func sourcesOf(cfg *config.Config) []string {
 
 // completeSources lets the Tab key offer the sources of the configuration.
 func (g *globals) completeSources(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	cfg, _, err := g.loadClient()
+	cfg, _, _, err := g.readClient()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"fanjet/internal/broker"
 )
 
 // defaultConfig is the configuration file that is read unless another is named.
@@ -19,6 +22,10 @@ type globals struct {
 	dataDir   string // what a relative store_dir is relative to; empty: its file
 	logLevel  string
 	logFormat string // json, console, or auto: console on a terminal, else json
+
+	refusals broker.Refusals // of the connection to NATS
+	// stop ends the command, with the reason; nil: it is in nobody's hands.
+	stop context.CancelCauseFunc
 }
 
 // addFlags adds the global flags to the root command.

@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
+
+	"fanjet/internal/broker"
 )
 
 const (
@@ -49,6 +51,13 @@ func (p publication) send(ctx context.Context, js jetstream.JetStream) (publishe
 			stop(err)
 		}
 	}()
+	// What NATS refuses is never acknowledged.
+	refused := make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		if broker.Refusal(ctx) != nil {
+			close(refused)
+		}
+	})()
 	var done published
 	for future := range futures {
 		select {
@@ -56,6 +65,7 @@ func (p publication) send(ctx context.Context, js jetstream.JetStream) (publishe
 			done.add(ack)
 		case err := <-future.Err():
 			stop(err)
+		case <-refused:
 		}
 	}
 	if done.count < p.count {

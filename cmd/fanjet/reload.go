@@ -22,7 +22,7 @@ func hangups() (signals <-chan os.Signal, stop func()) {
 
 // follow puts new versions of the configuration into force until ctx ends: those
 // that the watcher finds, and with each signal what is there at the time.
-func follow(ctx context.Context, watcher *config.Watcher, signals <-chan os.Signal, gw *gateway.Gateway) {
+func follow(ctx context.Context, watcher *config.Watcher, signals <-chan os.Signal, gw *gateway.Gateway, where *whereabouts) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() {
@@ -33,6 +33,7 @@ func follow(ctx context.Context, watcher *config.Watcher, signals <-chan os.Sign
 			} else {
 				changes, err = gw.Reload(cfg) // the gateway itself logs what came of it
 			}
+			where.update(gw)
 			releaseMemory()
 			cause := "file"
 			if watcher.Asked() {
@@ -48,6 +49,7 @@ func follow(ctx context.Context, watcher *config.Watcher, signals <-chan os.Sign
 			return
 		case <-started:
 			started = nil // once
+			where.update(gw)
 			releaseMemory()
 		case <-signals:
 			watcher.Reload()

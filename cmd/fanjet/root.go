@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanjet/config"
+	"fanjet/internal/broker"
 )
 
 // Exit codes.
@@ -32,7 +33,9 @@ var errSilent = errors.New("failed")
 
 // run runs the command line args and returns the exit code.
 func run(ctx context.Context, args []string, std streams) (code int) {
-	g := &globals{streams: std}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	g := &globals{streams: std, stop: stop}
 	defer func() {
 		if fault := recover(); fault != nil {
 			code = g.confess(fault)
@@ -56,6 +59,12 @@ func (g *globals) report(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case broker.Refusal(ctx) != nil:
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, errSilent) {
+			fmt.Fprintf(g.err, "fanjet: %v\n", err)
+		}
+		fmt.Fprintf(g.err, "fanjet: %v\n", broker.Refusal(ctx))
+		return exitFailure
 	case errors.Is(err, errSilent):
 		return exitFailure
 	case errors.As(err, &usage):

@@ -100,7 +100,9 @@ func (r *rotation) serve() {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { follow(ctx, watcher, r.hangup, r.gw) })
+	where := leaveWhereabouts(filepath.Join(r.dir, "fanjet.yaml"), cfg, r.gw, zap.NewNop())
+	r.Cleanup(where.remove)
+	running.Go(func() { follow(ctx, watcher, r.hangup, r.gw, where) })
 	running.Go(func() {
 		if err := r.gw.Run(ctx); err != nil {
 			r.Errorf("the gateway ended: %v", err)

@@ -55,9 +55,11 @@ once; nothing is lost then either, but deliveries may come twice.`,
 		if err != nil {
 			return err
 		}
+		where := leaveWhereabouts(g.config, cfg, gw, log)
+		defer where.remove()
 		following, stopFollowing := context.WithCancel(cmd.Context())
 		var background sync.WaitGroup
-		background.Go(func() { follow(following, watcher, signals, gw) })
+		background.Go(func() { follow(following, watcher, signals, gw, where) })
 		err = gw.Run(cmd.Context())
 		stopFollowing()
 		background.Wait()

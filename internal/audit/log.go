@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/internal/broker"
 	"fanjet/internal/wire"
 )
 
@@ -28,13 +29,22 @@ var ErrNotStored = errors.New("the audit record cannot be stored")
 
 // Log is the record of one installation. It may be used concurrently.
 type Log struct {
-	js    jetstream.JetStream
-	names wire.Names
+	js       jetstream.JetStream
+	names    wire.Names
+	refusals *broker.Refusals // optional
 }
 
 // New returns the record of an installation, without looking for its stream.
 // Only the gateway creates that.
 func New(js jetstream.JetStream, names wire.Names) *Log { return &Log{js: js, names: names} }
+
+// Watching returns the same record for a connection that tells refusals of what NATS
+// refuses: then it is not waited for.
+func (l *Log) Watching(refusals *broker.Refusals) *Log {
+	watching := *l
+	watching.refusals = refusals
+	return &watching
+}
 
 // Write stores a record and waits until NATS has it, also when ctx has ended:
 // what was done is recorded. It takes 5 s at most.
@@ -49,6 +59,11 @@ func (l *Log) Write(ctx context.Context, by Actor, r Record) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
+	if l.refusals != nil {
+		var end func()
+		ctx, end = l.refusals.Watch(ctx, l.names.AuditSubject(string(by.Via), string(r.Action))+".")
+		defer end()
+	}
 	m := &nats.Msg{Subject: l.names.AuditSubject(string(by.Via), string(r.Action)), Data: data}
 	_, err = l.js.PublishMsg(ctx, m, jetstream.WithExpectStream(l.names.AuditStream()), jetstream.WithMsgID(rand.Text()))
 	switch {

@@ -28,6 +28,8 @@ type PauseReport struct {
 	Lifted     []LiftReport      `json:"lifted,omitempty"`      // what else a resume ended
 	Skipped    string            `json:"skipped,omitempty"`     // key of the delivery that is dead-lettered
 	AuditError string            `json:"audit_error,omitempty"` // why it is not recorded
+	// Gateways is who took part in a resume, of those that live.
+	Gateways Gateways `json:"gateways,omitzero"`
 }
 
 // LiftReport is what gateways ended at an endpoint that was in the same state for
@@ -103,11 +105,11 @@ func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, 
 		return report, err
 	}
 	// Before the pause ends, which lets the gateways forget it as well.
-	answers, err := Lift(ctx, o.conn(), o.opts.Names, endpoint)
+	answers, gateways, err := Lift(ctx, o.conn(), o.opts.Names, endpoint)
 	if err != nil && !errors.Is(err, ErrNoGateway) { // none runs, so none waits
 		return report, err
 	}
-	report.Lifted = mergeLifted(answers)
+	report.Lifted, report.Gateways = mergeLifted(answers), gateways
 	report.Changed = len(report.Lifted) > 0
 	if report.Pause, err = subscriber.ClearPause(ctx, state, endpoint); err != nil || report.Pause == nil {
 		return report, err

@@ -12,55 +12,61 @@ import (
 	"fanjet/internal/wire"
 )
 
-// How long answers are waited for. Nobody knows how many gateways there are, so
-// that the end is a silence.
+// How long answers are waited for. Gateways say whom they know to live, and those are
+// waited for; one of an earlier version is known to nobody, so the end is a silence.
 const (
-	answerTime = 2 * time.Second        // for the first one, and for the rest of one that has begun
-	quiet      = 300 * time.Millisecond // after that, for one of another gateway
+	answerTime = 2 * time.Second        // for the first one, for the rest of one that has begun, and for one that lives
+	quiet      = 300 * time.Millisecond // after those, for one of a gateway that nobody knows
 	answersEnd = 10 * time.Second       // for all of them
 	pingGrace  = 2 * time.Second        // for the way of a ping to the gateway and back
 )
 
 // Statuses asks every gateway how endpoints do; without names, all of them. It
-// returns the answers in the order in which they came, or [ErrNoGateway]. It
-// takes 0.3 s longer than the gateways do, and never more than 10 s.
-func Statuses(ctx context.Context, nc *nats.Conn, names wire.Names, endpoints ...string) ([]Report, error) {
+// returns the answers in the order in which they came, and which gateways live that
+// gave none; or [ErrNoGateway]. It takes 0.3 s longer than the gateways do, 2 s if one
+// that lives is silent, and never more than 10 s.
+func Statuses(ctx context.Context, nc *nats.Conn, names wire.Names, endpoints ...string) ([]Report, Gateways, error) {
 	subject := names.ControlEndpointsSubject()
 	request, err := json.Marshal(StatusRequest{Endpoints: endpoints})
 	if err != nil {
-		return nil, err
+		return nil, Gateways{}, err
 	}
 	var answers assembly
-	err = ask(ctx, nc, subject, request, func(data []byte) (complete bool, err error) {
+	err = ask(ctx, nc, subject, request, func(data []byte) (wait time.Duration, err error) {
 		err = answers.add(data)
-		return answers.complete(), err
+		if !answers.complete() {
+			return answerTime, err
+		}
+		return answers.wait(), err
 	})
 	if err != nil {
-		return nil, err
+		return nil, Gateways{}, err
 	}
-	return answers.reports()
+	reports, err := answers.reports()
+	return reports, answers.gateways(), err
 }
 
 // Lift has every gateway end what an endpoint waits for without being paused, see
-// [subscriber.Dispatcher.Lift]. It returns their answers, or [ErrNoGateway], in
-// the time that [Statuses] takes.
-func Lift(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string) ([]LiftAnswer, error) {
+// [subscriber.Dispatcher.Lift]. It returns their answers, and which gateways gave
+// none, or [ErrNoGateway], in the time that [Statuses] takes.
+func Lift(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string) ([]LiftAnswer, Gateways, error) {
 	var answers []LiftAnswer
-	err := ask(ctx, nc, names.ControlResumeSubject(endpoint), nil, func(data []byte) (complete bool, err error) {
+	var attending attendance
+	err := ask(ctx, nc, names.ControlResumeSubject(endpoint), nil, func(data []byte) (wait time.Duration, err error) {
 		var answer LiftAnswer
 		if err := json.Unmarshal(data, &answer); err != nil {
-			return false, fmt.Errorf("unreadable answer of a gateway: %w", err)
+			return 0, fmt.Errorf("unreadable answer of a gateway: %w", err)
 		}
 		answers = append(answers, answer)
-		return true, nil
+		attending.note(answer.Replica.ID, answer.Peers)
+		return attending.wait(), nil
 	})
-	return answers, err
+	return answers, attending.gateways(), err
 }
 
-// ask asks every gateway, and hands over each message that is answered. take
-// says whether it completes what its gateway, and all others that have begun,
-// have to say.
-func ask(ctx context.Context, nc *nats.Conn, subject string, request []byte, take func(data []byte) (complete bool, err error)) error {
+// ask asks every gateway, and hands over each message that is answered. take says
+// how long another one is to be waited for.
+func ask(ctx context.Context, nc *nats.Conn, subject string, request []byte, take func(data []byte) (wait time.Duration, err error)) error {
 	inbox := nc.NewInbox()
 	messages := make(chan *nats.Msg, 4096)
 	sub, err := nc.ChanSubscribe(inbox, messages)
@@ -82,15 +88,11 @@ func ask(ctx context.Context, nc *nats.Conn, subject string, request []byte, tak
 				return nobody(subject)
 			}
 			answered = true
-			complete, err := take(m.Data)
+			wait, err := take(m.Data)
 			if err != nil {
 				return err
 			}
-			if complete {
-				silence.Reset(quiet)
-			} else {
-				silence.Reset(answerTime)
-			}
+			silence.Reset(wait)
 		case <-silence.C:
 			waiting = false
 		case <-end.C:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func TestStatuses(t *testing.T) {
 	srv := natstest.Start(t, natstest.Options{})
 	gateway(t, srv, "one", statusesOf(1000))
 	gateway(t, srv, "two", nil)
-	reports, err := Statuses(t.Context(), srv.Conn(), names)
+	reports, _, err := Statuses(t.Context(), srv.Conn(), names)
 	if err != nil || len(reports) != 2 {
 		t.Fatalf("Statuses() = %d reports, %v, want 2", len(reports), err)
 	}
@@ -59,7 +60,7 @@ func TestStatuses(t *testing.T) {
 func TestNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Start(t, natstest.Options{})
-	_, err := Statuses(t.Context(), srv.Conn(), names)
+	_, _, err := Statuses(t.Context(), srv.Conn(), names)
 	if !errors.Is(err, ErrNoGateway) || !strings.Contains(err.Error(), "fanjet.ctl.endpoints; is `fanjet serve` running?") {
 		t.Errorf("Statuses() = %v", err)
 	}
@@ -77,7 +78,7 @@ func TestSilentGateway(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Statuses(t.Context(), srv.Connect(), names); !errors.Is(err, ErrNoGateway) {
+	if _, _, err := Statuses(t.Context(), srv.Connect(), names); !errors.Is(err, ErrNoGateway) {
 		t.Errorf("Statuses() = %v", err)
 	}
 	if _, err := Ping(t.Context(), srv.Connect(), names, "billing", time.Millisecond); !errors.Is(err, ErrNoGateway) {
@@ -85,7 +86,7 @@ func TestSilentGateway(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Statuses(ctx, srv.Connect(), names); !errors.Is(err, context.Canceled) {
+	if _, _, err := Statuses(ctx, srv.Connect(), names); !errors.Is(err, context.Canceled) {
 		t.Errorf("Statuses() = %v", err)
 	}
 	if _, err := Ping(ctx, srv.Connect(), names, "billing", time.Minute); !errors.Is(err, context.Canceled) {
@@ -111,5 +112,61 @@ func TestPing(t *testing.T) {
 	answer, err := Ping(t.Context(), srv.Conn(), names, "billing", time.Minute)
 	if err != nil || answer.Status != 204 || !answer.OK() {
 		t.Errorf("Ping() = %+v, %v", answer, err)
+	}
+}
+
+// A gateway that lives and does not answer is named, and one that answers late is
+// waited for.
+func TestStatusesKnowWhoIsMissing(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t, natstest.Options{})
+	one, two, three := Peer{"one", "host-a"}, Peer{"two", "host-b"}, Peer{"three", "host-c"}
+	answer := func(p Peer, knows ...Peer) (held chan *nats.Msg) {
+		held = make(chan *nats.Msg, 1)
+		nc := srv.Connect()
+		_, err := nc.Subscribe(names.ControlEndpointsSubject(), func(m *nats.Msg) {
+			if p == two {
+				held <- m
+				return
+			}
+			respond(t, m, p, knows...)
+		})
+		if err != nil || nc.Flush() != nil {
+			t.Fatal(err)
+		}
+		return held
+	}
+	answer(one, one, two)
+	held := answer(two)
+	answer(three, two, three)
+	_, gateways, err := Statuses(t.Context(), srv.Conn(), names)
+	if want := "2 of 3 gateways answered; not two on host-b"; err != nil || gateways.String() != want || gateways.Known != 3 {
+		t.Errorf("Statuses() = %+v, %v, want %s", gateways, err, want)
+	}
+	<-held
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		reports, gateways, err := Statuses(t.Context(), srv.Conn(), names)
+		if err != nil || gateways.String() != "" || gateways.Known != 3 || len(reports) != 3 {
+			t.Errorf("with one that is late: Statuses() = %d reports, %+v, %v", len(reports), gateways, err)
+		}
+	})
+	late := <-held
+	timer := time.NewTimer(2 * quiet)
+	<-timer.C
+	respond(t, late, two, one, two, three)
+	asking.Wait()
+}
+
+func respond(t *testing.T, m *nats.Msg, p Peer, knows ...Peer) {
+	t.Helper()
+	parts, err := Parts(Replica{ID: p.ID, Host: p.Host}, statusesOf(100), 8<<10, knows...)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, part := range parts {
+		if err := m.Respond(part); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -10,6 +10,8 @@ package control
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"fanjet/subscriber"
@@ -29,6 +31,46 @@ type Replica struct {
 	// RetryOverdue is for how many seconds the retry is overdue that waits for
 	// longest although its time has come, because its schedule did not fire.
 	RetryOverdue float64 `json:"retry_overdue_seconds,omitempty"`
+	// ConfigRefused is why the latest version of its configuration is not in force;
+	// empty: it is.
+	ConfigRefused string `json:"config_refused,omitempty"`
+	// EventsMissed is how many events left a source before it saw them, since its start.
+	EventsMissed uint64 `json:"events_missed,omitempty"`
+}
+
+// Peer is a gateway that is known to live: it said so a moment ago.
+type Peer struct {
+	ID   string `json:"id"`
+	Host string `json:"host"`
+}
+
+// Alive is what a gateway says of itself on [wire.Names.ControlAliveSubject].
+type Alive struct {
+	Peer
+	Ends bool `json:"ends,omitempty"` // it says so for the last time
+	// New asks all others to say that they live.
+	New bool `json:"new,omitempty"`
+}
+
+// Gateways is how many gateways live, and how many of them answered. Zeros: it was
+// not asked.
+type Gateways struct {
+	Known    int    `json:"known"`
+	Answered int    `json:"answered"`
+	Silent   []Peer `json:"silent,omitempty"` // those that did not
+}
+
+// String says who did not answer, such as "2 of 3 gateways answered; those on a do
+// not"; empty if all did.
+func (g Gateways) String() string {
+	if len(g.Silent) == 0 {
+		return ""
+	}
+	silent := make([]string, len(g.Silent))
+	for i, p := range g.Silent {
+		silent[i] = fmt.Sprintf("%s on %s", p.ID, p.Host)
+	}
+	return fmt.Sprintf("%d of %d gateways answered; not %s", g.Answered, g.Known, strings.Join(silent, ", "))
 }
 
 // StatusRequest asks every gateway how endpoints do.
@@ -74,6 +116,7 @@ type LiftAnswer struct {
 	Replica Replica            `json:"replica"`
 	Lifted  *subscriber.Lifted `json:"lifted,omitempty"` // nil: there was nothing
 	Error   string             `json:"error,omitempty"`  // why it did nothing; it may not know the endpoint
+	Peers   []Peer             `json:"gateways,omitempty"`
 }
 
 // OK reports whether the endpoint took the event.

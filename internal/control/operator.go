@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/audit"
+	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/slip"
 	"fanjet/internal/wire"
@@ -51,6 +52,8 @@ type Options struct {
 	// Recorded hears of every record of an act, with the error if it could not be
 	// stored; optional. It may be called concurrently.
 	Recorded func(error)
+	// Refusals hears what NATS refuses to the connection; optional.
+	Refusals *broker.Refusals
 }
 
 // Operator sees and steers the endpoints of a whole installation: of all its
@@ -67,7 +70,7 @@ type Operator struct {
 
 // NewOperator returns an operator. It asks nothing yet.
 func NewOperator(o Options) *Operator {
-	return &Operator{opts: o, audit: recorder{audit.New(o.JetStream, o.Names), o.Recorded}}
+	return &Operator{opts: o, audit: recorder{audit.New(o.JetStream, o.Names).Watching(o.Refusals), o.Recorded}}
 }
 
 // OpenState finds the state bucket, or returns [ErrNoState]: only the gateway
@@ -168,7 +171,7 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 	if err != nil || backlog != (Backlog{}) {
 		return err
 	}
-	reports, err := Statuses(ctx, o.conn(), o.opts.Names, name)
+	reports, _, err := Statuses(ctx, o.conn(), o.opts.Names, name)
 	switch {
 	case errors.Is(err, ErrNoGateway):
 	case err != nil:
@@ -181,18 +184,32 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 
 // Paused returns the pauses in force, by endpoint.
 func (o *Operator) Paused(ctx context.Context) (map[string]subscriber.Pause, error) {
-	state := o.opts.State
+	state, err := o.state(ctx)
 	if state == nil {
-		var err error
-		state, err = OpenState(ctx, o.opts.JetStream, o.opts.Names)
-		if errors.Is(err, ErrNoState) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	return subscriber.Pauses(ctx, state)
+}
+
+// removed returns the removed endpoints that deliveries wait for.
+func (o *Operator) removed(ctx context.Context) (map[string]subscriber.Removed, error) {
+	state, err := o.state(ctx)
+	if state == nil {
+		return nil, err
+	}
+	return subscriber.RemovedEndpoints(ctx, state)
+}
+
+// state is the state bucket; nil if there is none, or an error.
+func (o *Operator) state(ctx context.Context) (jetstream.KeyValue, error) {
+	if o.opts.State != nil {
+		return o.opts.State, nil
+	}
+	state, err := OpenState(ctx, o.opts.JetStream, o.opts.Names)
+	if errors.Is(err, ErrNoState) {
+		return nil, nil
+	}
+	return state, err
 }
 
 // unknown is the error of an endpoint that nothing is known of.

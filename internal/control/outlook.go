@@ -128,7 +128,7 @@ func (o *Operator) surveyOf(ctx context.Context, endpoints []string) (*survey, e
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		s.reports, err = Statuses(ctx, o.conn(), o.opts.Names, endpoints...)
+		s.reports, s.gateways, err = Statuses(ctx, o.conn(), o.opts.Names, endpoints...)
 		if errors.Is(err, ErrNoGateway) {
 			s.noGateway, err = err, nil
 		}

@@ -1,8 +1,10 @@
 package control
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"fanjet/subscriber"
@@ -13,7 +15,7 @@ import (
 const maxPart = 256 << 10
 
 // partHeadroom is what a part is larger than the statuses in it, in bytes.
-const partHeadroom = 1 << 10
+const partHeadroom = 2 << 10
 
 // part is one message of a gateway's answer: ten thousand endpoints do not fit
 // into one.
@@ -23,14 +25,22 @@ type part struct {
 	Parts    int               `json:"parts"`
 	Clock    time.Time         `json:"clock,omitzero"` // when it answered
 	Statuses []json.RawMessage `json:"endpoints"`
+	// Peers are the gateways that it knows to live, itself included, in the first part;
+	// none: it is of an earlier version and does not know.
+	Peers []Peer `json:"gateways,omitempty"`
 }
 
 // Parts lays the answer of a gateway out in messages that NATS takes; maxPayload
-// is its limit, in bytes. There is at least one.
-func Parts(replica Replica, statuses []subscriber.Status, maxPayload int64) ([][]byte, error) {
+// is its limit, in bytes. There is at least one. peers are the gateways that it knows
+// to live.
+func Parts(replica Replica, statuses []subscriber.Status, maxPayload int64, peers ...Peer) ([][]byte, error) {
 	limit := max(int(min(maxPart, maxPayload-partHeadroom)), 1)
 	groups := [][]json.RawMessage{{}}
-	size := 0
+	known, err := json.Marshal(peers)
+	if err != nil {
+		return nil, err
+	}
+	size := len(known)
 	for _, s := range statuses {
 		text, err := json.Marshal(s)
 		if err != nil {
@@ -46,7 +56,10 @@ func Parts(replica Replica, statuses []subscriber.Status, maxPayload int64) ([][
 	}
 	messages := make([][]byte, len(groups))
 	for i, group := range groups {
-		text, err := json.Marshal(part{Replica: replica, Part: i, Parts: len(groups), Clock: time.Now(), Statuses: group})
+		if i > 0 {
+			peers = nil
+		}
+		text, err := json.Marshal(part{Peers: peers, Replica: replica, Part: i, Parts: len(groups), Clock: time.Now(), Statuses: group})
 		if err != nil {
 			return nil, fmt.Errorf("status of endpoints: %w", err)
 		}
@@ -55,8 +68,51 @@ func Parts(replica Replica, statuses []subscriber.Status, maxPayload int64) ([][
 	return messages, nil
 }
 
+// attendance is who lives, as far as gateways say that answer, and who answered.
+type attendance struct {
+	peers    map[string]Peer // that somebody knows
+	answered map[string]bool
+}
+
+// note takes up an answer.
+func (a *attendance) note(id string, peers []Peer) {
+	if a.answered == nil {
+		a.answered, a.peers = make(map[string]bool), make(map[string]Peer)
+	}
+	a.answered[id] = true
+	for _, p := range peers {
+		a.peers[p.ID] = p
+	}
+}
+
+// silent are those that did not answer, in order of hosts.
+func (a *attendance) silent() (silent []Peer) {
+	for id, p := range a.peers {
+		if !a.answered[id] {
+			silent = append(silent, p)
+		}
+	}
+	slices.SortFunc(silent, func(a, b Peer) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.ID, b.ID)) })
+	return silent
+}
+
+// gateways sums it up.
+func (a *attendance) gateways() Gateways {
+	silent := a.silent()
+	return Gateways{Known: len(a.answered) + len(silent), Answered: len(a.answered), Silent: silent}
+}
+
+// wait is how long to go on waiting for answers, of all that is complete so far.
+func (a *attendance) wait() time.Duration {
+	if len(a.silent()) > 0 {
+		return answerTime
+	}
+	return quiet
+}
+
 // assembly puts the parts of all answers together.
 type assembly struct {
+	attendance
 	order   []string // ids of replicas, as they came
 	answers map[string]*answer
 }
@@ -84,6 +140,9 @@ func (a *assembly) add(data []byte) error {
 		}
 		a.answers[p.Replica.ID] = from
 		a.order = append(a.order, p.Replica.ID)
+	}
+	if p.Part == 0 {
+		a.note(p.Replica.ID, p.Peers)
 	}
 	if from.have[p.Part] {
 		return nil

@@ -18,9 +18,11 @@ type survey struct {
 	noConfig   bool
 
 	reports   []Report
+	gateways  Gateways
 	noGateway error // nil, or why nobody says how endpoints do
 	pauses    map[string]subscriber.Pause
 	backlogs  map[string]Backlog
+	removed   map[string]subscriber.Removed
 }
 
 // surveys is how often it is asked, at most, until gateways know what is stored.
@@ -59,7 +61,7 @@ func (o *Operator) surveyOnce(ctx context.Context, endpoint string) (*survey, er
 		if endpoint != "" {
 			only = []string{endpoint}
 		}
-		s.reports, err = Statuses(ctx, o.conn(), o.opts.Names, only...)
+		s.reports, s.gateways, err = Statuses(ctx, o.conn(), o.opts.Names, only...)
 		if errors.Is(err, ErrNoGateway) {
 			s.noGateway, err = err, nil
 		}
@@ -67,6 +69,10 @@ func (o *Operator) surveyOnce(ctx context.Context, endpoint string) (*survey, er
 	})
 	group.Go(func() (err error) {
 		s.pauses, err = o.Paused(ctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		s.removed, err = o.removed(ctx)
 		return err
 	})
 	group.Go(func() (err error) {
@@ -124,6 +130,11 @@ func (s *survey) views() []EndpointView {
 			v.State, v.Since, v.Next, v.Pause = subscriber.StatePaused, p.Since, time.Time{}, &p
 			v.Reason = DescribePause(p)
 		}
+		if r, ok := s.removed[name]; ok && (v.State == StateRemoved || v.State == StateUnknown) {
+			v.Removed, v.Since, v.Next = &r, r.Since, r.Until
+			v.Reason += "; its deliveries become dead letters at " + r.Until.Format(time.RFC3339)
+		}
+		v.Gateways = s.gateways
 		views[i] = v
 	}
 	return views

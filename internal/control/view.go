@@ -45,6 +45,12 @@ type EndpointView struct {
 	LatencyMS float64 `json:"latency_ms"`
 	LastError string  `json:"last_error,omitempty"`
 
+	// Removed is since when deliveries wait for it that is in no configuration, and
+	// until when.
+	Removed *subscriber.Removed `json:"removed,omitempty"`
+	// Gateways is who answered of those that live: what the others know is missing.
+	Gateways Gateways `json:"gateways"`
+
 	Settings   *EndpointSettings  `json:"settings,omitempty"`    // only in show
 	LastResume *subscriber.Resume `json:"last_resume,omitempty"` // only in show
 	Replicas   []ReplicaView      `json:"replicas,omitempty"`    // only in show

@@ -108,6 +108,10 @@ func (n Names) OperatorInbox() string { return "_INBOX." + n.prefix + "-operator
 // ControlEndpointsSubject is where every gateway answers how its endpoints do.
 func (n Names) ControlEndpointsSubject() string { return n.prefix + ".ctl.endpoints" }
 
+// ControlAliveSubject is where every gateway says now and then that it lives, and when
+// it ends.
+func (n Names) ControlAliveSubject() string { return n.prefix + ".ctl.alive" }
+
 // ControlCanarySubject is where a gateway hears that a canary of its own came
 // through.
 func (n Names) ControlCanarySubject(replica string) string {
