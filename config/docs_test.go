@@ -10,10 +10,10 @@ import (
 
 const docs = "../docs/configuration.md"
 
-// Every key that is accepted must be explained. The list of keys is the one
-// that the messages about unknown keys give.
-func TestDocsExplainEveryKey(t *testing.T) {
-	t.Parallel()
+// knownKeys are the lists of keys that are accepted, as the messages about unknown
+// keys give them.
+func knownKeys(t *testing.T) (lists [][]string) {
+	t.Helper()
 	const unknown = "zzzzzzzzzzzzzzzzzz: 1"
 	path := write(t, "version: 1\n"+unknown+`
 nats: {`+unknown+`, embedded: {`+unknown+`, users: [{`+unknown+`}]}, tls: {`+unknown+`}}
@@ -31,25 +31,47 @@ include: [{`+unknown+`}]
 	if !ok {
 		t.Fatalf("Load = %v, want *Errors", err)
 	}
+	for _, p := range problems.Problems {
+		if _, list, ok := strings.Cut(p.Message, "known here: "); ok {
+			lists = append(lists, strings.Split(list, ", "))
+		}
+	}
+	if len(lists) != 18 {
+		t.Errorf("%d lists of keys, want 18:\n%v", len(lists), err)
+	}
+	return lists
+}
+
+// Every key that is accepted must be explained.
+func TestDocsExplainEveryKey(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(docs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lists := 0
-	for _, p := range problems.Problems {
-		_, list, ok := strings.Cut(p.Message, "known here: ")
-		if !ok {
-			continue
-		}
-		lists++
-		for key := range strings.SplitSeq(list, ", ") {
+	for _, list := range knownKeys(t) {
+		for _, key := range list {
 			if !regexp.MustCompile("`([a-z_.*]+[.])?" + key + "`").Match(text) {
-				t.Errorf("%s does not explain `%s` (%s)", docs, key, p.Message)
+				t.Errorf("%s does not explain `%s` (known beside %v)", docs, key, list)
 			}
 		}
 	}
-	if lists != 18 {
-		t.Errorf("%d lists of keys, want 18:\n%v", lists, err)
+}
+
+// The long example says that every key is in it.
+func TestExampleHasEveryKey(t *testing.T) {
+	t.Parallel()
+	const example = "../examples/fanjet.yaml"
+	text, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range knownKeys(t) {
+		for _, key := range list {
+			if !regexp.MustCompile(`(?m)(^[ #-]*|[{,] *)` + key + `:`).Match(text) {
+				t.Errorf("%s lacks %s (known beside %v)", example, key, list)
+			}
+		}
 	}
 }
 
