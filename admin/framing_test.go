@@ -76,7 +76,7 @@ func TestFraming(t *testing.T) {
 				}()
 				var got []string
 				reader := bufio.NewReader(conn)
-				for range strings.Fields(tt.want) {
+				for range strings.FieldsSeq(tt.want) {
 					resp, err := http.ReadResponse(reader, nil)
 					if err != nil {
 						got = append(got, "end")

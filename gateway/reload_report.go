@@ -87,10 +87,7 @@ func summary(c config.Changes) string {
 	if len(c.Restart) > 0 {
 		text += ", after a restart: " + strings.Join(c.Restart, ", ")
 	}
-	for _, file := range changesByFile(c) {
-		text += "; " + file
-	}
-	return text
+	return strings.Join(append([]string{text}, changesByFile(c)...), "; ")
 }
 
 // mostNamed bounds how many things a record names.

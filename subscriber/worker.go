@@ -229,9 +229,9 @@ func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 }
 
 // noteAbsurd reports whether it is time to log such a Retry-After again.
-func (ep *endpoint) noteAbsurd(now time.Time) bool {
-	last := ep.absurd.Load()
-	return (last == 0 || now.UnixNano()-last >= int64(absurdEvery)) && ep.absurd.CompareAndSwap(last, now.UnixNano())
+func (e *endpoint) noteAbsurd(now time.Time) bool {
+	last := e.absurd.Load()
+	return (last == 0 || now.UnixNano()-last >= int64(absurdEvery)) && e.absurd.CompareAndSwap(last, now.UnixNano())
 }
 
 // noteResends counts and logs that a request was sent more than once within one

@@ -30,8 +30,15 @@ func TestCommandsBesideABrokenFile(t *testing.T) {
 	})
 	good := readText(t, p.config)
 	commands := [][]string{
-		{"ready"}, {"endpoints", "list"}, {"endpoints", "show", "one"}, {"dlq", "list"}, {"dlq", "stats"}, {"audit", "list"},
-		{"publish", "none.x", "--data", "{}"}, {"endpoints", "pause", "one"}, {"endpoints", "resume", "one"},
+		{"ready"},
+		{"endpoints", "list"},
+		{"endpoints", "show", "one"},
+		{"dlq", "list"},
+		{"dlq", "stats"},
+		{"audit", "list"},
+		{"publish", "none.x", "--data", "{}"},
+		{"endpoints", "pause", "one"},
+		{"endpoints", "resume", "one"},
 	}
 	try := func(t *testing.T, warned bool) {
 		t.Helper()
@@ -47,7 +54,7 @@ func TestCommandsBesideABrokenFile(t *testing.T) {
 		"YAML syntax":          good + "egress: [\n",
 		"syntax in nats":       strings.Replace(good, "nats: {", "nats: {{", 1),
 		"unknown key":          good + "egres: {}\n",
-		"unknown key of nats":  strings.Replace(good, "embedded: {", "embeded: {", 1),
+		"unknown key of nats":  strings.Replace(good, "embedded: {", "embedde: {", 1),
 		"missing variable":     strings.Replace(good, `"`+crashSecret+`"`, "env:FANJET_NOT_SET", 1) + "canary: {subject: 1}\n",
 		"missing secret file":  strings.Replace(good, `"`+crashSecret+`"`, "file:gone", 1) + "egress: {}\n",
 		"include that is gone": good + "include: [gone.yaml]\n",

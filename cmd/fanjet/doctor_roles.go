@@ -58,8 +58,10 @@ func rightsOf(r role, names wire.Names, api jsapi.API, cfg *config.Config) right
 		bucket = api.Subject(bucket) // in a domain, nats.go writes buckets through the API
 	}
 	dead, lanes, state := names.DeadLettersStream(), names.LanesStream(), "KV_"+names.StateBucket()
-	look := []string{names.ControlEndpointsSubject(), api.Subject("INFO"), api.Subject("DIRECT.GET." + dead), api.Subject("STREAM.MSG.GET." + state),
-		api.Subject("STREAM.MSG.GET." + lanes), api.Subject("CONSUMER.INFO." + lanes + ".x"), api.Subject("DIRECT.GET." + names.AuditStream())}
+	look := []string{
+		names.ControlEndpointsSubject(), api.Subject("INFO"), api.Subject("DIRECT.GET." + dead), api.Subject("STREAM.MSG.GET." + state),
+		api.Subject("STREAM.MSG.GET." + lanes), api.Subject("CONSUMER.INFO." + lanes + ".x"), api.Subject("DIRECT.GET." + names.AuditStream()),
+	}
 	for _, stream := range []string{lanes, names.RetriesStream(), dead, names.AuditStream(), state} {
 		look = append(look, api.Subject("STREAM.INFO."+stream))
 	}

@@ -5,6 +5,7 @@ package runfile
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,7 +121,7 @@ func TestLeave(t *testing.T) {
 	if _, err := Write(filepath.Join(dir, "fanjet.yaml"), []string{filepath.Join(dir, "run")}, Record{}); err != nil {
 		t.Fatal(err)
 	}
-	os.Stdout.WriteString("!")
+	fmt.Print("!")
 	<-t.Context().Done() // it is killed
 }
 
