@@ -3,8 +3,9 @@
 // settles them.
 //
 // Guarantees:
-//   - No more than the window, in messages and in bytes, is held at once: only
-//     what fits is asked for, so nothing waits unseen in a client buffer.
+//   - No more than the window, in messages and in bytes, is asked for at once.
+//     What a server sends beyond that is held, too: nothing waits unseen in a
+//     client buffer.
 //   - From receipt to settlement the server is told that a message is in
 //     progress, so often that what it remembers of a message is never much older
 //     than a beat. A message that is held already, or was acked a moment ago, is

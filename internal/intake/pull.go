@@ -134,6 +134,42 @@ func (p *puller) pull(count, size int, admit func(*nats.Msg)) error {
 	return nil
 }
 
+// admitRest hands to admit what came although nobody waits for it, until the
+// returned function is called: a server in a cluster can answer a request for
+// which it said that the time was over, beside the next one. What lay here unseen
+// would not be reported in progress, and another client would get it, too.
+func (p *puller) admitRest(in *Intake) (stop func()) {
+	for {
+		select {
+		case m := <-p.msgs:
+			if isMessage(m) {
+				in.admit(m)
+			}
+			continue
+		default:
+		}
+		break
+	}
+	if !in.Full() {
+		return func() {}
+	}
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case m := <-p.msgs:
+				if isMessage(m) {
+					in.admit(m)
+				}
+			case <-over:
+				return
+			}
+		}
+	}()
+	return func() { close(over); <-done }
+}
+
 // pinOf reads the id that the server adds to every message for a pinned client.
 // The producer may have stored a header of that name, which comes before it.
 func pinOf(m *nats.Msg) string {
@@ -182,7 +218,9 @@ func (in *Intake) receive(ctx context.Context) (received bool, err error) {
 	defer p.close(in.admit)
 	in.beatAll()
 	for {
+		rest := p.admitRest(in)
 		count, size := in.credit(ctx)
+		rest()
 		if ctx.Err() != nil {
 			return received, nil
 		}
