@@ -301,18 +301,6 @@ func (d *Dispatcher) Statuses() []Status {
 	return out
 }
 
-// countStates sets the gauge of the endpoints' states.
-func (d *Dispatcher) countStates() {
-	counts := map[State]int{StateHealthy: 0, StateSlow: 0, StateLimited: 0, StateBackingOff: 0, StateHalfOpen: 0, StateRefusing: 0, StateOpen: 0, StatePaused: 0}
-	now := time.Now()
-	for _, e := range *d.endpoints.Load() {
-		counts[e.status(now).State]++
-	}
-	for state, n := range counts {
-		d.metrics.states.WithLabelValues(string(state)).Set(float64(n))
-	}
-}
-
 // onPause hears that an endpoint is paused, or resumed.
 func (d *Dispatcher) onPause(endpoint string, p *Pause) {
 	d.applying.Lock()

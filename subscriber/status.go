@@ -56,3 +56,15 @@ type Pause struct {
 	// stands; empty: none does.
 	Blocked string `json:"blocked,omitempty"`
 }
+
+// countStates sets the gauge of the endpoints' states.
+func (d *Dispatcher) countStates() {
+	counts := map[State]int{StateHealthy: 0, StateSlow: 0, StateLimited: 0, StateBackingOff: 0, StateHalfOpen: 0, StateRefusing: 0, StateOpen: 0, StatePaused: 0}
+	now := time.Now()
+	for _, e := range *d.endpoints.Load() {
+		counts[e.status(now).State]++
+	}
+	for state, n := range counts {
+		d.metrics.states.WithLabelValues(string(state)).Set(float64(n))
+	}
+}
