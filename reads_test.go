@@ -15,6 +15,8 @@ import (
 // mayReadAnywhere are the files that read from JetStream what any replica may
 // answer, one that lags behind the others among them, and why that does no harm.
 var mayReadAnywhere = map[string]string{
+	"cmd/fanjet/doctor_roles.go": "names the right to read so; reads nothing",
+
 	"dlq/direct.go":            "pages of letters: a list misses what came a moment ago, or has what has just gone",
 	"internal/audit/read.go":   "pages of records: asked again until what the leader has is there",
 	"internal/jsapi/bucket.go": "opens the bucket; its reads are replaced",
