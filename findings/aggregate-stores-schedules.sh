@@ -1,5 +1,5 @@
 #!/bin/sh
-# github.com/nats-io/nats-server/v2 2.15.3, github.com/nats-io/nats.go 1.55.0
+# package: github.com/nats-io/nats-server/v2 2.15.3, github.com/nats-io/nats.go 1.55.0
 #
 # The guess: a stream that is filled from others ("sources") and may not allow message
 # schedules (the server refuses that: 10187) holds none. So who reads it need not ask

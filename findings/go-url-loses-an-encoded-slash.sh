@@ -1,5 +1,5 @@
 #!/bin/sh
-# Package: net/url of Go 1.26.10 (standard library)
+# package: net/url of Go 1.26.10 (standard library)
 #
 # The guess: a URL that url.Parse accepts goes out as it was written, or with what may
 # not stand in it percent-encoded: https://h/a%2Fb|c as /a%2Fb%7Cc.

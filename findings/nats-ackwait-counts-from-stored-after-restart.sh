@@ -1,5 +1,5 @@
 #!/bin/sh
-# Package: github.com/nats-io/nats-server/v2 v2.15.3 with github.com/nats-io/nats.go v1.55.0 (Go modules)
+# package: github.com/nats-io/nats-server/v2 v2.15.3 with github.com/nats-io/nats.go v1.55.0 (Go modules)
 #
 # The guess: AckWait is how long a client has from the delivery of a message until it is
 # delivered again. The consumer's state is on disk and replicated, so that an orderly

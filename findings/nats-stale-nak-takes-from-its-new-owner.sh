@@ -1,5 +1,5 @@
 #!/bin/sh
-# Package: github.com/nats-io/nats-server/v2 v2.15.3 with github.com/nats-io/nats.go v1.55.0 (Go modules)
+# package: github.com/nats-io/nats-server/v2 v2.15.3 with github.com/nats-io/nats.go v1.55.0 (Go modules)
 #
 # The guess: a delivery whose AckWait is over is over. The reply subject of an ack
 # names the delivery ($JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer

@@ -1,5 +1,5 @@
 #!/bin/sh
-# github.com/nats-io/nats-server/v2 v2.15.3, with github.com/nats-io/nats.go v1.55.0
+# package: github.com/nats-io/nats-server/v2 v2.15.3, with github.com/nats-io/nats.go v1.55.0
 #
 # The guess: a stream on a disk that was full for a moment takes messages again as
 # soon as there is room; until then a publish is answered with an error, and the
