@@ -62,6 +62,11 @@ func (c *cursor) load(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("cannot read the cursor of %s: %w", c.stream, err)
 	}
+	return c.adopt(entry)
+}
+
+// adopt takes over what an entry of the state says. The caller holds mu.
+func (c *cursor) adopt(entry jetstream.KeyValueEntry) error {
 	p, err := readPosition(entry.Value())
 	if err != nil {
 		return fmt.Errorf("the cursor of %s is unreadable (key %s of the bucket %s): %w", c.stream, entry.Key(), entry.Bucket(), err)
@@ -151,13 +156,7 @@ func (c *cursor) refresh(ctx context.Context) error {
 	if entry.Revision() <= c.revision {
 		return nil // a replica of the bucket that is behind answered
 	}
-	p, err := readPosition(entry.Value())
-	if err != nil {
-		return fmt.Errorf("the cursor of %s is unreadable (key %s of the bucket %s): %w", c.stream, entry.Key(), entry.Bucket(), err)
-	}
-	c.revision = entry.Revision()
-	c.at.Store(&p)
-	return nil
+	return c.adopt(entry)
 }
 
 func (c *cursor) store(ctx context.Context, p position) error {

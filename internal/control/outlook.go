@@ -127,17 +127,7 @@ func (o *Operator) surveyOf(ctx context.Context, endpoints []string) (*survey, e
 		endpoints = nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		s.reports, s.gateways, err = Statuses(ctx, o.conn(), o.opts.Names, endpoints...)
-		if errors.Is(err, ErrNoGateway) {
-			s.noGateway, err = err, nil
-		}
-		return err
-	})
-	group.Go(func() (err error) {
-		s.pauses, err = o.Paused(ctx)
-		return err
-	})
+	s.ask(ctx, group, o, endpoints)
 	return s, group.Wait()
 }
 

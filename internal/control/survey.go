@@ -53,15 +53,10 @@ func (s *survey) outdated() bool {
 	return false
 }
 
-func (o *Operator) surveyOnce(ctx context.Context, endpoint string) (*survey, error) {
-	s := &survey{configured: o.Configured(), noConfig: o.opts.NoConfig}
-	group, ctx := errgroup.WithContext(ctx)
+// ask asks the gateways about some endpoints, or about all, and NATS about the pauses.
+func (s *survey) ask(ctx context.Context, group *errgroup.Group, o *Operator, endpoints []string) {
 	group.Go(func() (err error) {
-		var only []string
-		if endpoint != "" {
-			only = []string{endpoint}
-		}
-		s.reports, s.gateways, err = Statuses(ctx, o.conn(), o.opts.Names, only...)
+		s.reports, s.gateways, err = Statuses(ctx, o.conn(), o.opts.Names, endpoints...)
 		if errors.Is(err, ErrNoGateway) {
 			s.noGateway, err = err, nil
 		}
@@ -71,6 +66,16 @@ func (o *Operator) surveyOnce(ctx context.Context, endpoint string) (*survey, er
 		s.pauses, err = o.Paused(ctx)
 		return err
 	})
+}
+
+func (o *Operator) surveyOnce(ctx context.Context, endpoint string) (*survey, error) {
+	s := &survey{configured: o.Configured(), noConfig: o.opts.NoConfig}
+	var only []string
+	if endpoint != "" {
+		only = []string{endpoint}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	s.ask(ctx, group, o, only)
 	group.Go(func() (err error) {
 		s.removed, err = o.removed(ctx)
 		return err
