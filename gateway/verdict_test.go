@@ -36,6 +36,7 @@ func TestVerdictsOnEvents(t *testing.T) {
 			}
 			return http.StatusRequestEntityTooLarge
 		},
+		"500":                   func(int) int { return http.StatusInternalServerError },
 		"500, then 422":         func(n int) int { return []int{500, 422}[min(n/30, 1)] },
 		"422, then 500":         func(n int) int { return []int{422, 500}[min(n/30, 1)] },
 		"500 and 422 by chance": func(n int) int { return []int{500, 422}[n*n%7%2] },

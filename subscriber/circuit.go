@@ -78,15 +78,16 @@ func (c *circuit) configure(settings Circuit, full int, now time.Time) {
 
 // admits reports whether an attempt may begin. If not, wait is when asking again
 // can help by itself. What began before the present state has no part in its
-// limit: it may hang for a while yet.
-func (c *circuit) admits(now time.Time) (ok bool, wait time.Time) {
+// limit: it may hang for a while yet. last: the attempt does not wait for the
+// next probe.
+func (c *circuit) admits(now time.Time, last bool) (ok bool, wait time.Time) {
 	if c.state == circuitClosed {
 		return true, time.Time{}
 	}
 	if c.running >= c.limit {
 		return false, time.Time{}
 	}
-	if c.state == circuitOpen {
+	if c.state == circuitOpen && !last {
 		if next := c.nextProbe(); now.Before(next) {
 			return false, next
 		}
@@ -191,10 +192,13 @@ func (c *circuit) failed(now time.Time, p permit, r Result) change {
 		if !present {
 			return 0
 		}
-		c.misses++
-		c.waiting, c.missed, c.answers = now, now, r.Status != 0
-		c.cause.probes++
-		c.cause.probe = r.short()
+		c.missed, c.answers = now, r.Status != 0
+		if !p.last { // there may be many of those, and none may put off the next probe
+			c.misses++
+			c.waiting = now
+			c.cause.probes++
+			c.cause.probe = r.short()
+		}
 		return changeProbeFailed
 	}
 }
@@ -202,7 +206,7 @@ func (c *circuit) failed(now time.Time, p permit, r Result) change {
 // undecided hears of an attempt that says nothing about the endpoint. If it was
 // the probe, another follows after the same wait.
 func (c *circuit) undecided(now time.Time, p permit) {
-	if c.end(p) {
+	if c.end(p) && !p.last {
 		c.waiting = now
 	}
 }

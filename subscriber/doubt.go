@@ -66,35 +66,48 @@ func (e *endpoint) lookAhead() int {
 //
 // That its circuit is open is not enough: it may be back. So a delivery that is
 // too old is given up only between a probe that failed and the next one, and may
-// be the next one itself.
+// be the next one itself. One that was never attempted stays for one attempt, as
+// long as the endpoint answers: see [gate.attemptsLast].
 func (e *endpoint) lapses(d *delivery, now time.Time, serverTime func() time.Time) (is, changed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var late bool
 	if e.gate.circuit.state == circuitOpen && e.target.Retry.MaxAge > 0 {
 		if accepted, err := wire.Accepted(d.msg.Msg.Header); err == nil {
 			over := serverTime().Sub(accepted) - e.target.Retry.MaxAge
 			down := e.gate.downSince(now)
 			d.old = over > 0
-			is = d.old && !down.IsZero() && over > now.Sub(down)
+			late = d.old && !down.IsZero() && over > now.Sub(down)
 		}
 	}
 	before := e.expiring
-	e.expiring = is || d.old && before
-	return is, before != e.expiring
+	e.expiring = late || d.old && before || e.hasLast(now) >= 0
+	return late && !(d.fresh && e.gate.attemptsLast(now)), before != e.expiring
+}
+
+// hasLast returns which delivery of the queue is attempted once before it is given
+// up; -1: none. The caller holds mu.
+func (e *endpoint) hasLast(now time.Time) int {
+	if !e.gate.attemptsLast(now) {
+		return -1
+	}
+	return slices.IndexFunc(e.queue, func(d *delivery) bool { return d.lane && d.old && d.fresh })
 }
 
 // lapse takes the deliveries out of the queue that are given up because a probe
 // has failed. The caller holds mu.
-func (e *endpoint) lapse(probe *delivery, c change) (lapsed []*delivery) {
+func (e *endpoint) lapse(probe *delivery, c change, now time.Time) (lapsed []*delivery) {
 	if !c.has(changeProbeFailed) {
 		return nil
 	}
+	last := e.gate.attemptsLast(now)
 	e.queue = slices.DeleteFunc(e.queue, func(d *delivery) bool {
-		if d.lane && d.old {
+		lapses := d.lane && d.old && !(d.fresh && last)
+		if lapses {
 			lapsed = append(lapsed, d)
 		}
-		return d.lane && d.old
+		return lapses
 	})
-	e.expiring = probe.old || lapsed != nil // there may be many more
+	e.expiring = probe.old || lapsed != nil || e.hasLast(now) >= 0 // there may be many more
 	return lapsed
 }

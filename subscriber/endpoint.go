@@ -125,12 +125,18 @@ func (e *endpoint) start(now time.Time) *delivery {
 		e.arm(now, first.notBefore)
 		return nil
 	}
+	var i int
+	var better bool
 	permit, ok, retry := e.gate.admit(now, e.inFlight)
+	if ok {
+		i, better = e.choose(now)
+	} else if i = e.hasLast(now); i >= 0 {
+		permit, ok, retry = e.gate.admitLast(now, e.inFlight)
+	}
 	if !ok {
 		e.arm(now, retry)
 		return nil
 	}
-	i, better := e.choose(now)
 	// Last, or an endpoint that may not begin anything would take the slot that
 	// others were refused.
 	if better || !e.slots.take(e, e.inFlight) {
@@ -212,7 +218,7 @@ func (e *endpoint) heard(d *delivery, r Result, final bool, event string, now ti
 	}
 	d.permitUsed = true
 	c = e.gate.done(now, d.permit, r, final, event)
-	lapsed = e.lapse(d, c)
+	lapsed = e.lapse(d, c, now)
 	const weight = 0.1
 	switch r.Class {
 	case ClassInterrupted, ClassLocal:

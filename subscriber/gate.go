@@ -24,6 +24,7 @@ type permit struct {
 	epoch   uint64 // of the circuit when the attempt was admitted
 	refusal uint64 // of the refusal; 0: the endpoint did not refuse
 	probe   bool   // the circuit is open: this attempt shows whether the endpoint is back
+	last    bool   // the same, but before its time: the delivery would expire unattempted
 	token   bool   // one of the rate limit was taken for it
 }
 
@@ -118,13 +119,23 @@ func (g *gate) lift(now time.Time) (was State, reason string, until time.Time) {
 // says no, retry is when asking again can help by itself; zero: not before an
 // attempt ends or somebody acts.
 func (g *gate) admit(now time.Time, inFlight int) (p permit, ok bool, retry time.Time) {
+	return g.ask(now, inFlight, false)
+}
+
+// admitLast is admit for a delivery that was never attempted and is given up
+// next. It need not wait for the next probe.
+func (g *gate) admitLast(now time.Time, inFlight int) (p permit, ok bool, retry time.Time) {
+	return g.ask(now, inFlight, true)
+}
+
+func (g *gate) ask(now time.Time, inFlight int, last bool) (p permit, ok bool, retry time.Time) {
 	if g.paused != nil {
 		return permit{}, false, time.Time{}
 	}
 	if inFlight >= g.slots {
 		return permit{}, false, time.Time{}
 	}
-	admitted, wait := g.circuit.admits(now)
+	admitted, wait := g.circuit.admits(now, last)
 	accepts, pause := g.refusal.admits(now)
 	switch {
 	case !admitted && wait.IsZero(), !accepts && pause.IsZero():
@@ -137,7 +148,7 @@ func (g *gate) admit(now time.Time, inFlight int) (p permit, ok bool, retry time
 	if !ok {
 		return permit{}, false, next
 	}
-	return permit{epoch: g.circuit.epoch, refusal: g.refusal.take(), probe: g.circuit.begin(), token: token}, true, time.Time{}
+	return permit{epoch: g.circuit.epoch, refusal: g.refusal.take(), probe: g.circuit.begin(), last: last, token: token}, true, time.Time{}
 }
 
 // done hears the result of an admitted attempt to deliver an event. final says
@@ -251,6 +262,13 @@ func (g *gate) downSince(now time.Time) time.Time {
 		return time.Time{}
 	}
 	return c.missed
+}
+
+// attemptsLast reports whether a delivery that was never attempted is attempted
+// once before it is given up for its age: the endpoint fails, but it answers, and
+// has not asked to be left alone.
+func (g *gate) attemptsLast(now time.Time) bool {
+	return g.circuit.state == circuitOpen && g.circuit.answers && !g.hold.running(now)
 }
 
 // later is the later of two times.

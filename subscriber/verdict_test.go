@@ -145,10 +145,11 @@ func newDoubtful(t *testing.T, change func(*Endpoint)) *doubtful {
 	return d
 }
 
-// arrive brings deliveries from the lane: f not tried yet, r retries.
+// arrive brings deliveries from the lane: f not tried yet, r retries, o too old
+// retries, l too old and not tried yet.
 func (d *doubtful) arrive(kinds string) {
 	for _, kind := range kinds {
-		if !d.e.offerLane(&delivery{ep: d.e, lane: true, fresh: kind == 'f', old: kind == 'o'}, d.now) {
+		if !d.e.offerLane(&delivery{ep: d.e, lane: true, fresh: kind == 'f' || kind == 'l', old: kind == 'o' || kind == 'l'}, d.now) {
 			d.Fatal("it is not taken")
 		}
 	}
@@ -350,4 +351,54 @@ func TestLapses(t *testing.T) {
 	lapses("it became too old after that", time.Hour+probe, false)
 	d.now = d.now.Add(probe)
 	lapses("the next probe is due", old, false)
+}
+
+// While an endpoint fails but answers, nothing is given up unattempted: what is
+// too old gets one attempt before its time, one at a time. It ends when the
+// endpoint does not answer any more, or asks to be left alone.
+func TestLastAttempts(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]Result{
+		"no answer":   broke(ClassConnect),
+		"retry after": {Class: Class5xx, Status: 503, RetryAfter: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDoubtful(t, func(e *Endpoint) { e.Retry.MaxAge = time.Hour })
+			d.opens(answered(500))
+			d.arrive("olollf")
+			probe := d.e.start(d.now)
+			if probe == nil || probe.permit.last {
+				t.Fatal("the probe is due and does not go out")
+			}
+			if c, lapsed := d.answers(probe, answered(500), "msg_1"); !c.has(changeProbeFailed) || len(lapsed) != 2 || len(d.e.queue) < 3 {
+				t.Fatalf("%d lapse, %d wait", len(lapsed), len(d.e.queue))
+			}
+			next := d.e.gate.circuit.nextProbe()
+			for range 2 {
+				dl := d.e.start(d.now)
+				if dl == nil || !dl.old || !dl.permit.last {
+					t.Fatal("what is too old is not attempted")
+				}
+				if d.starts() >= 0 {
+					t.Fatal("two at a time")
+				}
+				d.answers(dl, answered(500), "msg_2")
+				d.arrive("l")
+			}
+			if got := d.e.gate.circuit.nextProbe(); !got.Equal(next) {
+				t.Errorf("the next probe is put off by %v", got.Sub(next))
+			}
+			if is, _ := d.e.laneReady(d.now); !is {
+				t.Error("others that may be too old are not taken from the lane")
+			}
+			_, lapsed := d.answers(d.e.start(d.now), end, "msg_3")
+			if len(lapsed) == 0 || slices.ContainsFunc(d.e.queue, func(dl *delivery) bool { return dl.old }) {
+				t.Errorf("%d lapse, %d wait", len(lapsed), len(d.e.queue))
+			}
+			if d.starts() >= 0 {
+				t.Error("it is attempted all the same")
+			}
+		})
+	}
 }

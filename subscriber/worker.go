@@ -138,7 +138,7 @@ func (d *Dispatcher) hear(dl *delivery, t *target, env *wire.Envelope, r Result)
 	case changes.has(changeOpened):
 		d.metrics.circuitOpened.WithLabelValues(e.name).Inc()
 		log.Warn("circuit is open: the endpoint gets only probes until one succeeds", zap.String("last", r.short()))
-	case changes.has(changeProbeFailed):
+	case changes.has(changeProbeFailed) && !dl.permit.last:
 		log.Info("a probe failed; the circuit stays open", zap.String("last", r.short()))
 	case changes.has(changeHalfOpen):
 		log.Info("a probe succeeded; the endpoint gets more and more deliveries")
