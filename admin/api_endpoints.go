@@ -2,12 +2,11 @@ package admin
 
 import (
 	"errors"
-	"net/http"
-	"time"
-
 	"fanjet/internal/audit"
 	"fanjet/internal/control"
-	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"net/http"
+	"time"
 )
 
 // pingTime is how long a test event may take, unless the request says less.
@@ -71,7 +70,7 @@ func (s *Server) pingEndpoint(_ http.ResponseWriter, r *http.Request, in *Instal
 		timeout := pingTime
 		if body.Timeout != "" {
 			var err error
-			if timeout, err = time.ParseDuration(body.Timeout); err != nil || timeout <= 0 || timeout > min(pingTime, subscriber.MaxTimeout) {
+			if timeout, err = time.ParseDuration(body.Timeout); err != nil || timeout <= 0 || timeout > min(pingTime, endpoint.MaxTimeout) {
 				return nil, badRequest("timeout: %q is not a duration of at most %v, such as 3s", body.Timeout, pingTime)
 			}
 		}

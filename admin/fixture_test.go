@@ -3,6 +3,13 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"fanjet/dlq"
+	"fanjet/internal/audit"
+	"fanjet/internal/control"
+	"fanjet/internal/natstest"
+	"fanjet/internal/secret"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,14 +24,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
-
-	"fanjet/dlq"
-	"fanjet/internal/audit"
-	"fanjet/internal/control"
-	"fanjet/internal/natstest"
-	"fanjet/internal/secret"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 var names = wire.NewNames("")
@@ -92,11 +91,11 @@ func newWorld(t *testing.T, settings Settings) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoint := subscriber.DefaultEndpoint()
-	endpoint.Name, endpoint.URL = "billing", &url.URL{Scheme: "https", Host: "billing.example.com", Path: "/secret-path"}
+	billing := endpoint.Default()
+	billing.Name, billing.URL = "billing", &url.URL{Scheme: "https", Host: "billing.example.com", Path: "/secret-path"}
 	operator := control.NewOperator(control.Options{
 		JetStream: w.js, Names: names, State: state, Recorded: w.server.Recorded,
-		Endpoints: func() []subscriber.Endpoint { return []subscriber.Endpoint{endpoint} },
+		Endpoints: func() []endpoint.Settings { return []endpoint.Settings{billing} },
 	})
 	letters, err := control.OpenLetters(t.Context(), operator)
 	if err != nil {

@@ -1,12 +1,11 @@
 package config
 
 import (
-	"reflect"
-	"slices"
-
 	"fanjet/admin"
 	"fanjet/gateway/match"
-	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"reflect"
+	"slices"
 )
 
 // Changes are what tells one configuration from another.
@@ -36,7 +35,7 @@ func (c Changes) None() bool {
 // of subscriptions means nothing.
 func Compare(before, after *Config) Changes {
 	changes := Changes{
-		Endpoints:     compare(before.Endpoints, after.Endpoints, func(e *subscriber.Endpoint) string { return e.Name }),
+		Endpoints:     compare(before.Endpoints, after.Endpoints, func(e *endpoint.Settings) string { return e.Name }),
 		Subscriptions: compare(before.Subscriptions, after.Subscriptions, func(s *match.Subscription) string { return s.Name }),
 		Egress:        !reflect.DeepEqual(before.Egress, after.Egress),
 		Admin:         adminChanges(before.Admin, after.Admin),

@@ -1,12 +1,11 @@
 package config
 
 import (
+	"fanjet/subscriber/endpoint"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-
-	"fanjet/subscriber"
 )
 
 // Client is as much of a configuration as a command needs that runs beside a
@@ -72,7 +71,7 @@ func (l *loader) misleads(read func()) bool {
 // readable is what could be read. An endpoint without an address is none.
 func (l *loader) readable() *Config {
 	cfg := l.cfg
-	cfg.Endpoints = slices.DeleteFunc(cfg.Endpoints, func(e subscriber.Endpoint) bool { return e.URL == nil })
+	cfg.Endpoints = slices.DeleteFunc(cfg.Endpoints, func(e endpoint.Settings) bool { return e.URL == nil })
 	return cfg
 }
 

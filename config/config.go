@@ -2,12 +2,12 @@
 package config
 
 import (
-	"time"
-
 	"fanjet/admin"
 	"fanjet/gateway/match"
 	"fanjet/internal/broker"
-	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"time"
 )
 
 // Config is a configuration that passed every check.
@@ -17,9 +17,9 @@ type Config struct {
 	Admin         Admin
 	DeadLetters   DeadLetters
 	Canary        Canary
-	Egress        subscriber.Egress
-	Endpoints     []subscriber.Endpoint // in order of names
-	Subscriptions []match.Subscription  // in order of declaration
+	Egress        egress.Policy
+	Endpoints     []endpoint.Settings  // in order of names
+	Subscriptions []match.Subscription // in order of declaration
 	// Filters has the filters of the subscriptions compiled. It can be nil in a
 	// configuration that was not loaded.
 	Filters *match.Filters

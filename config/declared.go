@@ -1,9 +1,8 @@
 package config
 
 import (
+	"fanjet/subscriber/endpoint"
 	"reflect"
-
-	"fanjet/subscriber"
 )
 
 // Declared says in which file something stands, for people. Its zero value knows
@@ -16,7 +15,7 @@ type Declared struct {
 	// file; only of [Changes].
 	Defaults bool
 
-	defaults *subscriber.Endpoint // what they are
+	defaults *endpoint.Settings // what they are
 }
 
 // declaredIn notes in which files endpoints and subscriptions stand.

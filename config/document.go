@@ -2,10 +2,9 @@ package config
 
 import (
 	"cmp"
+	"fanjet/subscriber/endpoint"
 	"slices"
 	"strings"
-
-	"fanjet/subscriber"
 )
 
 // keys of the main file, and those that an included file may have.
@@ -40,7 +39,7 @@ func (l *loader) document(root *node) {
 	}
 	l.missing(root)
 	l.sameURL()
-	slices.SortFunc(l.cfg.Endpoints, func(a, b subscriber.Endpoint) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(l.cfg.Endpoints, func(a, b endpoint.Settings) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // fails reports whether read finds a problem.

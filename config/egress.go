@@ -1,18 +1,17 @@
 package config
 
 import (
+	"fanjet/internal/broker"
+	"fanjet/subscriber/egress"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
-
-	"fanjet/internal/broker"
-	"fanjet/subscriber"
 )
 
 func (l *loader) egress(n *node) {
 	e := &l.cfg.Egress
-	e.Ports, e.MaxConnectionAge = []uint16{443}, subscriber.DefaultConnectionAge
+	e.Ports, e.MaxConnectionAge = []uint16{443}, egress.DefaultConnectionAge
 	if n == nil {
 		return
 	}
@@ -21,7 +20,7 @@ func (l *loader) egress(n *node) {
 		"allow_http": func(n *node) { l.boolean(n, &e.AllowHTTP) },
 		"allow_cidrs": func(n *node) {
 			l.texts(n, func(item *node, text string) {
-				allowed, err := subscriber.ParseAllowedNet(text)
+				allowed, err := egress.ParseAllowedNet(text)
 				if err != nil {
 					l.errorf(item, "%v", err)
 					return
@@ -44,21 +43,21 @@ func (l *loader) egress(n *node) {
 		"allow_metadata": func(n *node) { metadata = l.allowMetadata(n, e) },
 		"proxy":          func(n *node) { l.proxy(n, &e.Proxy) },
 		"max_connection_age": func(n *node) {
-			l.duration(n, &e.MaxConnectionAge, span{least: subscriber.MinConnectionAge, most: subscriber.MaxConnectionAge, zero: true})
+			l.duration(n, &e.MaxConnectionAge, span{least: egress.MinConnectionAge, most: egress.MaxConnectionAge, zero: true})
 		},
 	})
 	for item, addr := range metadata {
-		if !slices.ContainsFunc(e.AllowCIDRs, func(allowed subscriber.AllowedNet) bool { return allowed.Prefix.Contains(addr) }) {
+		if !slices.ContainsFunc(e.AllowCIDRs, func(allowed egress.AllowedNet) bool { return allowed.Prefix.Contains(addr) }) {
 			l.warnf(item, "has no effect: no range of egress.allow_cidrs contains the address")
 		}
 	}
 }
 
 // allowMetadata returns where each address stands.
-func (l *loader) allowMetadata(n *node, e *subscriber.Egress) map[*node]netip.Addr {
+func (l *loader) allowMetadata(n *node, e *egress.Policy) map[*node]netip.Addr {
 	places := make(map[*node]netip.Addr)
 	l.texts(n, func(item *node, text string) {
-		addr, err := subscriber.ParseMetadataAddr(text)
+		addr, err := egress.ParseMetadataAddr(text)
 		if err != nil {
 			l.errorf(item, "%v", err)
 			return
@@ -70,7 +69,7 @@ func (l *loader) allowMetadata(n *node, e *subscriber.Egress) map[*node]netip.Ad
 }
 
 // proxy reads the URL of a proxy, or a map with its URL and what it asks for.
-func (l *loader) proxy(n *node, p *subscriber.Proxy) {
+func (l *loader) proxy(n *node, p *egress.Proxy) {
 	if n.kind != kindMap {
 		l.proxyURL(n, p)
 		return
@@ -79,7 +78,7 @@ func (l *loader) proxy(n *node, p *subscriber.Proxy) {
 		"url": func(n *node) { l.proxyURL(n, p) },
 		"username": func(n *node) {
 			text, ok := l.text(n)
-			err := subscriber.CheckProxyUser(text)
+			err := egress.CheckProxyUser(text)
 			switch {
 			case !ok:
 			case err != nil:
@@ -92,7 +91,7 @@ func (l *loader) proxy(n *node, p *subscriber.Proxy) {
 		},
 		"password": func(n *node) {
 			if text, ok := l.text(n); ok {
-				p.Password, _ = l.reference(n, text, secretKind{example: "PROXY_PASSWORD", check: subscriber.CheckProxyUser})
+				p.Password, _ = l.reference(n, text, secretKind{example: "PROXY_PASSWORD", check: egress.CheckProxyUser})
 			}
 		},
 	})
@@ -105,12 +104,12 @@ func (l *loader) proxy(n *node, p *subscriber.Proxy) {
 	}
 }
 
-func (l *loader) proxyURL(n *node, p *subscriber.Proxy) {
+func (l *loader) proxyURL(n *node, p *egress.Proxy) {
 	text, ok := l.text(n)
 	if !ok || text == "" {
 		return
 	}
-	u, err := subscriber.ParseProxy(text)
+	u, err := egress.ParseProxy(text)
 	if err != nil {
 		l.errorf(n, "%v", err)
 		return

@@ -2,11 +2,11 @@ package config
 
 import (
 	"errors"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
 	"net/http"
 	"strings"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 // endpoints reads the endpoints of one file.
@@ -21,7 +21,7 @@ func (l *loader) endpoints(n *node) {
 			continue
 		}
 		l.declared[name] = p.key
-		if err := subscriber.CheckName(name); err != nil {
+		if err := endpoint.CheckName(name); err != nil {
 			l.errorf(p.key, "%v", err)
 		} else if name == CanaryEndpoint {
 			l.errorf(p.key, "is the name of the endpoint of the canaries: choose another one")
@@ -71,15 +71,15 @@ func envName(endpoint string) string {
 // settings reads the settings of an endpoint, or those of all, over e. Lists
 // take the place of those of the defaults; headers, retry and circuit are
 // merged.
-func (l *loader) settings(n *node, e *subscriber.Endpoint) {
+func (l *loader) settings(n *node, e *endpoint.Settings) {
 	l.fields(n, fields{
 		"url":     func(n *node) { l.url(n, e) },
 		"secrets": func(n *node) { e.Secrets = l.secrets(n) },
 		"headers": func(n *node) { l.headers(n, &e.Headers) },
 		"timeout": func(n *node) {
-			l.duration(n, &e.Timeout, span{least: subscriber.MinDuration, most: subscriber.MaxTimeout})
+			l.duration(n, &e.Timeout, span{least: endpoint.MinDuration, most: endpoint.MaxTimeout})
 		},
-		"max_in_flight": func(n *node) { l.integer(n, &e.MaxInFlight, 1, subscriber.MaxInFlight) },
+		"max_in_flight": func(n *node) { l.integer(n, &e.MaxInFlight, 1, endpoint.MaxInFlight) },
 		"retry":         func(n *node) { l.retry(n, &e.Retry) },
 		"dead_letter_on": func(n *node) {
 			e.DeadLetterOn = nil
@@ -99,14 +99,14 @@ func (l *loader) settings(n *node, e *subscriber.Endpoint) {
 	})
 }
 
-func (l *loader) url(n *node, e *subscriber.Endpoint) {
+func (l *loader) url(n *node, e *endpoint.Settings) {
 	text, ok := l.text(n)
 	if !ok {
 		return
 	}
-	u, err := subscriber.ParseURL(text, l.cfg.Egress, l.own...)
+	u, err := egress.ParseURL(text, l.cfg.Egress, l.own...)
 	switch {
-	case errors.Is(err, subscriber.ErrBlocked) && l.egressFailed:
+	case errors.Is(err, egress.ErrBlocked) && l.egressFailed:
 		// The policy is not the one that was meant.
 	case err != nil:
 		l.errorf(n, "%v", err)
@@ -131,23 +131,23 @@ func (l *loader) headers(n *node, headers *http.Header) {
 			continue
 		}
 		own[name] = p.key
-		if err := subscriber.CheckHeader(p.key.text, value); err != nil {
+		if err := endpoint.CheckHeader(p.key.text, value); err != nil {
 			l.errorf(p.key, "%v", err)
 			continue
 		}
 		(*headers)[name] = []string{value}
 	}
-	if len(*headers) > subscriber.MaxHeaders {
-		l.errorf(n, "has %d headers, with those of the defaults; at most %d are allowed", len(*headers), subscriber.MaxHeaders)
+	if len(*headers) > endpoint.MaxHeaders {
+		l.errorf(n, "has %d headers, with those of the defaults; at most %d are allowed", len(*headers), endpoint.MaxHeaders)
 	}
 }
 
-func (l *loader) retry(n *node, r *subscriber.Retry) {
+func (l *loader) retry(n *node, r *endpoint.Retry) {
 	before := len(l.problems)
 	l.fields(n, fields{
 		"schedule": func(n *node) { l.schedule(n, &r.Schedule) },
 		"jitter":   func(n *node) { l.share(n, &r.Jitter) },
-		"max_age":  func(n *node) { l.duration(n, &r.MaxAge, span{least: subscriber.MinDuration, most: subscriber.MaxAge}) },
+		"max_age":  func(n *node) { l.duration(n, &r.MaxAge, span{least: endpoint.MinDuration, most: endpoint.MaxAge}) },
 	})
 	var total time.Duration
 	for _, wait := range r.Schedule {
@@ -167,13 +167,13 @@ func (l *loader) schedule(n *node, schedule *[]time.Duration) {
 	case len(items) == 0:
 		l.errorf(n, "is empty: list the waits between attempts, such as [5s, 1m, 1h]")
 		return
-	case len(items) > subscriber.MaxSchedule:
-		l.errorf(n, "has %d waits; at most %d are allowed", len(items), subscriber.MaxSchedule)
+	case len(items) > endpoint.MaxSchedule:
+		l.errorf(n, "has %d waits; at most %d are allowed", len(items), endpoint.MaxSchedule)
 		return
 	}
 	waits := make([]time.Duration, len(items))
 	for i, item := range items {
-		l.duration(item, &waits[i], span{least: subscriber.MinDuration, most: subscriber.MaxWait})
+		l.duration(item, &waits[i], span{least: endpoint.MinDuration, most: endpoint.MaxWait})
 	}
 	*schedule = waits
 }

@@ -2,14 +2,13 @@ package config
 
 import (
 	"errors"
+	"fanjet/subscriber/endpoint"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 // FuzzLoad loads anything, without a file system. Loading must end, never
@@ -103,7 +102,7 @@ func checkConfig(t *testing.T, cfg *Config) {
 			t.Errorf("an endpoint that cannot be used: %+v", e)
 		}
 		if e.Block && !e.Ordered || e.Ordered && e.MaxInFlight != 1 || e.Circuit.Failures < 0 || e.Circuit.Probe <= 0 || e.Circuit.Probe > e.Circuit.MaxProbe ||
-			(e.RateLimit != subscriber.Rate{}) && (e.RateLimit.Count < 1 || e.RateLimit.Per < time.Second) {
+			(e.RateLimit != endpoint.Rate{}) && (e.RateLimit.Count < 1 || e.RateLimit.Per < time.Second) {
 			t.Errorf("an endpoint with a pace that cannot be: %+v", e)
 		}
 		names[e.Name] = true

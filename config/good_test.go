@@ -3,6 +3,12 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"fanjet/gateway/match"
+	"fanjet/internal/broker"
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/webhook"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -14,12 +20,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/gateway/match"
-	"fanjet/internal/broker"
-	"fanjet/internal/secret"
-	"fanjet/subscriber"
-	"fanjet/webhook"
 )
 
 func mustLoad(t *testing.T, path string, opts Options) *Config {
@@ -69,28 +69,28 @@ func secrets(t *testing.T, names ...string) []secret.Value {
 func TestFull(t *testing.T) {
 	t.Parallel()
 	got := mustLoad(t, "testdata/good/full.yaml", Options{})
-	base := subscriber.Endpoint{
+	base := endpoint.Settings{
 		Secrets:     secrets(t, "OLD"),
 		Headers:     http.Header{"X-Sender": {"shop"}, "X-Version": {"1.10"}},
 		Timeout:     20 * time.Second,
 		MaxInFlight: 32,
-		Retry:       subscriber.Retry{Schedule: []time.Duration{time.Second, time.Second}, Jitter: 1, MaxAge: 72 * time.Hour},
+		Retry:       endpoint.Retry{Schedule: []time.Duration{time.Second, time.Second}, Jitter: 1, MaxAge: 72 * time.Hour},
 
 		DeadLetterOn: []int{http.StatusGone},
-		RateLimit:    subscriber.Rate{Count: 600, Per: time.Minute},
-		Circuit:      subscriber.Circuit{Failures: 10, Probe: 500 * time.Millisecond, MaxProbe: 5 * time.Minute},
+		RateLimit:    endpoint.Rate{Count: 600, Per: time.Minute},
+		Circuit:      endpoint.Circuit{Failures: 10, Probe: 500 * time.Millisecond, MaxProbe: 5 * time.Minute},
 	}
 	number, inherits, overrides, team := base, base, base, base
 	number.Name, number.URL = "123", mustURL(t, "https://[fd00::1]:8080/")
 	number.Retry.Schedule = []time.Duration{10 * time.Millisecond, 24 * time.Hour}
-	number.RateLimit, number.Ordered, number.Block, number.MaxInFlight = subscriber.Rate{Count: 100, Per: time.Second}, true, true, 1
+	number.RateLimit, number.Ordered, number.Block, number.MaxInFlight = endpoint.Rate{Count: 100, Per: time.Second}, true, true, 1
 	inherits.Name, inherits.URL = "inherits", mustURL(t, "https://inherits.example.com/")
 	overrides.Name, overrides.URL = "overrides", mustURL(t, "http://10.0.0.1:8080/x?y=1")
 	overrides.Secrets = secrets(t, "GOOD", "OLD", "KEY", "GOOD")
 	overrides.Headers = http.Header{"X-Sender": {"shop"}, "X-Version": {"2"}, "X-Own": {"yes"}}
 	overrides.Timeout, overrides.MaxInFlight, overrides.DeadLetterOn = 250*time.Millisecond, 1, nil
 	overrides.Retry.MaxAge = time.Hour
-	overrides.RateLimit, overrides.Circuit = subscriber.Rate{}, subscriber.Circuit{Probe: 5 * time.Second, MaxProbe: 5 * time.Second}
+	overrides.RateLimit, overrides.Circuit = endpoint.Rate{}, endpoint.Circuit{Probe: 5 * time.Second, MaxProbe: 5 * time.Second}
 	team.Name, team.URL, team.Secrets = "team-one", mustURL(t, "https://one.example.com/"), secrets(t, "OLD")
 
 	want := &Config{
@@ -112,9 +112,9 @@ func TestFull(t *testing.T) {
 		Admin:       Admin{Listen: "localhost:9999"},
 		DeadLetters: DeadLetters{MaxAge: 36 * time.Hour, MaxBytes: 1 << 20},
 		Canary:      Canary{Subject: "eu.orders", Every: time.Minute, MaxAge: 10 * time.Minute},
-		Egress: subscriber.Egress{
+		Egress: egress.Policy{
 			AllowHTTP: true,
-			AllowCIDRs: []subscriber.AllowedNet{
+			AllowCIDRs: []egress.AllowedNet{
 				{Prefix: netip.MustParsePrefix("10.0.0.0/8")},
 				{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Port: 8080},
 				{Prefix: netip.MustParsePrefix("fd00::/8")},
@@ -122,12 +122,12 @@ func TestFull(t *testing.T) {
 			},
 			AllowMetadata: []netip.Addr{netip.MustParseAddr("fd00:ec2::254")},
 			Ports:         []uint16{443, 8443},
-			Proxy: subscriber.Proxy{
+			Proxy: egress.Proxy{
 				URL: &url.URL{Scheme: "https", Host: "proxy.internal:3129"}, Username: "fanjet", Password: secret.New(sharedSecret),
 			},
 			MaxConnectionAge: 90 * time.Second,
 		},
-		Endpoints: []subscriber.Endpoint{number, inherits, overrides, team},
+		Endpoints: []endpoint.Settings{number, inherits, overrides, team},
 		Subscriptions: []match.Subscription{
 			{
 				Name: "Orders that are large (EU)", Subjects: []string{"orders.*.paid", "orders.x"},
@@ -194,14 +194,14 @@ func TestDefaults(t *testing.T) {
 		if cfg.Admin.Listen != "127.0.0.1:8422" || cfg.DeadLetters != (DeadLetters{}) {
 			t.Errorf("%s: admin %+v, dead letters %+v", name, cfg.Admin, cfg.DeadLetters)
 		}
-		if want := (subscriber.Egress{Ports: []uint16{443}, MaxConnectionAge: 5 * time.Minute}); !reflect.DeepEqual(cfg.Egress, want) {
+		if want := (egress.Policy{Ports: []uint16{443}, MaxConnectionAge: 5 * time.Minute}); !reflect.DeepEqual(cfg.Egress, want) {
 			t.Errorf("%s: egress %+v, want %+v", name, cfg.Egress, want)
 		}
 		if len(cfg.Endpoints) != 1 || len(cfg.Subscriptions) != 1 {
 			t.Fatalf("%s: %d endpoints, %d subscriptions, want one of each", name, len(cfg.Endpoints), len(cfg.Subscriptions))
 		}
 	}
-	want := subscriber.DefaultEndpoint()
+	want := endpoint.Default()
 	want.Name, want.URL, want.Secrets = "a", mustURL(t, "https://a.example.com/"), secrets(t, "GOOD")
 	if got := mustLoad(t, "testdata/good/minimal.yaml", Options{}).Endpoints[0]; !reflect.DeepEqual(got, want) {
 		t.Errorf("endpoint %+v, want %+v", got, want)

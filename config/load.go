@@ -3,6 +3,8 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fanjet/gateway/match"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,9 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
 )
 
 // Options steer [Load].
@@ -99,7 +98,7 @@ type loader struct {
 	order        map[string]int   // of files, for sorting problems
 	own          []netip.AddrPort // the listeners of Fanjet itself
 	embeddedAt   embeddedNodes
-	defaults     subscriber.Endpoint
+	defaults     endpoint.Settings
 	defaultsNode *node
 
 	declared map[string]*node // endpoints by name: where
@@ -130,7 +129,7 @@ func newLoader(opts Options, files files) *loader {
 		files:    files,
 		cfg:      &Config{Filters: &match.Filters{}},
 		order:    make(map[string]int),
-		defaults: subscriber.DefaultEndpoint(),
+		defaults: endpoint.Default(),
 		declared: make(map[string]*node),
 		named:    make(map[string]*node),
 		used:     make(map[string]bool),

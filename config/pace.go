@@ -1,11 +1,9 @@
 package config
 
-import (
-	"fanjet/subscriber"
-)
+import "fanjet/subscriber/endpoint"
 
 // rate reads a rate limit; an empty one takes that of the defaults away.
-func (l *loader) rate(n *node, r *subscriber.Rate) {
+func (l *loader) rate(n *node, r *endpoint.Rate) {
 	text, ok := l.text(n)
 	if !ok {
 		return
@@ -19,16 +17,16 @@ func (l *loader) rate(n *node, r *subscriber.Rate) {
 }
 
 // circuit reads the settings of a circuit over those of the defaults.
-func (l *loader) circuit(n *node, c *subscriber.Circuit) {
+func (l *loader) circuit(n *node, c *endpoint.Circuit) {
 	if n.kind == kindScalar {
 		l.errorf(n, "must be a map such as {failures: 10, probe: 5s, max_probe: 5m}; with failures: 0 the circuit never opens")
 		return
 	}
 	read := *c
-	bounds := span{least: subscriber.MinDuration, most: subscriber.MaxProbe}
+	bounds := span{least: endpoint.MinDuration, most: endpoint.MaxProbe}
 	if l.fails(func() {
 		l.fields(n, fields{
-			"failures":  func(n *node) { l.integer(n, &read.Failures, 0, subscriber.MaxFailures) },
+			"failures":  func(n *node) { l.integer(n, &read.Failures, 0, endpoint.MaxFailures) },
 			"probe":     func(n *node) { l.duration(n, &read.Probe, bounds) },
 			"max_probe": func(n *node) { l.duration(n, &read.MaxProbe, bounds) },
 		})
@@ -58,7 +56,7 @@ func (l *loader) onExhausted(n *node, block *bool) {
 // inLine settles what it means for the other settings of an endpoint, n, that
 // it is ordered or not. What only the defaults say is meant for the endpoints
 // that it fits.
-func (l *loader) inLine(n *node, e *subscriber.Endpoint) {
+func (l *loader) inLine(n *node, e *endpoint.Settings) {
 	if !e.Ordered {
 		if at := n.get("on_exhausted"); at != nil && e.Block {
 			l.errorf(at, "block needs ordered: true: without an order there is no line that could wait")

@@ -1,11 +1,10 @@
 package config
 
 import (
+	"fanjet/subscriber/endpoint"
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 func TestParseDuration(t *testing.T) {
@@ -62,7 +61,7 @@ func TestParseSize(t *testing.T) {
 
 func TestParseRate(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]subscriber.Rate{
+	for text, want := range map[string]endpoint.Rate{
 		"": {}, "100/s": {Count: 100, Per: time.Second}, "600/m": {Count: 600, Per: time.Minute}, "1/m": {Count: 1, Per: time.Minute},
 		"1000000/s": {Count: 1_000_000, Per: time.Second},
 	} {

@@ -1,14 +1,13 @@
 package config
 
 import (
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"math"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 const day = 24 * time.Hour
@@ -75,23 +74,23 @@ var rateText = regexp.MustCompile(`^(\d+)/(s|m)$`)
 
 // parseRate reads a number of attempts in a second or a minute, such as 100/s
 // or 600/m. Empty text is no limit.
-func parseRate(text string) (subscriber.Rate, error) {
+func parseRate(text string) (endpoint.Rate, error) {
 	if text == "" {
-		return subscriber.Rate{}, nil
+		return endpoint.Rate{}, nil
 	}
 	m := rateText.FindStringSubmatch(text)
 	if m == nil {
-		return subscriber.Rate{}, fmt.Errorf("must be a rate such as 100/s or 600/m, not %s%s", quote(text), rateHint(text))
+		return endpoint.Rate{}, fmt.Errorf("must be a rate such as 100/s or 600/m, not %s%s", quote(text), rateHint(text))
 	}
 	count, err := strconv.Atoi(m[1])
-	if err != nil || count < 1 || count > subscriber.MaxRate {
-		return subscriber.Rate{}, fmt.Errorf("must be a rate from 1/m to %d/s, not %s; leave it empty for no limit", subscriber.MaxRate, quote(text))
+	if err != nil || count < 1 || count > endpoint.MaxRate {
+		return endpoint.Rate{}, fmt.Errorf("must be a rate from 1/m to %d/s, not %s; leave it empty for no limit", endpoint.MaxRate, quote(text))
 	}
 	per := time.Second
 	if m[2] == "m" {
 		per = time.Minute
 	}
-	return subscriber.Rate{Count: count, Per: per}, nil
+	return endpoint.Rate{Count: count, Per: per}, nil
 }
 
 var (

@@ -1,14 +1,13 @@
 package config
 
 import (
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"fanjet/subscriber"
 )
 
 // tree makes a folder with a main file and one that it may include. DIR in include
@@ -171,7 +170,7 @@ func TestWatchHiddenAndLinked(t *testing.T) {
 	if got := fmt.Sprint(len(cfg.Endpoints)); got != "3" {
 		t.Errorf("%s endpoints after that", got)
 	}
-	if !slices.ContainsFunc(cfg.Endpoints, func(e subscriber.Endpoint) bool { return e.Name == "z" }) {
+	if !slices.ContainsFunc(cfg.Endpoints, func(e endpoint.Settings) bool { return e.Name == "z" }) {
 		t.Error("its endpoint is not there")
 	}
 }

@@ -1,10 +1,9 @@
 package config
 
 import (
-	"strings"
-
 	"fanjet/internal/secret"
-	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"strings"
 )
 
 // webhookSecret is what the requests to an endpoint are signed with.
@@ -13,7 +12,7 @@ func webhookSecret() secretKind {
 		example: "BILLING_SECRET",
 		literal: isWebhookSecret,
 		want:    "env:NAME, file:PATH, or a secret that begins with whsec_ or whsk_",
-		check:   subscriber.CheckSecret,
+		check:   endpoint.CheckSecret,
 	}
 }
 
@@ -26,8 +25,8 @@ func (l *loader) secrets(n *node) []secret.Value {
 	switch count := len(n.items); {
 	case n.kind == kindList && count == 0:
 		l.errorf(n, "is empty: an endpoint needs at least one secret; `fanjet secret new` makes one")
-	case count > subscriber.MaxSecrets:
-		l.errorf(n, "has %d secrets; at most %d are allowed", count, subscriber.MaxSecrets)
+	case count > endpoint.MaxSecrets:
+		l.errorf(n, "has %d secrets; at most %d are allowed", count, endpoint.MaxSecrets)
 		return nil
 	}
 	var values []secret.Value

@@ -7,6 +7,12 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fanjet/config"
+	"fanjet/internal/secret"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/webhook"
 	"fmt"
 	"io"
 	"net"
@@ -24,12 +30,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
-
-	"fanjet/config"
-	"fanjet/internal/secret"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
-	"fanjet/webhook"
 )
 
 // canary proves that events come through: it publishes some of its own, has them
@@ -43,7 +43,7 @@ type canary struct {
 	log      *zap.Logger
 	health   *health
 	listener net.Listener
-	endpoint subscriber.Endpoint
+	endpoint endpoint.Settings
 	receiver *http.Server
 
 	mu     sync.Mutex
@@ -86,14 +86,14 @@ func newCanary(settings config.Canary, names wire.Names, h *health, reg promethe
 	c.receiver = &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 
 	at := netip.MustParseAddrPort(listener.Addr().String())
-	c.endpoint = subscriber.DefaultEndpoint()
+	c.endpoint = endpoint.Default()
 	c.endpoint.Name = config.CanaryEndpoint
 	c.endpoint.URL = &url.URL{Scheme: "http", Host: at.String(), Path: "/"}
 	c.endpoint.Secrets = []secret.Value{secret.New(key)}
 	c.endpoint.Timeout = 5 * time.Second
-	c.endpoint.Policy = &subscriber.Egress{
+	c.endpoint.Policy = &egress.Policy{
 		AllowHTTP:  true,
-		AllowCIDRs: []subscriber.AllowedNet{{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}},
+		AllowCIDRs: []egress.AllowedNet{{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}},
 	}
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
@@ -112,7 +112,7 @@ func (c *canary) join(cfg *config.Config) *config.Config {
 	}
 	with := *cfg
 	with.Endpoints = append(slices.Clone(cfg.Endpoints), c.endpoint)
-	slices.SortFunc(with.Endpoints, func(a, b subscriber.Endpoint) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(with.Endpoints, func(a, b endpoint.Settings) int { return cmp.Compare(a.Name, b.Name) })
 	return &with
 }
 
@@ -208,7 +208,7 @@ func (c *canary) receive(w http.ResponseWriter, r *http.Request) {
 	nc := c.nc
 	c.mu.Unlock()
 	// What somebody else published on the subject is no canary, and is done with.
-	if err == nil && nc != nil && subscriber.CheckName(body.Replica) == nil {
+	if err == nil && nc != nil && endpoint.CheckName(body.Replica) == nil {
 		err = nc.Publish(c.names.ControlCanarySubject(body.Replica), strconv.AppendInt(nil, int64(body.Number), 10))
 		if err != nil {
 			c.log.Warn("a canary came through and nobody can be told", zap.Error(err))

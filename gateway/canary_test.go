@@ -1,13 +1,13 @@
 package gateway
 
 import (
-	"strings"
-	"testing"
-	"time"
-
 	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"strings"
+	"testing"
+	"time"
 )
 
 func newCanaryWorld(t *testing.T) *world {
@@ -68,7 +68,7 @@ func TestCanariesThatStayAwayMakeUnready(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := subscriber.SetPause(t.Context(), state, config.CanaryEndpoint, subscriber.Pause{Since: time.Now(), By: "test"}); err != nil {
+	if _, err := subscriber.SetPause(t.Context(), state, config.CanaryEndpoint, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	w.waitFor("the gateway is not ready", func() bool {

@@ -1,19 +1,18 @@
 package gateway
 
 import (
+	"fanjet/dlq"
+	"fanjet/subscriber/endpoint"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
-
-	"fanjet/dlq"
-	"fanjet/subscriber"
 )
 
 // steadfast tries each delivery again and again, with a circuit that opens soon.
-func steadfast(e *subscriber.Endpoint) {
+func steadfast(e *endpoint.Settings) {
 	e.Retry.Schedule = slices.Repeat([]time.Duration{100 * time.Millisecond}, 100)
-	e.Circuit = subscriber.Circuit{Failures: 3, Probe: 100 * time.Millisecond, MaxProbe: 200 * time.Millisecond}
+	e.Circuit = endpoint.Circuit{Failures: 3, Probe: 100 * time.Millisecond, MaxProbe: 200 * time.Millisecond}
 }
 
 // answers makes an endpoint answer with a status.
@@ -60,7 +59,7 @@ func TestCircuitOpensAndHeals(t *testing.T) {
 	w.answers("fails", 500)
 	w.start()
 	w.publishMany("events.first", 3)
-	w.inState("fails", subscriber.StateOpen)
+	w.inState("fails", endpoint.StateOpen)
 
 	var together int // attempts at once, from now on
 	before := w.failures("fails")
@@ -104,7 +103,7 @@ func TestCircuitOpensAndHeals(t *testing.T) {
 func TestExpiresBehindAnOpenCircuit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.endpoints(endpointFor(t, w.hook, "fails", steadfast, func(e *subscriber.Endpoint) { e.Retry.MaxAge = 3 * time.Second }))
+	w.endpoints(endpointFor(t, w.hook, "fails", steadfast, func(e *endpoint.Settings) { e.Retry.MaxAge = 3 * time.Second }))
 	w.answers("fails", 500)
 	w.start()
 	const n = 700 // more than a lane holds in memory

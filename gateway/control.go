@@ -5,6 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fanjet/internal/control"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"os"
 	"slices"
@@ -14,10 +19,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
-
-	"fanjet/internal/control"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 const (
@@ -30,13 +31,13 @@ const (
 type endpointControl interface {
 	// Statuses tells of every endpoint of the configuration, in a slice of the
 	// caller's own.
-	Statuses() []subscriber.Status
+	Statuses() []endpoint.Status
 	// Lift ends what an endpoint waits for without being paused; nil: there was
 	// nothing. The error says why it is not known.
 	Lift(endpoint string) (*subscriber.Lifted, error)
 	// Ping sends a signed test event to an endpoint, outside of all streams and
 	// limits. The error says why no attempt was made.
-	Ping(ctx context.Context, endpoint string) (subscriber.Result, error)
+	Ping(ctx context.Context, endpoint string) (outcome.Result, error)
 }
 
 // controlServer answers the requests of operators: every replica says how its
@@ -147,7 +148,7 @@ func (c *controlServer) report(m *nats.Msg) {
 		for _, name := range request.Endpoints {
 			asked[name] = true
 		}
-		statuses = slices.DeleteFunc(statuses, func(s subscriber.Status) bool { return !asked[s.Endpoint] })
+		statuses = slices.DeleteFunc(statuses, func(s endpoint.Status) bool { return !asked[s.Endpoint] })
 	}
 	self := c.self
 	if c.ready != nil {
@@ -197,7 +198,7 @@ func (c *controlServer) ping(ctx context.Context, m *nats.Msg) {
 	}
 	timeout := pingTimeout
 	if request.Timeout > 0 {
-		timeout = min(request.Timeout, subscriber.MaxTimeout)
+		timeout = min(request.Timeout, endpoint.MaxTimeout)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -4,6 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fanjet/internal/control"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"net/url"
 	"strings"
 	"sync"
@@ -13,11 +19,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap/zaptest"
-
-	"fanjet/internal/control"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 // fakeEndpoints are the endpoints of a replica: "up", "down", "slow", which ends
@@ -27,39 +28,39 @@ type fakeEndpoints struct {
 	pings, lifts int
 }
 
-func (f *fakeEndpoints) Lift(endpoint string) (*subscriber.Lifted, error) {
+func (f *fakeEndpoints) Lift(name string) (*subscriber.Lifted, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch endpoint {
+	switch name {
 	case "up":
 		return nil, nil
 	case "down":
 		f.lifts++
-		return &subscriber.Lifted{State: subscriber.StateOpen, Reason: "503", Until: time.Unix(int64(f.lifts), 0)}, nil
+		return &subscriber.Lifted{State: endpoint.StateOpen, Reason: "503", Until: time.Unix(int64(f.lifts), 0)}, nil
 	default:
-		return nil, errors.New("no such endpoint")
+		return nil, errors.New("no such name")
 	}
 }
 
-func (f *fakeEndpoints) Statuses() []subscriber.Status {
-	return []subscriber.Status{{Endpoint: "up", State: subscriber.StateHealthy, InFlight: 2}, {Endpoint: "down", State: subscriber.StateOpen, Reason: "503"}}
+func (f *fakeEndpoints) Statuses() []endpoint.Status {
+	return []endpoint.Status{{Endpoint: "up", State: endpoint.StateHealthy, InFlight: 2}, {Endpoint: "down", State: endpoint.StateOpen, Reason: "503"}}
 }
 
-func (f *fakeEndpoints) Ping(ctx context.Context, endpoint string) (subscriber.Result, error) {
+func (f *fakeEndpoints) Ping(ctx context.Context, endpoint string) (outcome.Result, error) {
 	f.mu.Lock()
 	f.pings++
 	f.mu.Unlock()
 	switch endpoint {
 	case "up":
-		return subscriber.Result{Class: subscriber.Class2xx, Status: 204, Took: 1500 * time.Microsecond}, nil
+		return outcome.Result{Class: outcome.Class2xx, Status: 204, Took: 1500 * time.Microsecond}, nil
 	case "down":
 		err := &url.Error{Op: "Post", URL: "https://example.com/secret", Err: errors.New("connection refused")}
-		return subscriber.Result{Class: subscriber.ClassConnect, Err: err}, nil
+		return outcome.Result{Class: outcome.ClassConnect, Err: err}, nil
 	case "slow":
 		<-ctx.Done()
-		return subscriber.Result{Class: subscriber.ClassTimeout, Err: context.Cause(ctx)}, nil
+		return outcome.Result{Class: outcome.ClassTimeout, Err: context.Cause(ctx)}, nil
 	default:
-		return subscriber.Result{}, errors.New("no such endpoint")
+		return outcome.Result{}, errors.New("no such endpoint")
 	}
 }
 
@@ -111,9 +112,9 @@ func TestControlPing(t *testing.T) {
 	t.Parallel()
 	srv, fake := operate(t, 2)
 	for endpoint, want := range map[string]control.PingAnswer{
-		"up":   {Class: subscriber.Class2xx, Status: 204, TookMS: 1.5},
-		"down": {Class: subscriber.ClassConnect, Error: "connect: connection refused", State: subscriber.StateOpen, Reason: "503"},
-		"slow": {Class: subscriber.ClassTimeout, Error: "timeout: context deadline exceeded"},
+		"up":   {Class: outcome.Class2xx, Status: 204, TookMS: 1.5},
+		"down": {Class: outcome.ClassConnect, Error: "connect: connection refused", State: endpoint.StateOpen, Reason: "503"},
+		"slow": {Class: outcome.ClassTimeout, Error: "timeout: context deadline exceeded"},
 		"gone": {Error: "no such endpoint"},
 	} {
 		got, err := control.Ping(t.Context(), srv.Conn(), wire.NewNames(""), endpoint, 50*time.Millisecond)

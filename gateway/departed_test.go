@@ -1,6 +1,10 @@
 package gateway
 
 import (
+	"fanjet/gateway/match"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -12,9 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
 )
 
 // seriesOf returns the values of all series with the label of an endpoint, by
@@ -67,15 +68,15 @@ func (w *world) observed(change ...func(*subscriber.Options)) (*prometheus.Regis
 func TestMetricsOfRemovedEndpoints(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.endpoints(endpointFor(t, w.hook, "a"), endpointFor(t, w.hook, "b"), endpointFor(t, w.hook, "fails", func(e *subscriber.Endpoint) {
+	w.endpoints(endpointFor(t, w.hook, "a"), endpointFor(t, w.hook, "b"), endpointFor(t, w.hook, "fails", func(e *endpoint.Settings) {
 		e.Retry.Schedule = []time.Duration{10 * time.Millisecond}
-		e.Circuit = subscriber.Circuit{Failures: 2, Probe: 10 * time.Millisecond, MaxProbe: 10 * time.Millisecond}
+		e.Circuit = endpoint.Circuit{Failures: 2, Probe: 10 * time.Millisecond, MaxProbe: 10 * time.Millisecond}
 		e.DeadLetterOn = nil
 	}))
 	w.answers("fails", http.StatusInternalServerError)
 	reg, _ := w.observed()
 	with := w.cfg
-	without := w.version([]subscriber.Endpoint{with.Endpoints[1]}, nil)
+	without := w.version([]endpoint.Settings{with.Endpoints[1]}, nil)
 	for round := 1; round <= 3; round++ {
 		w.publishMany("events.x", 10)
 		w.delivered("a", 10*round)
@@ -174,9 +175,9 @@ func TestLabelsOfForeignMessages(t *testing.T) {
 func TestBlockedDeliveriesAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	blocked := func(name string) subscriber.Endpoint {
-		return endpointFor(t, w.hook, name, func(e *subscriber.Endpoint) {
-			e.Policy = &subscriber.Egress{AllowHTTP: true, AllowCIDRs: []subscriber.AllowedNet{{Prefix: netip.MustParsePrefix("10.9.9.9/32")}}}
+	blocked := func(name string) endpoint.Settings {
+		return endpointFor(t, w.hook, name, func(e *endpoint.Settings) {
+			e.Policy = &egress.Policy{AllowHTTP: true, AllowCIDRs: []egress.AllowedNet{{Prefix: netip.MustParsePrefix("10.9.9.9/32")}}}
 		})
 	}
 	w.endpoints(blocked("x"))
@@ -184,7 +185,7 @@ func TestBlockedDeliveriesAreLoggedOnce(t *testing.T) {
 	const n = 300
 	w.publishMany("events.x", n)
 	w.letters(n)
-	w.reload(w.version([]subscriber.Endpoint{blocked("x"), blocked("y")}, []match.Subscription{{Name: "y", Subjects: []string{"events.>"}, Endpoints: []string{"y"}}}))
+	w.reload(w.version([]endpoint.Settings{blocked("x"), blocked("y")}, []match.Subscription{{Name: "y", Subjects: []string{"events.>"}, Endpoints: []string{"y"}}}))
 	w.publish("events.y", "{}", nil)
 	w.letters(n + 1)
 	w.waitFor("the line of y", func() bool {

@@ -1,19 +1,18 @@
 package gateway
 
 import (
+	"fanjet/dlq"
+	"fanjet/internal/broker"
+	"fanjet/internal/control"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/natstest"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/dlq"
-	"fanjet/internal/broker"
-	"fanjet/internal/control"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/natstest"
-	"fanjet/subscriber"
 )
 
 // A gateway that is connected to a leaf node works on the streams of the hub, in
@@ -68,11 +67,11 @@ func TestGatewayInADomain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := control.NewOperator(control.Options{JetStream: w.js, Names: w.gw.names, State: state, Endpoints: func() []subscriber.Endpoint { return w.cfg.Endpoints }})
+	o := control.NewOperator(control.Options{JetStream: w.js, Names: w.gw.names, State: state, Endpoints: func() []endpoint.Settings { return w.cfg.Endpoints }})
 	if _, err := o.Pause(t.Context(), ann, "a", "to see what waits"); err != nil {
 		t.Fatal(err)
 	}
-	w.inState("a", subscriber.StatePaused)
+	w.inState("a", endpoint.StatePaused)
 	queue, err := control.OpenLetters(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

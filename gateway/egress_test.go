@@ -3,6 +3,13 @@ package gateway
 import (
 	"context"
 	"encoding/pem"
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/internal/control"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,11 +26,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
-
-	"fanjet/dlq"
-	"fanjet/gateway/match"
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 // resolving runs the world's gateway with a resolver of its own.
@@ -56,7 +58,7 @@ func (w *world) at(urls map[string]string) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(w, w.hook, name, func(e *subscriber.Endpoint) {
+		w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(w, w.hook, name, func(e *endpoint.Settings) {
 			e.URL, e.Retry.Schedule = target, []time.Duration{time.Hour, 24 * time.Hour}
 		}))
 		all.Endpoints = append(all.Endpoints, name)
@@ -100,7 +102,7 @@ func TestBlockedDestinations(t *testing.T) {
 	inside, reached, _ := w.counted("127.0.0.1:0", false, false)
 	_, port, _ := net.SplitHostPort(inside.Listener.Addr().String())
 	w.counted("127.0.0.2:"+port, false, false)
-	w.cfg.Egress.AllowCIDRs = []subscriber.AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.2/32")}}
+	w.cfg.Egress.AllowCIDRs = []egress.AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.2/32")}}
 	blocked := map[string]string{
 		"address":  "http://127.0.0.1:" + port,
 		"mapped":   "http://[::ffff:127.0.0.1]:" + port,
@@ -141,13 +143,13 @@ func TestBlockedDestinations(t *testing.T) {
 		t.Fatalf("Statuses = %v, %v", reports, err)
 	}
 	for _, status := range reports[0].Statuses {
-		if status.State != subscriber.StateHealthy {
+		if status.State != endpoint.StateHealthy {
 			t.Errorf("%s is %s: %s", status.Endpoint, status.State, status.Reason)
 		}
 	}
 	// A ping obeys, too, and says why.
 	answer, err := control.Ping(t.Context(), w.nats.Conn(), w.gw.names, "name", 10*time.Second)
-	if err != nil || answer.Class != subscriber.ClassBlocked || !strings.Contains(answer.Error, "127.0.0.1 is not a public address") {
+	if err != nil || answer.Class != outcome.ClassBlocked || !strings.Contains(answer.Error, "127.0.0.1 is not a public address") {
 		t.Errorf("Ping = %+v, %v", answer, err)
 	}
 }
@@ -163,7 +165,7 @@ func TestOwnListenersAreNoDestinations(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, admin, _ := net.SplitHostPort(w.cfg.Admin.Listen)
-	w.cfg.Egress.AllowCIDRs = []subscriber.AllowedNet{{Prefix: netip.MustParsePrefix("0.0.0.0/0")}, {Prefix: netip.MustParsePrefix("::/0")}}
+	w.cfg.Egress.AllowCIDRs = []egress.AllowedNet{{Prefix: netip.MustParsePrefix("0.0.0.0/0")}, {Prefix: netip.MustParsePrefix("::/0")}}
 	urls := map[string]string{
 		"admin": "http://127.0.0.1:" + admin, "admin-name": "http://self.example:" + admin, "admin-any": "http://any.example:" + admin,
 		"nats": "http://127.0.0.1:" + nats.Port(), "nats-name": "http://self.example:" + nats.Port(), "nats-other": "http://127.0.0.9:" + nats.Port(),
@@ -232,7 +234,7 @@ func TestReloadTightensEgress(t *testing.T) {
 	w.waitFor("a second request is under way everywhere", func() bool { return len(w.hook.all()) == 2*len(names) })
 
 	tight := w.version(w.cfg.Endpoints, w.cfg.Subscriptions)
-	tight.Egress.AllowCIDRs = []subscriber.AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.1/32")}}
+	tight.Egress.AllowCIDRs = []egress.AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.1/32")}}
 	w.reload(tight)
 	w.publish("events.x", "{}", nil)
 	for _, l := range w.letters(len(names)) {

@@ -1,16 +1,16 @@
 package gateway
 
 import (
+	"fanjet/gateway/match"
+	"fanjet/internal/natstest"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/gateway/match"
-	"fanjet/internal/natstest"
-	"fanjet/subscriber"
 )
 
 // newElectionWorld has an endpoint for each way that a delivery takes to it:
@@ -26,7 +26,7 @@ func newElectionWorld(t *testing.T, cluster *natstest.Cluster) (w *world, resume
 	ways := []string{"straight", "lane", "line", "retry"}
 	w.cfg.Endpoints, w.cfg.Subscriptions = nil, nil
 	for _, name := range ways {
-		w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, name, func(e *subscriber.Endpoint) {
+		w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, name, func(e *endpoint.Settings) {
 			e.MaxInFlight, e.Timeout, e.Ordered = backlogSize, time.Minute, name == "line"
 		}))
 		w.cfg.Subscriptions = append(w.cfg.Subscriptions, match.Subscription{Name: name, Subjects: []string{"events." + name}, Endpoints: []string{name}})
@@ -42,7 +42,7 @@ func newElectionWorld(t *testing.T, cluster *natstest.Cluster) (w *world, resume
 		t.Fatal(err)
 	}
 	for _, name := range []string{"lane", "line"} {
-		if _, err := subscriber.SetPause(t.Context(), state, name, subscriber.Pause{Since: time.Now(), By: "test"}); err != nil {
+		if _, err := subscriber.SetPause(t.Context(), state, name, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
 			t.Fatal(err)
 		}
 	}

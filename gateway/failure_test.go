@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"fanjet/gateway/match"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,10 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-
-	"fanjet/gateway/match"
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 // Why a receiver refuses, or cannot be reached, is told in the same words in the
@@ -49,7 +48,7 @@ func TestEverybodyHearsWhyAReceiverRefuses(t *testing.T) {
 	for i := range w.cfg.Endpoints {
 		e := &w.cfg.Endpoints[i]
 		e.Retry.Schedule = []time.Duration{time.Millisecond}
-		e.Circuit = subscriber.Circuit{Failures: 2, Probe: time.Hour, MaxProbe: time.Hour}
+		e.Circuit = endpoint.Circuit{Failures: 2, Probe: time.Hour, MaxProbe: time.Hour}
 	}
 	core, logs := observer.New(zap.InfoLevel)
 	gw, err := New(Options{Config: w.cfg, Version: "test", Log: zap.New(core), Registry: prometheus.NewRegistry(), Grace: 5 * time.Second})
@@ -68,10 +67,10 @@ func TestEverybodyHearsWhyAReceiverRefuses(t *testing.T) {
 		if s.LastError != want[s.Endpoint] {
 			t.Errorf("the status of %s: %q, want %q", s.Endpoint, s.LastError, want[s.Endpoint])
 		}
-		if s.State == subscriber.StateOpen && !strings.HasSuffix(s.Reason, " in a row: "+want[s.Endpoint]) {
+		if s.State == endpoint.StateOpen && !strings.HasSuffix(s.Reason, " in a row: "+want[s.Endpoint]) {
 			t.Errorf("%s is %s: %q", s.Endpoint, s.State, s.Reason)
 		}
-		if s.Endpoint == "secure" && s.State != subscriber.StateOpen {
+		if s.Endpoint == "secure" && s.State != endpoint.StateOpen {
 			t.Errorf("%s is %s", s.Endpoint, s.State)
 		}
 		answer, err := control.Ping(t.Context(), w.nats.Conn(), w.gw.names, s.Endpoint, 10*time.Second)

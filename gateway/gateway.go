@@ -7,6 +7,17 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fanjet/admin"
+	"fanjet/config"
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/internal/audit"
+	"fanjet/internal/broker"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/publish"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -19,17 +30,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-
-	"fanjet/admin"
-	"fanjet/config"
-	"fanjet/dlq"
-	"fanjet/gateway/match"
-	"fanjet/internal/audit"
-	"fanjet/internal/broker"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/publish"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 // Options configure a [Gateway].
@@ -266,7 +266,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	defer dead.Close()
 	letters := &dlq.Writer{Names: g.names, Publisher: dead}
 
-	own := &ownAddrs{listeners: g.listeners(), resolve: subscriber.Lookup}
+	own := &ownAddrs{listeners: g.listeners(), resolve: egress.Lookup}
 	if g.server == nil {
 		own.look(ctx, nc)
 	}
@@ -275,7 +275,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	live := g.reloading.config()
 	delivery := subscriber.Options{
 		Conn: nc, JetStream: js, Names: g.names, State: state,
-		Endpoints: live.Endpoints, Egress: live.Egress, Guard: subscriber.GuardOptions{Own: own.own()}, Version: g.opts.Version,
+		Endpoints: live.Endpoints, Egress: live.Egress, Guard: egress.GuardOptions{Own: own.own()}, Version: g.opts.Version,
 		OpenDeliver: consumers.opener(g.names.DeliveriesStream(), deliverConfig),
 		OpenDue:     consumers.opener(g.names.RetriesStream(), dueConfig),
 		OpenLane: func(ctx context.Context, endpoint string, ordered bool) error {

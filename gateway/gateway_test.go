@@ -1,6 +1,10 @@
 package gateway
 
 import (
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/internal/natstest"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,11 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
-
-	"fanjet/dlq"
-	"fanjet/gateway/match"
-	"fanjet/internal/natstest"
-	"fanjet/subscriber"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
@@ -22,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 func TestEveryPairOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cfg.Endpoints = []subscriber.Endpoint{endpointFor(t, w.hook, "a"), endpointFor(t, w.hook, "b"), endpointFor(t, w.hook, "c")}
+	w.cfg.Endpoints = []endpoint.Settings{endpointFor(t, w.hook, "a"), endpointFor(t, w.hook, "b"), endpointFor(t, w.hook, "c")}
 	w.cfg.Subscriptions = []match.Subscription{
 		{Name: "paid", Subjects: []string{"events.orders.*.paid"}, Endpoints: []string{"a", "b"}},
 		{Name: "all-orders", Subjects: []string{"events.orders.>"}, Endpoints: []string{"a"}}, // overlaps: a still gets it once
@@ -150,12 +149,12 @@ func TestDeadLetterAndReplay(t *testing.T) {
 func TestReasonsOfDeadLetters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cfg.Endpoints = []subscriber.Endpoint{
+	w.cfg.Endpoints = []endpoint.Settings{
 		endpointFor(t, w.hook, "gone"),
-		endpointFor(t, w.hook, "old", func(e *subscriber.Endpoint) {
+		endpointFor(t, w.hook, "old", func(e *endpoint.Settings) {
 			e.Retry.Schedule, e.Retry.MaxAge = []time.Duration{time.Hour}, time.Minute
 		}),
-		endpointFor(t, w.hook, "blocked", func(e *subscriber.Endpoint) {
+		endpointFor(t, w.hook, "blocked", func(e *endpoint.Settings) {
 			blocked := *e.URL
 			blocked.Host = "10.1.2.3"
 			e.URL = &blocked
@@ -182,9 +181,9 @@ func TestReasonsOfDeadLetters(t *testing.T) {
 func TestFailingEndpointDoesNotBlockOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cfg.Endpoints = []subscriber.Endpoint{
+	w.cfg.Endpoints = []endpoint.Settings{
 		endpointFor(t, w.hook, "a"),
-		endpointFor(t, w.hook, "sick", func(e *subscriber.Endpoint) { e.Retry.Schedule = []time.Duration{time.Hour} }),
+		endpointFor(t, w.hook, "sick", func(e *endpoint.Settings) { e.Retry.Schedule = []time.Duration{time.Hour} }),
 	}
 	w.cfg.Subscriptions[0].Endpoints = []string{"a", "sick"}
 	w.hook.set(func(r request) int {

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,9 +19,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest"
 
 	"fanjet/config"
 	"fanjet/dlq"
@@ -28,7 +27,10 @@ import (
 	"fanjet/internal/natstest"
 	"fanjet/internal/secret"
 	"fanjet/internal/wire"
-	"fanjet/subscriber"
+
+	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
 )
 
 const hookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -182,9 +184,9 @@ type world struct {
 	stop func() // stops the gateway and waits
 }
 
-func endpointFor(t testing.TB, hook *receiver, name string, change ...func(*subscriber.Endpoint)) subscriber.Endpoint {
+func endpointFor(t testing.TB, hook *receiver, name string, change ...func(*endpoint.Settings)) endpoint.Settings {
 	t.Helper()
-	ep := subscriber.DefaultEndpoint()
+	ep := endpoint.Default()
 	ep.Name = name
 	target, err := url.Parse(hook.server.URL + "/" + name)
 	if err != nil {
@@ -210,10 +212,10 @@ func newWorld(t *testing.T) *world {
 		NATS:    broker.Settings{URL: w.nats.URL(), Prefix: wire.DefaultPrefix, Replicas: 1},
 		Sources: []config.Source{{Stream: "EVENTS", Subjects: []string{"events.>"}, Create: true, MaxAge: 168 * time.Hour}},
 		Admin:   config.Admin{Listen: "127.0.0.1:0"},
-		Egress: subscriber.Egress{
-			AllowHTTP: true, AllowCIDRs: []subscriber.AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, Ports: []uint16{443},
+		Egress: egress.Policy{
+			AllowHTTP: true, AllowCIDRs: []egress.AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, Ports: []uint16{443},
 		},
-		Endpoints:     []subscriber.Endpoint{endpointFor(t, w.hook, "a")},
+		Endpoints:     []endpoint.Settings{endpointFor(t, w.hook, "a")},
 		Subscriptions: []match.Subscription{{Name: "all", Subjects: []string{"events.>"}, Endpoints: []string{"a"}}},
 	}
 	w.stop = func() {}

@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"net"
@@ -14,10 +17,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"fanjet/dlq"
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
 )
 
 // hostileEvent is one that a producer can store, and what of it must arrive.
@@ -226,7 +225,7 @@ func TestHostileEvents(t *testing.T) {
 	w := newWorld(t)
 	watch := &tap{next: w.hook}
 	w.hook.server.Config.Handler = watch
-	w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, "b", func(ep *subscriber.Endpoint) { ep.DeadLetterOn = []int{422} }), endpointFor(t, w.hook, "c"))
+	w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, "b", func(ep *endpoint.Settings) { ep.DeadLetterOn = []int{422} }), endpointFor(t, w.hook, "c"))
 	w.cfg.Subscriptions = append(w.cfg.Subscriptions,
 		match.Subscription{Name: "dies", Subjects: []string{"events.>"}, Endpoints: []string{"b"}},
 		match.Subscription{Name: "never", Subjects: []string{"events.>"}, Filter: `data.never == "never" || headers["Never"] == "never" || tokens.size() > 1000`, Endpoints: []string{"c"}},

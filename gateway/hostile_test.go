@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bufio"
+	"fanjet/dlq"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"maps"
@@ -21,9 +23,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
-
-	"fanjet/dlq"
-	"fanjet/subscriber"
 )
 
 // hostile is a receiver that speaks HTTP as it likes. It counts what it was
@@ -169,8 +168,8 @@ func TestHostileReceivers(t *testing.T) {
 	t.Cleanup(secure.Close)
 
 	w.cfg.Subscriptions[0].Endpoints = []string{"a"}
-	add := func(name, target string, change func(*subscriber.Endpoint)) {
-		w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, name, func(e *subscriber.Endpoint) {
+	add := func(name, target string, change func(*endpoint.Settings)) {
+		w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, name, func(e *endpoint.Settings) {
 			e.URL, _ = url.Parse(target)
 			e.Retry.Schedule = []time.Duration{10 * time.Millisecond}
 			if change != nil {
@@ -180,9 +179,9 @@ func TestHostileReceivers(t *testing.T) {
 		w.cfg.Subscriptions[0].Endpoints = append(w.cfg.Subscriptions[0].Endpoints, name)
 	}
 	add("endless", "http://"+endless.Addr().String(), nil)
-	add("dripping", "http://"+dripping.Addr().String(), func(e *subscriber.Endpoint) { e.Timeout = time.Minute })
+	add("dripping", "http://"+dripping.Addr().String(), func(e *endpoint.Settings) { e.Timeout = time.Minute })
 	add("redirecting", "http://"+redirecting.Addr().String(), nil)
-	add("forgetful", "http://"+forgetful.Addr().String(), func(e *subscriber.Endpoint) { e.MaxInFlight = 1 })
+	add("forgetful", "http://"+forgetful.Addr().String(), func(e *endpoint.Settings) { e.MaxInFlight = 1 })
 	add("injecting", "http://"+injecting.Addr().String(), nil)
 	add("untrusted", secure.URL, nil)
 

@@ -1,14 +1,14 @@
 package gateway
 
 import (
-	"net/http"
-	"testing"
-	"time"
-
 	"fanjet/dlq"
 	"fanjet/gateway/match"
 	"fanjet/internal/control"
 	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"net/http"
+	"testing"
+	"time"
 )
 
 // Two installations in one account, with prefixes of which one begins the other,
@@ -22,9 +22,9 @@ func TestTwoInstallations(t *testing.T) {
 	cfg.NATS.Prefix = "fanjet-2"
 	second.cfg = &cfg
 	for _, w := range []*world{first, second} {
-		w.cfg.Endpoints = []subscriber.Endpoint{
+		w.cfg.Endpoints = []endpoint.Settings{
 			endpointFor(t, w.hook, "a"), endpointFor(t, w.hook, "failing"),
-			endpointFor(t, w.hook, "line", func(e *subscriber.Endpoint) { e.Ordered, e.MaxInFlight = true, 1 }),
+			endpointFor(t, w.hook, "line", func(e *endpoint.Settings) { e.Ordered, e.MaxInFlight = true, 1 }),
 		}
 		w.cfg.Subscriptions = []match.Subscription{{Name: "all", Subjects: []string{"events.>"}, Endpoints: []string{"a", "failing", "line"}}}
 		w.hook.set(func(r request) int {
@@ -73,11 +73,11 @@ func TestTwoInstallations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := subscriber.SetPause(t.Context(), state, "a", subscriber.Pause{Since: time.Now().UTC(), By: "ann"}); err != nil {
+	if _, err := subscriber.SetPause(t.Context(), state, "a", endpoint.Pause{Since: time.Now().UTC(), By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
-	first.waitFor("the first one holds a", func() bool { return first.states("a")[subscriber.StatePaused] == 1 })
-	if got := second.states("a"); len(got) != 1 || got[subscriber.StateHealthy] != 1 {
+	first.waitFor("the first one holds a", func() bool { return first.states("a")[endpoint.StatePaused] == 1 })
+	if got := second.states("a"); len(got) != 1 || got[endpoint.StateHealthy] != 1 {
 		t.Errorf("the second one says %v of its endpoint, want one that is healthy", got)
 	}
 	first.publishMany("events.held", 5)
@@ -130,13 +130,13 @@ func overlap(a, b map[string]bool) bool {
 }
 
 // states counts the gateways of an installation by what they say of an endpoint.
-func (w *world) states(endpoint string) map[subscriber.State]int {
+func (w *world) states(name string) map[endpoint.State]int {
 	w.Helper()
-	reports, _, err := control.Statuses(w.Context(), w.nats.Conn(), w.gw.names, endpoint)
+	reports, _, err := control.Statuses(w.Context(), w.nats.Conn(), w.gw.names, name)
 	if err != nil {
 		w.Fatal(err)
 	}
-	count := make(map[subscriber.State]int)
+	count := make(map[endpoint.State]int)
 	for _, r := range reports {
 		for _, s := range r.Statuses {
 			count[s.State]++

@@ -1,14 +1,14 @@
 package gateway
 
 import (
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"fanjet/subscriber"
 )
 
 // More endpoints than lanes that are pulled at once fail together, and heal.
@@ -16,9 +16,9 @@ func TestManyEndpointsFailAndHeal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const endpoints, n = 300, 4
-	all := make([]subscriber.Endpoint, endpoints)
+	all := make([]endpoint.Settings, endpoints)
 	for i := range all {
-		all[i] = endpointFor(t, w.hook, fmt.Sprintf("e%03d", i), steadfast, func(e *subscriber.Endpoint) {
+		all[i] = endpointFor(t, w.hook, fmt.Sprintf("e%03d", i), steadfast, func(e *endpoint.Settings) {
 			e.Circuit.Failures = 1
 			e.Circuit.Probe, e.Circuit.MaxProbe = 2*time.Second, 2*time.Second
 		})
@@ -29,7 +29,7 @@ func TestManyEndpointsFailAndHeal(t *testing.T) {
 	w.publishMany("events.x", n)
 	w.waitFor("all circuits are open", func() bool {
 		for _, s := range dispatcherOf(w.gw).Statuses() {
-			if s.State != subscriber.StateOpen {
+			if s.State != endpoint.StateOpen {
 				return false
 			}
 		}
@@ -56,7 +56,7 @@ func TestManyEndpointsFailAndHeal(t *testing.T) {
 func heldWorld(t *testing.T, n int) (w *world, release func()) {
 	t.Helper()
 	w = newWorld(t)
-	w.endpoints(endpointFor(t, w.hook, "a", patient, func(e *subscriber.Endpoint) { e.MaxInFlight = 4 }))
+	w.endpoints(endpointFor(t, w.hook, "a", patient, func(e *endpoint.Settings) { e.MaxInFlight = 4 }))
 	release = w.hook.block("a")
 	w.start()
 	w.publishMany("events.x", n)
@@ -168,15 +168,15 @@ func TestLaneStreamIsFull(t *testing.T) {
 func TestRestartWithFullLanes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.endpoints(endpointFor(t, w.hook, "fails", steadfast), endpointFor(t, w.hook, "limited", func(e *subscriber.Endpoint) {
-		e.RateLimit = subscriber.Rate{Count: 50, Per: time.Second}
+	w.endpoints(endpointFor(t, w.hook, "fails", steadfast), endpointFor(t, w.hook, "limited", func(e *endpoint.Settings) {
+		e.RateLimit = endpoint.Rate{Count: 50, Per: time.Second}
 	}))
 	w.answers("fails", 500)
 	w.start()
 	const n = 300
 	w.publishMany("events.x", n)
-	w.inState("fails", subscriber.StateOpen)
-	w.inState("limited", subscriber.StateLimited)
+	w.inState("fails", endpoint.StateOpen)
+	w.inState("limited", endpoint.StateLimited)
 	for range 3 {
 		w.stop()
 		w.start()
@@ -230,10 +230,10 @@ func TestLaneConsumersRetire(t *testing.T) {
 	}
 	n := 0
 	for range 4 {
-		if _, err := subscriber.SetPause(t.Context(), state, "a", subscriber.Pause{Since: time.Now(), By: "ann"}); err != nil {
+		if _, err := subscriber.SetPause(t.Context(), state, "a", endpoint.Pause{Since: time.Now(), By: "ann"}); err != nil {
 			t.Fatal(err)
 		}
-		w.inState("a", subscriber.StatePaused)
+		w.inState("a", endpoint.StatePaused)
 		w.publishMany("events.x", 30)
 		n += 30
 		w.waitFor("they wait in the lane", func() bool { return w.messages(gw.names.LanesStream()) > 0 })
@@ -292,9 +292,9 @@ func TestRemovedEndpointsLaneIsDeadLettered(t *testing.T) {
 	w.gw, w.stop = gw, w.launch(gw)
 	const n = 600
 	w.publishMany("events.x", n)
-	w.inState("a", subscriber.StateOpen)
+	w.inState("a", endpoint.StateOpen)
 	w.exactly("b", n)
-	w.reload(w.version([]subscriber.Endpoint{w.cfg.Endpoints[1]}, nil))
+	w.reload(w.version([]endpoint.Settings{w.cfg.Endpoints[1]}, nil))
 	for _, l := range w.letters(n) {
 		if l.Reason != "endpoint_removed" || l.Endpoint != "a" {
 			t.Fatalf("%+v", l)
@@ -325,9 +325,9 @@ func TestGraceTimeIsTheServers(t *testing.T) {
 	w.gw, w.stop = gw, w.launch(gw)
 	const n = 20
 	w.publishMany("events.x", n)
-	w.inState("a", subscriber.StateOpen)
+	w.inState("a", endpoint.StateOpen)
 	w.exactly("b", n)
-	w.reload(w.version([]subscriber.Endpoint{w.cfg.Endpoints[1]}, nil))
+	w.reload(w.version([]endpoint.Settings{w.cfg.Endpoints[1]}, nil))
 	stored, err := w.state().Put(t.Context(), "removed.a", []byte(time.Now().Add(-11*time.Minute).UTC().Format(time.RFC3339Nano)))
 	if err != nil {
 		t.Fatal(err)
@@ -355,7 +355,7 @@ func TestOlderConfigurationGivesNothingUp(t *testing.T) {
 	w.start()
 	const n = 50
 	w.publishMany("events.x", n)
-	w.inState("a", subscriber.StateOpen)
+	w.inState("a", endpoint.StateOpen)
 	w.exactly("b", n)
 
 	entries, err := w.state().Watch(t.Context(), "removed.a", jetstream.IgnoreDeletes())

@@ -1,20 +1,20 @@
 package gateway
 
 import (
+	"fanjet/gateway/match"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
 )
 
 // endpoints gives the configuration these endpoints, each of which gets all
 // events.
-func (w *world) endpoints(endpoints ...subscriber.Endpoint) {
+func (w *world) endpoints(endpoints ...endpoint.Settings) {
 	w.Helper()
 	w.cfg.Endpoints = endpoints
 	names := make([]string, len(endpoints))
@@ -32,19 +32,19 @@ func dispatcherOf(gw *Gateway) *subscriber.Dispatcher {
 }
 
 // statusIn is what a gateway knows about an endpoint.
-func statusIn(gw *Gateway, endpoint string) subscriber.Status {
+func statusIn(gw *Gateway, name string) endpoint.Status {
 	for _, s := range dispatcherOf(gw).Statuses() {
-		if s.Endpoint == endpoint {
+		if s.Endpoint == name {
 			return s
 		}
 	}
-	return subscriber.Status{}
+	return endpoint.Status{}
 }
 
 // state waits until an endpoint is in a state.
-func (w *world) inState(endpoint string, want subscriber.State) {
+func (w *world) inState(name string, want endpoint.State) {
 	w.Helper()
-	w.waitFor(fmt.Sprintf("%s is %s", endpoint, want), func() bool { return statusIn(w.gw, endpoint).State == want })
+	w.waitFor(fmt.Sprintf("%s is %s", name, want), func() bool { return statusIn(w.gw, name).State == want })
 }
 
 // fast waits until an endpoint is served from the fast lane.
@@ -100,7 +100,7 @@ func (w *world) exactly(endpoint string, n int) {
 }
 
 // patient lets an endpoint wait longer than any test.
-func patient(e *subscriber.Endpoint) { e.Timeout = 5 * time.Minute }
+func patient(e *endpoint.Settings) { e.Timeout = 5 * time.Minute }
 
 // An endpoint that hangs holds up no other. What waits for it leaves the shared
 // log; once it answers, it gets everything once and returns to the fast lane.
@@ -114,7 +114,7 @@ func TestHangingEndpoint(t *testing.T) {
 	w.publishMany("events.x", n)
 	w.exactly("b", n)
 	w.exactly("c", n)
-	w.inState("hangs", subscriber.StateSlow)
+	w.inState("hangs", endpoint.StateSlow)
 	inFlight := uint64(w.cfg.Endpoints[0].MaxInFlight)
 	w.waitFor("its lane holds the rest", func() bool { return w.messages(w.gw.names.LanesStream()) == n-inFlight })
 	w.publishMany("events.y", n) // they go to the lane at once
@@ -127,14 +127,14 @@ func TestHangingEndpoint(t *testing.T) {
 	w.delivered("hangs", 2*n)
 	w.empty()
 	w.fast("hangs")
-	w.inState("hangs", subscriber.StateHealthy)
+	w.inState("hangs", endpoint.StateHealthy)
 	w.publishMany("events.z", 1)
 	w.exactly("hangs", 2*n+1)
 	w.quiet()
 	w.exactly("hangs", 2*n+1)
 	w.checkNoOverlap()
 	for _, e := range []string{"b", "c"} {
-		if s := statusIn(w.gw, e); s.State != subscriber.StateHealthy {
+		if s := statusIn(w.gw, e); s.State != endpoint.StateHealthy {
 			t.Errorf("%+v", s)
 		}
 	}
@@ -145,17 +145,17 @@ func TestHangingEndpoint(t *testing.T) {
 func TestHangingEndpointLeavesTheSharedLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.endpoints(endpointFor(t, w.hook, "hangs", func(e *subscriber.Endpoint) {
+	w.endpoints(endpointFor(t, w.hook, "hangs", func(e *endpoint.Settings) {
 		e.Timeout = time.Second
 		e.Retry.Schedule = slices.Repeat([]time.Duration{100 * time.Millisecond}, 50)
-		e.Circuit = subscriber.Circuit{Failures: 5, Probe: 100 * time.Millisecond, MaxProbe: 100 * time.Millisecond}
+		e.Circuit = endpoint.Circuit{Failures: 5, Probe: 100 * time.Millisecond, MaxProbe: 100 * time.Millisecond}
 	}), endpointFor(t, w.hook, "b"))
 	release := w.hook.block("hangs")
 	w.start()
 	const n = 200
 	w.publishMany("events.x", n)
 	w.exactly("b", n)
-	w.inState("hangs", subscriber.StateOpen)
+	w.inState("hangs", endpoint.StateOpen)
 	for _, stream := range []string{w.gw.names.DeliveriesStream(), w.gw.names.RetriesStream()} {
 		w.waitFor(stream+" is empty while it hangs", func() bool { return w.messages(stream) == 0 })
 	}
@@ -177,7 +177,7 @@ func TestBusyEndpointsStayInTheFastLane(t *testing.T) {
 	for _, endpoints := range []int{1, 10} {
 		t.Run(fmt.Sprint(endpoints), func(t *testing.T) {
 			w := newWorld(t)
-			var all []subscriber.Endpoint
+			var all []endpoint.Settings
 			for i := range endpoints {
 				all = append(all, endpointFor(t, w.hook, fmt.Sprintf("e%d", i)))
 			}

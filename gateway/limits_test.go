@@ -1,10 +1,9 @@
 package gateway
 
 import (
+	"fanjet/subscriber/endpoint"
 	"testing"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 // A rate limit lets a burst through and then holds the endpoint to its rate.
@@ -12,15 +11,15 @@ import (
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.endpoints(endpointFor(t, w.hook, "limited", func(e *subscriber.Endpoint) {
-		e.RateLimit = subscriber.Rate{Count: 30, Per: time.Second}
+	w.endpoints(endpointFor(t, w.hook, "limited", func(e *endpoint.Settings) {
+		e.RateLimit = endpoint.Rate{Count: 30, Per: time.Second}
 	}), endpointFor(t, w.hook, "b"))
 	w.start()
 	began := time.Now()
 	const n = 120
 	w.publishMany("events.x", n)
 	w.exactly("b", n)
-	w.inState("limited", subscriber.StateLimited)
+	w.inState("limited", endpoint.StateLimited)
 	w.exactly("limited", n)
 	if took, least := time.Since(began), 3*time.Second; took < least {
 		t.Errorf("it took %v, at least %v was possible", took, least)
@@ -44,7 +43,7 @@ func TestRetryAfterHoldsTheEndpoint(t *testing.T) {
 	w.answers("busy", 429)
 	w.start()
 	w.publish("events.first", "{}", nil)
-	w.inState("busy", subscriber.StateBackingOff)
+	w.inState("busy", endpoint.StateBackingOff)
 	first := w.hook.all()[0]
 	if first.endpoint != "busy" {
 		first = w.hook.all()[1]

@@ -2,17 +2,16 @@ package gateway
 
 import (
 	"context"
-	"os"
-
-	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
-
 	"fanjet/admin"
 	"fanjet/config"
 	"fanjet/internal/audit"
 	"fanjet/internal/broker"
 	"fanjet/internal/control"
-	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"os"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 )
 
 // operate lets the API of the admin listener act on the installation, until ctx
@@ -22,7 +21,7 @@ func (g *Gateway) operate(ctx context.Context, js jetstream.JetStream, state jet
 	g.audit.Store(log)
 	operator := control.NewOperator(control.Options{
 		JetStream: js, Names: g.names, State: state, Recorded: g.admin.Recorded,
-		Endpoints: func() []subscriber.Endpoint { return g.reloading.config().Endpoints },
+		Endpoints: func() []endpoint.Settings { return g.reloading.config().Endpoints },
 	})
 	var letters *control.Letters
 	err := broker.Wait(ctx, g.log, "the dead letters", broker.Transient, func(ctx context.Context) (err error) {
@@ -41,7 +40,7 @@ func (g *Gateway) operate(ctx context.Context, js jetstream.JetStream, state jet
 }
 
 // recordPause records that an endpoint was paused without an operator.
-func (g *Gateway) recordPause(ctx context.Context, endpoint string, p subscriber.Pause) {
+func (g *Gateway) recordPause(ctx context.Context, endpoint string, p endpoint.Pause) {
 	g.record(ctx, p.By, audit.Record{Action: audit.Pause, Target: endpoint, Reason: p.Reason, Result: audit.OK})
 }
 

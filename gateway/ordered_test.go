@@ -3,6 +3,13 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
+	"fanjet/config"
+	"fanjet/dlq"
+	"fanjet/internal/control"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,22 +22,15 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/config"
-	"fanjet/dlq"
-	"fanjet/internal/control"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
-func ordered(ep *subscriber.Endpoint) { ep.Ordered = true }
+func ordered(ep *endpoint.Settings) { ep.Ordered = true }
 
 // newOrderedWorld is a world whose endpoint "a" is ordered.
-func newOrderedWorld(t *testing.T, change ...func(*subscriber.Endpoint)) *world {
+func newOrderedWorld(t *testing.T, change ...func(*endpoint.Settings)) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.cfg.Endpoints = []subscriber.Endpoint{endpointFor(t, w.hook, "a", append(change, ordered)...)}
+	w.cfg.Endpoints = []endpoint.Settings{endpointFor(t, w.hook, "a", append(change, ordered)...)}
 	return w
 }
 
@@ -83,7 +83,7 @@ func (w *world) lineEmpty() {
 // in order nevertheless, one at a time, each again until it is accepted.
 func TestOrderedInPlace(t *testing.T) {
 	t.Parallel()
-	w := newOrderedWorld(t, func(ep *subscriber.Endpoint) {
+	w := newOrderedWorld(t, func(ep *endpoint.Settings) {
 		ep.Timeout = 300 * time.Millisecond
 		ep.MaxInFlight = 32
 	})
@@ -147,7 +147,7 @@ func TestOrderedInPlace(t *testing.T) {
 // The attempts of the first of the line are counted across restarts.
 func TestOrderedAttemptsSurviveRestarts(t *testing.T) {
 	t.Parallel()
-	w := newOrderedWorld(t, func(ep *subscriber.Endpoint) {
+	w := newOrderedWorld(t, func(ep *endpoint.Settings) {
 		ep.Retry.Schedule = []time.Duration{50 * time.Millisecond, 1500 * time.Millisecond, time.Hour}
 		ep.Retry.Jitter = 0
 	})
@@ -199,14 +199,14 @@ func (w *world) head(endpoint string) (h struct {
 	return h
 }
 
-func (w *world) pauseAndResume(endpoint string) {
+func (w *world) pauseAndResume(name string) {
 	w.Helper()
 	state := w.state()
-	if _, err := subscriber.SetPause(w.Context(), state, endpoint, subscriber.Pause{Since: time.Now(), By: "test"}); err != nil {
+	if _, err := subscriber.SetPause(w.Context(), state, name, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
 		w.Fatal(err)
 	}
-	w.waitFor("it is paused", func() bool { return w.endpointState(endpoint).State == subscriber.StatePaused })
-	if _, err := subscriber.ClearPause(w.Context(), state, endpoint); err != nil {
+	w.waitFor("it is paused", func() bool { return w.endpointState(name).State == endpoint.StatePaused })
+	if _, err := subscriber.ClearPause(w.Context(), state, name); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -250,7 +250,7 @@ func TestOrderedExhausted(t *testing.T) {
 // has it tried again or passed over.
 func TestOrderedBlock(t *testing.T) {
 	t.Parallel()
-	w := newOrderedWorld(t, func(ep *subscriber.Endpoint) { ep.Block = true })
+	w := newOrderedWorld(t, func(ep *endpoint.Settings) { ep.Block = true })
 	failing := map[int]bool{1: true, 3: true}
 	w.hook.set(func(r request) int {
 		if failing[number(t, r)] {
@@ -262,9 +262,9 @@ func TestOrderedBlock(t *testing.T) {
 	w.publishMany("events.x", 6)
 	state := w.state()
 	// blocked waits until the line stands after so many requests in all.
-	blocked := func(requests int) subscriber.Pause {
+	blocked := func(requests int) endpoint.Pause {
 		t.Helper()
-		var p subscriber.Pause
+		var p endpoint.Pause
 		w.waitFor(fmt.Sprintf("the line stands after %d requests", requests), func() bool {
 			pauses, err := subscriber.Pauses(t.Context(), state)
 			p = pauses["a"]
@@ -337,11 +337,11 @@ func TestOrderedLineHarmsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	names := []string{"a", "b"}
-	w.cfg.Endpoints = []subscriber.Endpoint{endpointFor(t, w.hook, "a"), endpointFor(t, w.hook, "b", ordered)}
+	w.cfg.Endpoints = []endpoint.Settings{endpointFor(t, w.hook, "a"), endpointFor(t, w.hook, "b", ordered)}
 	for i := range 20 {
 		name := fmt.Sprintf("standing-%d", i)
 		names = append(names, name)
-		w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, name, ordered, func(ep *subscriber.Endpoint) {
+		w.cfg.Endpoints = append(w.cfg.Endpoints, endpointFor(t, w.hook, name, ordered, func(ep *endpoint.Settings) {
 			ep.Retry.Schedule = []time.Duration{time.Hour}
 		}))
 	}
@@ -373,7 +373,7 @@ func TestOrderedByReload(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start()
-	inOrder := w.version([]subscriber.Endpoint{endpointFor(t, w.hook, "a", ordered)}, w.cfg.Subscriptions)
+	inOrder := w.version([]endpoint.Settings{endpointFor(t, w.hook, "a", ordered)}, w.cfg.Subscriptions)
 	w.hook.set(func(r request) int {
 		if number(t, r)%7 == 3 && r.attempt == "1" {
 			return 500
@@ -424,7 +424,7 @@ func TestOrderedDrainsFirst(t *testing.T) {
 	w.start()
 	w.publishMany("events.x", 5)
 	w.waitFor("all have failed", func() bool { return len(w.hook.all()) == 5 })
-	w.reload(w.version([]subscriber.Endpoint{endpointFor(t, w.hook, "a", ordered)}, w.cfg.Subscriptions))
+	w.reload(w.version([]endpoint.Settings{endpointFor(t, w.hook, "a", ordered)}, w.cfg.Subscriptions))
 	for i := range 5 {
 		w.publish("events.x", fmt.Sprintf(`{"n":%d}`, 5+i), nil)
 	}
@@ -447,9 +447,9 @@ func (w *world) state() jetstream.KeyValue {
 }
 
 // endpointState returns how an endpoint does in the gateway.
-func (w *world) endpointState(endpoint string) subscriber.Status {
+func (w *world) endpointState(name string) endpoint.Status {
 	w.Helper()
-	reports, _, err := control.Statuses(w.Context(), w.nats.Conn(), w.gw.names, endpoint)
+	reports, _, err := control.Statuses(w.Context(), w.nats.Conn(), w.gw.names, name)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -458,5 +458,5 @@ func (w *world) endpointState(endpoint string) subscriber.Status {
 			return s
 		}
 	}
-	return subscriber.Status{}
+	return endpoint.Status{}
 }

@@ -2,6 +2,10 @@ package gateway
 
 import (
 	"errors"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"testing"
@@ -14,11 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
-
-	"fanjet/internal/jsapi"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 // failFirst answers 500 to first attempts, and 200 to all others.
@@ -30,8 +29,8 @@ func failFirst(r request) int {
 }
 
 // retryIn lets an endpoint try again after a time.
-func retryIn(wait time.Duration) func(*subscriber.Endpoint) {
-	return func(e *subscriber.Endpoint) {
+func retryIn(wait time.Duration) func(*endpoint.Settings) {
+	return func(e *endpoint.Settings) {
 		e.Retry.Schedule = []time.Duration{wait, time.Hour}
 		e.Retry.Jitter = 0
 	}
@@ -383,7 +382,7 @@ func TestClockSetBackUnderALine(t *testing.T) {
 			t.Parallel()
 			const events = 3
 			w := newWorld(t)
-			w.endpoints(endpointFor(t, w.hook, "a", retryIn(8*time.Second), func(e *subscriber.Endpoint) { e.Ordered = true }))
+			w.endpoints(endpointFor(t, w.hook, "a", retryIn(8*time.Second), func(e *endpoint.Settings) { e.Ordered = true }))
 			w.hook.set(func(r request) int {
 				if r.body == `{"n":0}` {
 					return failFirst(r)

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"fanjet/internal/broker"
+	"fanjet/subscriber/egress"
 	"net"
 	"net/netip"
 	"strconv"
@@ -10,9 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"fanjet/internal/broker"
-	"fanjet/subscriber"
 )
 
 // ownAddrs knows which addresses no endpoint may have: those of the gateway's
@@ -24,8 +23,8 @@ type ownAddrs struct {
 }
 
 // own is the answer for the egress policy. It may be called concurrently.
-func (o *ownAddrs) own() subscriber.Own {
-	return subscriber.Own{Machine: subscriber.MachineAddrs, Listeners: func() []netip.AddrPort {
+func (o *ownAddrs) own() egress.Own {
+	return egress.Own{Machine: egress.MachineAddrs, Listeners: func() []netip.AddrPort {
 		if servers := o.servers.Load(); servers != nil {
 			return *servers
 		}

@@ -1,6 +1,10 @@
 package gateway
 
 import (
+	"fanjet/internal/control"
+	"fanjet/internal/jsapi"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"slices"
 	"strings"
 	"testing"
@@ -8,10 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/internal/control"
-	"fanjet/internal/jsapi"
-	"fanjet/subscriber"
 )
 
 // pausing is a world with the endpoints "a", which is paused in tests, and "b".
@@ -37,11 +37,11 @@ func (p pausing) state() jetstream.KeyValue {
 // pause pauses "a" and waits until every gateway knows.
 func (p pausing) pause() {
 	p.Helper()
-	pause := subscriber.Pause{Since: time.Now().UTC(), By: "ann"}
+	pause := endpoint.Pause{Since: time.Now().UTC(), By: "ann"}
 	if _, err := subscriber.SetPause(p.Context(), p.state(), "a", pause); err != nil {
 		p.Fatal(err)
 	}
-	p.waitFor("all gateways hold a", func() bool { return p.inState(subscriber.StatePaused) && p.inFlight() == 0 })
+	p.waitFor("all gateways hold a", func() bool { return p.inState(endpoint.StatePaused) && p.inFlight() == 0 })
 }
 
 func (p pausing) resume() {
@@ -51,21 +51,21 @@ func (p pausing) resume() {
 	}
 }
 
-func (p pausing) statuses() []subscriber.Status {
+func (p pausing) statuses() []endpoint.Status {
 	p.Helper()
 	reports, _, err := control.Statuses(p.Context(), p.nats.Conn(), p.gw.names, "a")
 	if err != nil {
 		p.Fatal(err)
 	}
-	var statuses []subscriber.Status
+	var statuses []endpoint.Status
 	for _, r := range reports {
 		statuses = append(statuses, r.Statuses...)
 	}
 	return statuses
 }
 
-func (p pausing) inState(state subscriber.State) bool {
-	return !slices.ContainsFunc(p.statuses(), func(s subscriber.Status) bool { return s.State != state })
+func (p pausing) inState(state endpoint.State) bool {
+	return !slices.ContainsFunc(p.statuses(), func(s endpoint.Status) bool { return s.State != state })
 }
 
 func (p pausing) inFlight() (n int) {
@@ -107,7 +107,7 @@ func TestPauseHoldsThroughARestart(t *testing.T) {
 	p.publishMany("events.x", 50)
 	p.delivered("b", 100)
 	p.held(100)
-	if n := p.requests(); n != 0 || !p.inState(subscriber.StatePaused) {
+	if n := p.requests(); n != 0 || !p.inState(endpoint.StatePaused) {
 		t.Errorf("%d requests to a paused endpoint, which is %+v", n, p.statuses())
 	}
 
@@ -192,7 +192,7 @@ func TestGivenBackIsNotPurged(t *testing.T) {
 	release := p.hook.blockAfter("a", 5)
 	p.resume()
 	p.waitFor("five are delivered and the next one is attempted", func() bool { return p.requests() == 6 })
-	if _, err := subscriber.SetPause(t.Context(), p.state(), "a", subscriber.Pause{Since: time.Now().UTC(), By: "ann"}); err != nil {
+	if _, err := subscriber.SetPause(t.Context(), p.state(), "a", endpoint.Pause{Since: time.Now().UTC(), By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	names, purged, givenBack := p.gw.names, 0, 0

@@ -1,18 +1,17 @@
 package gateway
 
 import (
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"testing"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 // finally makes 404 final, with a circuit that is told to probe often.
-func finally(e *subscriber.Endpoint) {
+func finally(e *endpoint.Settings) {
 	e.DeadLetterOn = []int{404, 410}
-	e.Circuit = subscriber.Circuit{Failures: 10, Probe: 100 * time.Millisecond, MaxProbe: 400 * time.Millisecond}
+	e.Circuit = endpoint.Circuit{Failures: 10, Probe: 100 * time.Millisecond, MaxProbe: 400 * time.Millisecond}
 }
 
 // A path that is wrong since a deployment turns no backlog into dead letters:
@@ -21,12 +20,12 @@ func finally(e *subscriber.Endpoint) {
 func TestRefusingEndpoint(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		change   func(*subscriber.Endpoint)
+		change   func(*endpoint.Settings)
 		inFlight int
 	}{
-		"default": {func(*subscriber.Endpoint) {}, 32},
-		"ordered": {func(e *subscriber.Endpoint) { e.Ordered = true }, 1},
-		"one":     {func(e *subscriber.Endpoint) { e.MaxInFlight = 1 }, 1},
+		"default": {func(*endpoint.Settings) {}, 32},
+		"ordered": {func(e *endpoint.Settings) { e.Ordered = true }, 1},
+		"one":     {func(e *endpoint.Settings) { e.MaxInFlight = 1 }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -36,7 +35,7 @@ func TestRefusingEndpoint(t *testing.T) {
 			w.start()
 			const n = 1000
 			w.publishMany("events.x", n)
-			w.inState("wrong", subscriber.StateRefusing)
+			w.inState("wrong", endpoint.StateRefusing)
 			if sum := counted(w, w.gw, "fanjet_endpoints"); sum != 2 {
 				t.Errorf("the metric knows %v endpoints", sum)
 			}
@@ -52,11 +51,11 @@ func TestRefusingEndpoint(t *testing.T) {
 			w.waitFor("a few more are tried", func() bool { return w.failures("wrong") >= before+5 })
 			w.exactly("b", n)
 			s := statusIn(w.gw, "wrong")
-			if s.State != subscriber.StateRefusing || s.Reason == "" || s.Since.IsZero() {
+			if s.State != endpoint.StateRefusing || s.Reason == "" || s.Since.IsZero() {
 				t.Errorf("%+v", s)
 			}
 			w.hook.set(nil)
-			w.inState("wrong", subscriber.StateHealthy)
+			w.inState("wrong", endpoint.StateHealthy)
 			lost := w.messages(w.gw.names.DeadLettersStream())
 			if most := uint64(100 + tt.inFlight + 40); lost < 100 || lost > most {
 				t.Errorf("%d dead letters, at most %d were to be expected", lost, most)
@@ -80,11 +79,11 @@ func TestRefusingEndpoint(t *testing.T) {
 func TestNotRefusing(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		change func(*subscriber.Endpoint)
+		change func(*endpoint.Settings)
 		status int
 	}{
-		"switched off": {func(e *subscriber.Endpoint) { e.Circuit.Failures = 0 }, 404},
-		"not final": {func(e *subscriber.Endpoint) {
+		"switched off": {func(e *endpoint.Settings) { e.Circuit.Failures = 0 }, 404},
+		"not final": {func(e *endpoint.Settings) {
 			e.DeadLetterOn, e.Retry.Schedule = nil, []time.Duration{time.Millisecond}
 		}, 422},
 	} {
@@ -101,7 +100,7 @@ func TestNotRefusing(t *testing.T) {
 					t.Fatalf("%+v", l)
 				}
 			}
-			if s := statusIn(w.gw, "a"); s.State == subscriber.StateRefusing {
+			if s := statusIn(w.gw, "a"); s.State == endpoint.StateRefusing {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -119,7 +118,7 @@ func TestResumeOfAnEndpointThatIsGone(t *testing.T) {
 			p.cfg.Endpoints[0].Circuit.Failures = failures
 			p.answers("a", http.StatusGone)
 			p.start()
-			for p.statuses()[0].State != subscriber.StatePaused {
+			for p.statuses()[0].State != endpoint.StatePaused {
 				p.publish("events.first", "{}", nil)
 			}
 			const n = 200
@@ -129,7 +128,7 @@ func TestResumeOfAnEndpointThatIsGone(t *testing.T) {
 			for range 2 {
 				p.resume()
 				p.waitFor("it was tried again", func() bool { return p.messages(p.gw.names.DeadLettersStream()) >= lost+3 })
-				p.waitFor("it is paused again", func() bool { return p.inState(subscriber.StatePaused) })
+				p.waitFor("it is paused again", func() bool { return p.inState(endpoint.StatePaused) })
 				p.waitFor("its attempts have ended", func() bool { return p.inFlight() == 0 })
 				if now := p.messages(p.gw.names.DeadLettersStream()); now != lost+3 {
 					t.Errorf("%d dead letters for a resume, not 3", now-lost)
@@ -141,7 +140,7 @@ func TestResumeOfAnEndpointThatIsGone(t *testing.T) {
 			before := p.requests()
 			p.resume()
 			p.waitFor("one goes first", func() bool { return p.requests() == before+1 })
-			if s := p.statuses()[0]; s.State != subscriber.StateRefusing || s.InFlight != 1 {
+			if s := p.statuses()[0]; s.State != endpoint.StateRefusing || s.InFlight != 1 {
 				t.Errorf("%+v", s)
 			}
 			if p.requests() != before+1 {
@@ -152,7 +151,7 @@ func TestResumeOfAnEndpointThatIsGone(t *testing.T) {
 				return len(p.hook.got("a"))+int(lost) == len(p.hook.got("b")) && len(p.hook.got("b")) >= n
 			})
 			p.quiet()
-			if s := p.statuses()[0]; s.State == subscriber.StateRefusing {
+			if s := p.statuses()[0]; s.State == endpoint.StateRefusing {
 				t.Errorf("%+v", s)
 			}
 		})

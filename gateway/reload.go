@@ -2,16 +2,17 @@ package gateway
 
 import (
 	"errors"
+	"fanjet/admin"
+	"fanjet/config"
+	"fanjet/internal/failpoint"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"sync"
 
 	"go.uber.org/zap"
-
-	"fanjet/admin"
-	"fanjet/config"
-	"fanjet/internal/failpoint"
-	"fanjet/subscriber"
 )
 
 // reloading is the part of the configuration that may change while a gateway
@@ -30,7 +31,7 @@ type reloading struct {
 type endpointSet interface {
 	// Apply makes these endpoints the known ones, under this policy. What is on
 	// its way to one that stays goes on. After an error everything is as before.
-	Apply(endpoints []subscriber.Endpoint, egress subscriber.Egress) error
+	Apply(endpoints []endpoint.Settings, egress egress.Policy) error
 }
 
 // config returns the configuration in force.
@@ -136,7 +137,7 @@ func (g *Gateway) apply(cfg *config.Config, changes config.Changes) error {
 
 // withRemoved returns endpoints together with those of before that are removed,
 // whose names are sorted.
-func withRemoved(endpoints, before []subscriber.Endpoint, removed []string) []subscriber.Endpoint {
+func withRemoved(endpoints, before []endpoint.Settings, removed []string) []endpoint.Settings {
 	if len(removed) == 0 {
 		return endpoints
 	}

@@ -3,6 +3,11 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fanjet/config"
+	"fanjet/gateway/match"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,15 +21,11 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 	"go.uber.org/zap/zaptest/observer"
-
-	"fanjet/config"
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
 )
 
 // version returns a copy of the configuration with other endpoints and
 // subscriptions.
-func (w *world) version(endpoints []subscriber.Endpoint, subscriptions []match.Subscription) *config.Config {
+func (w *world) version(endpoints []endpoint.Settings, subscriptions []match.Subscription) *config.Config {
 	next := *w.cfg
 	next.Endpoints, next.Subscriptions = endpoints, subscriptions
 	return &next
@@ -49,8 +50,8 @@ func TestReloadWhileEventsFlow(t *testing.T) {
 	b, c := endpointFor(t, w.hook, "b"), endpointFor(t, w.hook, "c")
 	steady := w.cfg.Subscriptions[0]
 	both := match.Subscription{Name: "both", Subjects: []string{"events.>"}, Endpoints: []string{"b", "c"}}
-	with := w.version([]subscriber.Endpoint{w.cfg.Endpoints[0], b, c}, []match.Subscription{steady, both})
-	slower := w.version([]subscriber.Endpoint{w.cfg.Endpoints[0], b, c}, with.Subscriptions)
+	with := w.version([]endpoint.Settings{w.cfg.Endpoints[0], b, c}, []match.Subscription{steady, both})
+	slower := w.version([]endpoint.Settings{w.cfg.Endpoints[0], b, c}, with.Subscriptions)
 	slower.Endpoints[0].MaxInFlight = 2
 
 	const rounds, perRound = 12, 100
@@ -101,7 +102,7 @@ func TestReloadLeavesAttemptsInFlight(t *testing.T) {
 	w.start()
 	w.publish("events.x", "{}", nil)
 	w.waitFor("the attempt is made", func() bool { return len(w.hook.all()) == 1 })
-	changed := w.version([]subscriber.Endpoint{w.cfg.Endpoints[0]}, w.cfg.Subscriptions)
+	changed := w.version([]endpoint.Settings{w.cfg.Endpoints[0]}, w.cfg.Subscriptions)
 	changed.Endpoints[0].Headers = http.Header{"X-New": {"yes"}}
 	if changes := w.reload(changed); !slices.Equal(changes.Endpoints.Changed, []string{"a"}) {
 		t.Errorf("changes %+v", changes)
@@ -120,7 +121,7 @@ func TestReloadRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start()
-	bad := w.version([]subscriber.Endpoint{endpointFor(t, w.hook, "b")},
+	bad := w.version([]endpoint.Settings{endpointFor(t, w.hook, "b")},
 		[]match.Subscription{{Name: "all", Subjects: []string{"events.>"}, Filter: "data.", Endpoints: []string{"b"}}})
 	if _, err := w.gw.Reload(bad); err == nil || w.gw.ReloadError() == nil {
 		t.Fatalf("Reload = %v, remembered %v", err, w.gw.ReloadError())
@@ -149,7 +150,7 @@ func TestReloadRefused(t *testing.T) {
 func TestReloadBeforeRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	next := w.version([]subscriber.Endpoint{endpointFor(t, w.hook, "b")}, []match.Subscription{{Name: "all", Subjects: []string{"events.>"}, Endpoints: []string{"b"}}})
+	next := w.version([]endpoint.Settings{endpointFor(t, w.hook, "b")}, []match.Subscription{{Name: "all", Subjects: []string{"events.>"}, Endpoints: []string{"b"}}})
 	var err error
 	w.gw, err = New(Options{Config: w.cfg, Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))})
 	if err != nil {
@@ -185,7 +186,7 @@ type order struct {
 	stopping error // of every call
 }
 
-func (o *order) Apply(endpoints []subscriber.Endpoint, _ subscriber.Egress) error {
+func (o *order) Apply(endpoints []endpoint.Settings, _ egress.Policy) error {
 	var names []string
 	for _, e := range endpoints {
 		names = append(names, e.Name)
@@ -216,7 +217,7 @@ func TestReloadOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			old := &config.Config{Endpoints: []subscriber.Endpoint{{Name: "a"}}, Subscriptions: subscription("a")}
+			old := &config.Config{Endpoints: []endpoint.Settings{{Name: "a"}}, Subscriptions: subscription("a")}
 			gw, err := New(Options{Config: &config.Config{Admin: config.Admin{Listen: "127.0.0.1:0"}, Endpoints: old.Endpoints, Subscriptions: old.Subscriptions}})
 			if err != nil {
 				t.Fatal(err)
@@ -227,7 +228,7 @@ func TestReloadOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			next := *gw.config
-			next.Endpoints, next.Subscriptions = []subscriber.Endpoint{{Name: "b"}}, subscription("b")
+			next.Endpoints, next.Subscriptions = []endpoint.Settings{{Name: "b"}}, subscription("b")
 			_, err = gw.Reload(&next)
 			if (err != nil) != (tt.fail > 0) {
 				t.Errorf("Reload = %v", err)
@@ -252,7 +253,7 @@ func TestReloadMeetsAStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := *gw.config
-	next.Endpoints = []subscriber.Endpoint{{Name: "b"}}
+	next.Endpoints = []endpoint.Settings{{Name: "b"}}
 	if _, err := gw.Reload(&next); !errors.Is(err, subscriber.ErrStopping) || gw.ReloadError() != nil {
 		t.Errorf("Reload = %v, remembered %v", err, gw.ReloadError())
 	}
@@ -298,7 +299,7 @@ func TestReloadReports(t *testing.T) {
 
 	many := *cfg
 	for i := range 12 {
-		many.Endpoints = append(many.Endpoints, subscriber.Endpoint{Name: fmt.Sprintf("e%02d", i)})
+		many.Endpoints = append(many.Endpoints, endpoint.Settings{Name: fmt.Sprintf("e%02d", i)})
 	}
 	many.Subscriptions = []match.Subscription{{Name: "s", Subjects: []string{"a"}, Endpoints: []string{"e00"}}}
 	reload := func(cfg *config.Config) {

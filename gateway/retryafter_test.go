@@ -1,15 +1,14 @@
 package gateway
 
 import (
+	"fanjet/internal/audit"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/internal/audit"
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 // A Retry-After that cannot be meant holds nobody.
@@ -40,7 +39,7 @@ func TestAbsurdRetryAfterHoldsNobody(t *testing.T) {
 			const n = 10
 			w.publishMany("events.x", n)
 			w.exactly("a", n)
-			if s := statusIn(w.gw, "a"); s.State == subscriber.StateBackingOff {
+			if s := statusIn(w.gw, "a"); s.State == endpoint.StateBackingOff {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -55,7 +54,7 @@ func TestResumeLiftsRetryAfter(t *testing.T) {
 		t.Run(fmt.Sprint("ordered ", ordered), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.endpoints(endpointFor(t, w.hook, "busy", func(e *subscriber.Endpoint) { e.Ordered = ordered }))
+			w.endpoints(endpointFor(t, w.hook, "busy", func(e *endpoint.Settings) { e.Ordered = ordered }))
 			w.hook.after = "7200" // an hour, at most
 			w.answers("busy", http.StatusServiceUnavailable)
 			w.start()
@@ -66,7 +65,7 @@ func TestResumeLiftsRetryAfter(t *testing.T) {
 				t.Fatal(err)
 			}
 			operator := control.NewOperator(control.Options{
-				JetStream: w.js, Names: w.gw.names, State: state, Endpoints: func() []subscriber.Endpoint { return w.cfg.Endpoints },
+				JetStream: w.js, Names: w.gw.names, State: state, Endpoints: func() []endpoint.Settings { return w.cfg.Endpoints },
 			})
 			by := audit.Actor{Via: audit.ViaCLI, Name: "ann"}
 			held := func() (gateways int) {
@@ -76,7 +75,7 @@ func TestResumeLiftsRetryAfter(t *testing.T) {
 				}
 				for _, r := range reports {
 					for _, s := range r.Statuses {
-						if s.State == subscriber.StateBackingOff {
+						if s.State == endpoint.StateBackingOff {
 							gateways++
 						}
 					}
@@ -99,7 +98,7 @@ func TestResumeLiftsRetryAfter(t *testing.T) {
 			}
 			v := views[0]
 			until := v.Next.UTC().Format(time.RFC3339)
-			if v.State != subscriber.StateBackingOff || time.Until(v.Next) < 50*time.Minute || time.Until(v.Next) > time.Hour ||
+			if v.State != endpoint.StateBackingOff || time.Until(v.Next) < 50*time.Minute || time.Until(v.Next) > time.Hour ||
 				v.Reason != "asked with Retry-After, status 503: nothing is sent until "+until {
 				t.Errorf("%+v", v)
 			}
@@ -113,7 +112,7 @@ func TestResumeLiftsRetryAfter(t *testing.T) {
 			}
 			report, err := operator.Resume(t.Context(), by, "busy", "", false)
 			if err != nil || !report.Changed || report.Pause != nil || len(report.Lifted) != 1 || report.Lifted[0].Gateways != want ||
-				report.Lifted[0].State != subscriber.StateBackingOff || !strings.Contains(report.Lifted[0].Reason, "until "+until) {
+				report.Lifted[0].State != endpoint.StateBackingOff || !strings.Contains(report.Lifted[0].Reason, "until "+until) {
 				t.Errorf("resume: %+v, %v", report, err)
 			}
 			if n := held(); n != 0 {

@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"errors"
+	"fanjet/internal/audit"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -9,16 +12,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-
-	"fanjet/internal/audit"
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 func (w *world) operator() *control.Operator {
 	w.Helper()
 	return control.NewOperator(control.Options{
-		JetStream: w.js, Names: w.gw.names, State: w.state(), Endpoints: func() []subscriber.Endpoint { return w.cfg.Endpoints },
+		JetStream: w.js, Names: w.gw.names, State: w.state(), Endpoints: func() []endpoint.Settings { return w.cfg.Endpoints },
 	})
 }
 

@@ -1,6 +1,10 @@
 package gateway
 
 import (
+	"fanjet/gateway/match"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"net"
@@ -12,10 +16,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"fanjet/gateway/match"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 // Attempts in flight may end during the grace time; they count, and are not
@@ -119,7 +119,7 @@ func TestRestartContinues(t *testing.T) {
 func TestTruncationKeepsWhatIsUnsettled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cfg.Endpoints = []subscriber.Endpoint{endpointFor(t, w.hook, "a"), endpointFor(t, w.hook, "slow")}
+	w.cfg.Endpoints = []endpoint.Settings{endpointFor(t, w.hook, "a"), endpointFor(t, w.hook, "slow")}
 	w.cfg.Subscriptions = []match.Subscription{
 		{Name: "all", Subjects: []string{"events.x"}, Endpoints: []string{"a"}},
 		{Name: "slow", Subjects: []string{"events.slow"}, Endpoints: []string{"slow"}},

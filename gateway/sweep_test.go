@@ -2,15 +2,15 @@ package gateway
 
 import (
 	"context"
+	"fanjet/config"
+	"fanjet/gateway/match"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/config"
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
 )
 
 // Very many lanes are truncated together, and never beyond what is not settled.
@@ -32,7 +32,7 @@ func TestManyLanesAreTruncatedTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if _, err := subscriber.SetPause(t.Context(), state, name, subscriber.Pause{Since: time.Now(), By: "test"}); err != nil {
+		if _, err := subscriber.SetPause(t.Context(), state, name, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
 			t.Fatal(err)
 		}
 	}

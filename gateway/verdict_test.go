@@ -1,22 +1,21 @@
 package gateway
 
 import (
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 // picky is an endpoint whose circuit opens soon, whose deliveries expire soon,
 // and which gets few attempts at once.
-func picky(e *subscriber.Endpoint) {
+func picky(e *endpoint.Settings) {
 	e.MaxInFlight = 4
-	e.Retry = subscriber.Retry{Schedule: slices.Repeat([]time.Duration{time.Second}, 3), MaxAge: 20 * time.Second}
-	e.Circuit = subscriber.Circuit{Failures: 10, Probe: time.Second, MaxProbe: 2 * time.Second}
+	e.Retry = endpoint.Retry{Schedule: slices.Repeat([]time.Duration{time.Second}, 3), MaxAge: 20 * time.Second}
+	e.Circuit = endpoint.Circuit{Failures: 10, Probe: time.Second, MaxProbe: 2 * time.Second}
 }
 
 // What an endpoint answers to some events is no verdict on itself: the others

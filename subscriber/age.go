@@ -3,16 +3,9 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"fanjet/subscriber/egress"
 	"slices"
 	"time"
-)
-
-// How old the connections to endpoints get; see [Egress].
-const (
-	DefaultConnectionAge = 5 * time.Minute
-	// MinConnectionAge keeps renewing from being most of what is done.
-	MinConnectionAge = time.Second
-	MaxConnectionAge = 24 * time.Hour
 )
 
 const (
@@ -34,7 +27,7 @@ type span struct{ due, end time.Time }
 // quarters of the greatest age and that age, by lot, or all that were made together
 // would be renewed together, again and again.
 func (t *transport) spanOf(now time.Time) span {
-	most := t.guard.policy.MaxConnectionAge
+	most := t.guard.MaxConnectionAge()
 	if most <= 0 {
 		return span{}
 	}
@@ -47,7 +40,7 @@ func (s span) over(now time.Time) bool  { return !s.end.IsZero() && !now.Before(
 
 // renewing returns a context for making a connection beside the attempts.
 func (t *transport) renewing() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.life, dialTimeout+handshakeTimeout)
+	return context.WithTimeout(t.life, egress.DialTimeout+egress.HandshakeTimeout)
 }
 
 // renew makes a connection to take the place of an old one.
@@ -56,7 +49,7 @@ func (t *transport) renew(old *conn) {
 	defer cancel()
 	c, err := t.dial(ctx, old.target)
 	switch {
-	case errors.Is(err, ErrBlocked):
+	case errors.Is(err, egress.ErrBlocked):
 		t.idle.replace(old, nil)
 	case err != nil:
 		t.idle.notRenewed(old, time.Now().Add(renewWait))

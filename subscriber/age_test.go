@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,7 +19,7 @@ import (
 )
 
 // aged is a policy under which connections are renewed all the time.
-func aged(age time.Duration) Egress {
+func aged(age time.Duration) egress.Policy {
 	policy := loopback
 	policy.MaxConnectionAge = age
 	return policy
@@ -116,7 +119,7 @@ func TestConnectionsAreRenewed(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			receiver := newSite(t, "127.0.0.1:0", s, ours.issue(nil))
-			ep := testEndpoint(t, receiver.schemeURL(s), aged(20*time.Millisecond), func(e *Endpoint) { e.MaxInFlight = 4 })
+			ep := testEndpoint(t, receiver.schemeURL(s), aged(20*time.Millisecond), func(e *endpoint.Settings) { e.MaxInFlight = 4 })
 			trust(ep, ours.roots)
 			made := busy(t, ep, 4, func() bool { return receiver.closed.Load() > 20 })
 			if n := receiver.requests.Load(); n != made {
@@ -142,7 +145,7 @@ func TestBusyConnectionFollowsItsName(t *testing.T) {
 			after := newSite(t, "127.0.0.2:"+before.port(), s, cert)
 			resolver := new(names)
 			resolver.set("receiver.test", []string{"127.0.0.1"})
-			ep := guarded(t, s.url("receiver.test", before.port()), aged(time.Minute), resolver, func(e *Endpoint) { e.MaxInFlight = 4 })
+			ep := guarded(t, s.url("receiver.test", before.port()), aged(time.Minute), resolver, func(e *endpoint.Settings) { e.MaxInFlight = 4 })
 			ep.transport.random = func() float64 { return -2.998 } // due almost at once, and over much later
 			trust(ep, ours.roots)
 			busy(t, ep, 4, func() bool { return before.requests.Load() > 20 })
@@ -174,10 +177,10 @@ func TestBusyConnectionObeysTheNewVerdict(t *testing.T) {
 			resolver.set("receiver.test", []string{"10.0.0.1"})
 			waitFor(t, "it is blocked", func() bool {
 				r := try(t.Context(), ep, nil, nil)
-				if r.Class != Class2xx && r.Class != ClassBlocked {
+				if r.Class != outcome.Class2xx && r.Class != outcome.ClassBlocked {
 					t.Fatalf("%+v", r)
 				}
-				return r.Class == ClassBlocked
+				return r.Class == outcome.ClassBlocked
 			})
 		})
 	}
@@ -196,7 +199,7 @@ func TestLongStreamOutlivesItsConnectionsTime(t *testing.T) {
 	})
 	ep := testEndpoint(t, s.URL, aged(10*time.Millisecond))
 	trust(ep, roots)
-	long := make(chan Result)
+	long := make(chan outcome.Result)
 	go func() { long <- try(t.Context(), ep, nil, []byte("{}")) }()
 	<-begun
 	busy(t, ep, 4, func() bool { return connections.Load() > 4 })
@@ -219,7 +222,7 @@ func TestSpanOf(t *testing.T) {
 		{4 * time.Minute, 0.5, 3*time.Minute + 30*time.Second, 7*time.Minute + 30*time.Second},
 		{4 * time.Minute, 0.999999999, 4 * time.Minute, 8 * time.Minute},
 	} {
-		tr := newTransport(1, NewGuard(aged(tt.most), GuardOptions{}))
+		tr := newTransport(1, egress.New(aged(tt.most), egress.GuardOptions{}))
 		tr.random = func() float64 { return tt.random }
 		s := tr.spanOf(noon)
 		if tt.most == 0 {

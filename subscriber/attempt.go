@@ -3,6 +3,9 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"fanjet/internal/failpoint"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,29 +14,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"fanjet/internal/failpoint"
-	"fanjet/internal/wire"
-)
-
-// Result is what became of one attempt.
-type Result struct {
-	Began      time.Time
-	Took       time.Duration // until the response headers, or the failure
-	Status     int           // 0: there was no response
-	RetryAfter time.Duration // what the endpoint asked for, 0: nothing
-	Absurd     string        // a Retry-After that counts as none, as the endpoint sent it
-	Err        error         // why there was no response
-	Class      Class
-	resent     []string // why the request was sent again within the attempt, each time
-	failure    string   // what Failure says; empty: it is made of the rest
-}
-
-// Causes that end an attempt early.
-var (
-	errTimeout     = errors.New("no response in time")
-	errInterrupted = errors.New("interrupted by a shutdown")
-	errStoodStill  = errors.New("this process stood still meanwhile: stopped, suspended, or without a processor")
 )
 
 // attempt POSTs the body to the endpoint. decided is called as soon as the
@@ -41,7 +21,7 @@ var (
 // beginning of its body, or a moment passed. What is left of the response is read
 // then, so that the connection can be used again; attempt does not wait for one that
 // does not come to its end.
-func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(Result)) {
+func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(outcome.Result)) {
 	began := time.Now()
 	before := e.awake.lost(began)
 	x := e.begin(ctx, began.Add(e.Timeout), body)
@@ -51,24 +31,24 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	resp, err := e.client.Do(&x.request) //nolint:bodyclose // finish closes it
 	ended := time.Now()
 	stood := e.awake.lost(ended).since(before)
-	result := Result{Began: began, Took: max(ended.Sub(began)-stood.stood, 0)}
+	result := outcome.Result{Began: began, Took: max(ended.Sub(began)-stood.stood, 0)}
 	if err != nil {
-		result.fail(x.reason(err))
+		result.Fail(x.reason(err))
 		e.excuse(&result, stood)
-		result.resent = x.resent
+		result.Resent = x.resent
 		e.explain(x, &result, nil)
 		e.end(x)
 		decided(result)
 		return
 	}
 	result.Status = resp.StatusCode
-	result.Class = statusClass(resp.StatusCode)
+	result.Class = outcome.StatusClass(resp.StatusCode)
 	e.excuse(&result, stood)
-	result.resent = x.resent
+	result.Resent = x.resent
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		asked := resp.Header.Get("Retry-After")
 		var sane bool
-		if result.RetryAfter, sane = parseRetryAfter(asked, time.Now()); !sane {
+		if result.RetryAfter, sane = outcome.ParseRetryAfter(asked, time.Now()); !sane {
 			result.Absurd = asked
 		}
 	}
@@ -82,18 +62,15 @@ func (e *target) attempt(ctx context.Context, env *wire.Envelope, header nats.He
 	e.finish(x, resp.Body)
 }
 
-// fail notes why there was no response.
-func (r *Result) fail(err error) { r.Err, r.Class = err, classOf(err) }
-
 // excuse makes an interruption of a failure for which the process may be to blame,
 // because it stood still. What the endpoint answered stands, unless it says that
 // it had to wait for us.
-func (e *target) excuse(r *Result, stood lost) {
+func (e *target) excuse(r *outcome.Result, stood lost) {
 	switch {
 	case !stood.excuses(e.Timeout):
-	case r.Status == http.StatusRequestTimeout, r.Class == ClassTimeout, r.Class == ClassConnect, r.Class == ClassDNS:
-		*r = Result{Began: r.Began, Took: r.Took}
-		r.fail(errStoodStill)
+	case r.Status == http.StatusRequestTimeout, r.Class == outcome.ClassTimeout, r.Class == outcome.ClassConnect, r.Class == outcome.ClassDNS:
+		*r = outcome.Result{Began: r.Began, Took: r.Took}
+		r.Fail(outcome.ErrStoodStill)
 	}
 }
 
@@ -114,7 +91,7 @@ func (x *exchange) reason(err error) error {
 	}
 	var timeout net.Error
 	if x.expired() && (errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()) {
-		return errTimeout
+		return outcome.ErrTimeout
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		if lack := lackOfDescriptors(); lack != nil {

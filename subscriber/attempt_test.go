@@ -5,6 +5,9 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"io"
 	"log"
@@ -21,12 +24,13 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
-	"go.uber.org/goleak"
 
 	"fanjet/internal/natstest"
 	"fanjet/internal/secret"
 	"fanjet/internal/wire"
+
+	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
@@ -39,15 +43,15 @@ func TestMain(m *testing.M) {
 
 const testSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-var loopback = Egress{
+var loopback = egress.Policy{
 	AllowHTTP:  true,
-	AllowCIDRs: []AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}},
+	AllowCIDRs: []egress.AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}},
 	Ports:      []uint16{443},
 }
 
-func testEndpoint(t testing.TB, rawURL string, egress Egress, change ...func(*Endpoint)) *target {
+func testEndpoint(t testing.TB, rawURL string, policy egress.Policy, change ...func(*endpoint.Settings)) *target {
 	t.Helper()
-	settings := DefaultEndpoint()
+	settings := endpoint.Default()
 	settings.Name = "test"
 	var err error
 	if settings.URL, err = url.Parse(rawURL); err != nil {
@@ -57,7 +61,7 @@ func testEndpoint(t testing.TB, rawURL string, egress Egress, change ...func(*En
 	for _, f := range change {
 		f(&settings)
 	}
-	ep, err := newTarget(settings, NewGuard(egress, GuardOptions{}), "1.2.3", nil)
+	ep, err := newTarget(settings, egress.New(policy, egress.GuardOptions{}), "1.2.3", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,10 +69,10 @@ func testEndpoint(t testing.TB, rawURL string, egress Egress, change ...func(*En
 	return ep
 }
 
-func try(ctx context.Context, ep *target, header nats.Header, body []byte) Result {
-	var out Result
+func try(ctx context.Context, ep *target, header nats.Header, body []byte) outcome.Result {
+	var out outcome.Result
 	env := &wire.Envelope{EventID: "msg_1", Subject: "events.a", Attempt: 3}
-	ep.attempt(ctx, env, header, body, func(r Result) { out = r })
+	ep.attempt(ctx, env, header, body, func(r outcome.Result) { out = r })
 	return out
 }
 
@@ -97,13 +101,13 @@ func TestAttemptSendsTheSignedBytes(t *testing.T) {
 		}
 		got <- r
 	})
-	ep := testEndpoint(t, s.URL+"/hook?a=b", loopback, func(e *Endpoint) { e.Headers = http.Header{"X-Team": {"pay"}} })
+	ep := testEndpoint(t, s.URL+"/hook?a=b", loopback, func(e *endpoint.Settings) { e.Headers = http.Header{"X-Team": {"pay"}} })
 	parent := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	header := nats.Header{
 		"Content-Type": {"text/x"}, "traceparent": {parent}, "webhook-id": {"forged"}, "Webhook-Signature": {"forged"},
 		"X-Secret": {"internal"}, "Fanjet-Attempt": {"77"}, "baggage": {"k=v"},
 	}
-	if r := try(t.Context(), ep, header, body); r.Class != Class2xx || r.Status != 200 || r.Err != nil {
+	if r := try(t.Context(), ep, header, body); r.Class != outcome.Class2xx || r.Status != 200 || r.Err != nil {
 		t.Fatalf("%+v", r)
 	}
 	r := <-got
@@ -125,7 +129,7 @@ func TestEmptyBodyHasLengthZero(t *testing.T) {
 	t.Parallel()
 	lengths := make(chan int64, 1)
 	s := receiver(t, func(_ http.ResponseWriter, r *http.Request) { lengths <- r.ContentLength })
-	if r := try(t.Context(), testEndpoint(t, s.URL, loopback), nil, nil); r.Class != Class2xx {
+	if r := try(t.Context(), testEndpoint(t, s.URL, loopback), nil, nil); r.Class != outcome.Class2xx {
 		t.Fatalf("%+v", r)
 	}
 	if n := <-lengths; n != 0 {
@@ -141,33 +145,33 @@ func TestAttemptOutcomes(t *testing.T) {
 		name    string
 		handler http.HandlerFunc
 		status  int
-		class   Class
+		class   outcome.Class
 		after   time.Duration
 	}{
-		{"no content", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, 204, Class2xx, 0},
+		{"no content", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, 204, outcome.Class2xx, 0},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
-		}, 307, Class3xx, 0},
+		}, 307, outcome.Class3xx, 0},
 		{"redirect to nowhere", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "http://[::x")
 			w.WriteHeader(302)
-		}, 302, Class3xx, 0},
-		{"too many", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(429) }, 429, Class4xx, 7 * time.Second},
-		{"unavailable", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(503) }, 503, Class5xx, 7 * time.Second},
-		{"asks although it must not", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(500) }, 500, Class5xx, 0},
+		}, 302, outcome.Class3xx, 0},
+		{"too many", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(429) }, 429, outcome.Class4xx, 7 * time.Second},
+		{"unavailable", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(503) }, 503, outcome.Class5xx, 7 * time.Second},
+		{"asks although it must not", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(500) }, 500, outcome.Class5xx, 0},
 		{"endless body", func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				if _, err := w.Write(make([]byte, 4096)); err != nil {
 					return
 				}
 			}
-		}, 200, Class2xx, 0},
+		}, 200, outcome.Class2xx, 0},
 		{"broken body", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte("short"))
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
-		}, 200, Class2xx, 0},
+		}, 200, outcome.Class2xx, 0},
 		{"bomb", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z := gzip.NewWriter(w)
@@ -175,9 +179,9 @@ func TestAttemptOutcomes(t *testing.T) {
 				_, _ = z.Write(make([]byte, 1<<16))
 			}
 			_ = z.Close()
-		}, 200, Class2xx, 0},
-		{"header too large", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 100<<10)) }, 0, ClassConnect, 0},
-		{"aborted", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0, ClassConnect, 0},
+		}, 200, outcome.Class2xx, 0},
+		{"header too large", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 100<<10)) }, 0, outcome.ClassConnect, 0},
+		{"aborted", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0, outcome.ClassConnect, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -189,8 +193,8 @@ func TestAttemptOutcomes(t *testing.T) {
 			if (r.Err != nil) != (tt.status == 0) {
 				t.Errorf("error %v", r.Err)
 			}
-			if strings.Contains(r.describe(), s.URL) {
-				t.Errorf("the description has the URL: %s", r.describe())
+			if strings.Contains(r.Failure(), s.URL) {
+				t.Errorf("the description has the URL: %s", r.Failure())
 			}
 		})
 	}
@@ -211,8 +215,8 @@ func TestDecidedBeforeTheBody(t *testing.T) {
 		<-release
 	})
 	ep := testEndpoint(t, s.URL, loopback)
-	ep.attempt(t.Context(), &wire.Envelope{EventID: "msg_1", Attempt: 1}, nil, nil, func(r Result) {
-		if r.Class != Class2xx {
+	ep.attempt(t.Context(), &wire.Envelope{EventID: "msg_1", Attempt: 1}, nil, nil, func(r outcome.Result) {
+		if r.Class != outcome.Class2xx {
 			t.Errorf("%+v", r)
 		}
 		close(release)
@@ -227,15 +231,15 @@ func TestTimeoutAndInterruption(t *testing.T) {
 		arrived <- struct{}{}
 		<-r.Context().Done()
 	})
-	ep := testEndpoint(t, s.URL, loopback, func(e *Endpoint) { e.Timeout = 50 * time.Millisecond })
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassTimeout {
+	ep := testEndpoint(t, s.URL, loopback, func(e *endpoint.Settings) { e.Timeout = 50 * time.Millisecond })
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassTimeout {
 		t.Errorf("hanging: %+v", r)
 	}
 	<-arrived
 	ctx, cancel := context.WithCancelCause(t.Context())
-	go func() { <-arrived; cancel(errInterrupted) }()
+	go func() { <-arrived; cancel(outcome.ErrInterrupted) }()
 	ep = testEndpoint(t, s.URL, loopback)
-	if r := try(ctx, ep, nil, []byte("{}")); r.Class != ClassInterrupted {
+	if r := try(ctx, ep, nil, []byte("{}")); r.Class != outcome.ClassInterrupted {
 		t.Errorf("interrupted: %+v", r)
 	}
 }
@@ -248,18 +252,18 @@ func TestNoResponse(t *testing.T) {
 	t.Cleanup(secure.Close)
 	plain := receiver(t, func(http.ResponseWriter, *http.Request) { t.Error("a blocked address was reached") })
 	plainAsTLS := receiver(t, func(http.ResponseWriter, *http.Request) {})
-	strict := Egress{AllowHTTP: true, Ports: []uint16{80, 443}}
+	strict := egress.Policy{AllowHTTP: true, Ports: []uint16{80, 443}}
 	for _, tt := range []struct {
 		name, url string
-		egress    Egress
-		want      Class
+		egress    egress.Policy
+		want      outcome.Class
 	}{
-		{"certificate of nobody we trust", secure.URL, loopback, ClassTLS},
-		{"no TLS there", strings.Replace(plainAsTLS.URL, "http:", "https:", 1), loopback, ClassTLS},
-		{"nobody listens", "http://127.0.0.1:1", loopback, ClassConnect},
-		{"no such name", "http://name.invalid", loopback, ClassDNS},
-		{"loopback", plain.URL, strict, ClassBlocked},
-		{"loopback by name", strings.Replace(plain.URL, "127.0.0.1", "localhost", 1), strict, ClassBlocked},
+		{"certificate of nobody we trust", secure.URL, loopback, outcome.ClassTLS},
+		{"no TLS there", strings.Replace(plainAsTLS.URL, "http:", "https:", 1), loopback, outcome.ClassTLS},
+		{"nobody listens", "http://127.0.0.1:1", loopback, outcome.ClassConnect},
+		{"no such name", "http://name.invalid", loopback, outcome.ClassDNS},
+		{"loopback", plain.URL, strict, outcome.ClassBlocked},
+		{"loopback by name", strings.Replace(plain.URL, "127.0.0.1", "localhost", 1), strict, outcome.ClassBlocked},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -275,14 +279,14 @@ func TestOwnListenersAreRefused(t *testing.T) {
 	t.Parallel()
 	s := receiver(t, func(http.ResponseWriter, *http.Request) { t.Error("our own listener was reached") })
 	own := netip.MustParseAddrPort(s.Listener.Addr().String())
-	settings := DefaultEndpoint()
+	settings := endpoint.Default()
 	settings.Name, settings.Secrets = "test", []secret.Value{secret.New(testSecret)}
 	settings.URL, _ = url.Parse(s.URL)
-	ep, err := newTarget(settings, NewGuard(loopback, GuardOptions{Own: listening(own)}), "", nil)
+	ep, err := newTarget(settings, egress.New(loopback, egress.GuardOptions{Own: ownListeners(own)}), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := try(t.Context(), ep, nil, nil); r.Class != ClassBlocked {
+	if r := try(t.Context(), ep, nil, nil); r.Class != outcome.ClassBlocked {
 		t.Errorf("%+v", r)
 	}
 }
@@ -310,7 +314,7 @@ func TestDeadConnectionIsRetriedOnceAtOnce(t *testing.T) {
 	}()
 	ep := testEndpoint(t, "http://"+listener.Addr().String(), loopback)
 	for i := range 3 {
-		if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx {
+		if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx {
 			t.Fatalf("request %d: %+v", i, r)
 		}
 	}
@@ -319,7 +323,7 @@ func TestDeadConnectionIsRetriedOnceAtOnce(t *testing.T) {
 	}
 	hangUp.Store(true)
 	before := connections.Load()
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassConnect {
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassConnect {
 		t.Errorf("hung up: %+v", r)
 	}
 	if n := connections.Load() - before; n > 2 {
@@ -352,14 +356,14 @@ func answerOnce(conn net.Conn, hangUp *atomic.Bool) {
 
 func TestDescribeNamesTheClass(t *testing.T) {
 	t.Parallel()
-	r := Result{Class: ClassConnect, Err: &url.Error{Op: "Post", URL: "http://x/secret", Err: errors.New("EOF")}}
-	if got := r.describe(); got != "connect: EOF" {
+	r := outcome.Result{Class: outcome.ClassConnect, Err: &url.Error{Op: "Post", URL: "http://x/secret", Err: errors.New("EOF")}}
+	if got := r.Failure(); got != "connect: EOF" {
 		t.Error(got)
 	}
-	if got := (Result{Class: Class5xx, Status: 500}).describe(); got != "5xx: 500 Internal Server Error" {
+	if got := (outcome.Result{Class: outcome.Class5xx, Status: 500}).Failure(); got != "5xx: 500 Internal Server Error" {
 		t.Error(got)
 	}
-	if got := (Result{Class: Class2xx, Status: 204}).describe(); got != "" {
+	if got := (outcome.Result{Class: outcome.Class2xx, Status: 204}).Failure(); got != "" {
 		t.Error(got)
 	}
 }
@@ -386,8 +390,8 @@ func TestFailureKeepsOtherConnections(t *testing.T) {
 	s.Start()
 	t.Cleanup(s.Close)
 	ep := testEndpoint(t, s.URL, loopback)
-	attempt := func(id string) (result Result) {
-		ep.attempt(t.Context(), &wire.Envelope{EventID: id, Attempt: 1}, nil, []byte("{}"), func(r Result) { result = r })
+	attempt := func(id string) (result outcome.Result) {
+		ep.attempt(t.Context(), &wire.Envelope{EventID: id, Attempt: 1}, nil, []byte("{}"), func(r outcome.Result) { result = r })
 		return result
 	}
 	// Three connections, all idle in the end.
@@ -403,7 +407,7 @@ func TestFailureKeepsOtherConnections(t *testing.T) {
 		t.Fatalf("%d connections", n)
 	}
 	// One attempt fails on one of them, and its retry on another.
-	if r := attempt("msg_fails"); r.Class != ClassConnect {
+	if r := attempt("msg_fails"); r.Class != outcome.ClassConnect {
 		t.Fatalf("%+v", r)
 	}
 	before := connections.Load()

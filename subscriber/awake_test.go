@@ -4,6 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fanjet/internal/intake"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"os"
@@ -12,8 +17,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"fanjet/internal/intake"
 )
 
 func TestAwake(t *testing.T) {
@@ -90,33 +93,33 @@ func TestStandstillIsNoFailure(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 	for _, tt := range []struct {
 		name  string
-		in    Result
+		in    outcome.Result
 		stood time.Duration
-		want  Class
+		want  outcome.Class
 	}{
-		{"timeout", Result{Err: errTimeout}, 2 * time.Second, ClassInterrupted},
-		{"timeout, awake", Result{Err: errTimeout}, 0, ClassTimeout},
-		{"timeout, after a moment", Result{Err: errTimeout}, standstill, ClassTimeout},
-		{"dial", Result{Err: context.DeadlineExceeded}, 2 * time.Second, ClassInterrupted},
-		{"handshake", Result{Err: handshakeFailure(io.EOF)}, 2 * time.Second, ClassInterrupted},
-		{"hung up", Result{Err: errNoResponse}, 2 * time.Second, ClassInterrupted},
-		{"refused", Result{Err: refused}, 2 * time.Second, ClassInterrupted},
-		{"refused, awake", Result{Err: refused}, 0, ClassConnect},
-		{"name", Result{Err: &net.DNSError{IsTimeout: true}}, 2 * time.Second, ClassInterrupted},
-		{"certificate", Result{Err: &handshakeError{errors.New("expired")}}, 2 * time.Second, ClassTLS},
-		{"blocked", Result{Err: ErrBlocked}, 2 * time.Second, ClassBlocked},
-		{"200", Result{Status: 200}, 2 * time.Second, Class2xx},
-		{"503", Result{Status: 503}, 2 * time.Second, Class5xx},
-		{"the request came too slowly", Result{Status: 408}, 2 * time.Second, ClassInterrupted},
-		{"the same, awake", Result{Status: 408}, 0, Class4xx},
+		{"timeout", outcome.Result{Err: outcome.ErrTimeout}, 2 * time.Second, outcome.ClassInterrupted},
+		{"timeout, awake", outcome.Result{Err: outcome.ErrTimeout}, 0, outcome.ClassTimeout},
+		{"timeout, after a moment", outcome.Result{Err: outcome.ErrTimeout}, standstill, outcome.ClassTimeout},
+		{"dial", outcome.Result{Err: context.DeadlineExceeded}, 2 * time.Second, outcome.ClassInterrupted},
+		{"handshake", outcome.Result{Err: handshakeFailure(io.EOF)}, 2 * time.Second, outcome.ClassInterrupted},
+		{"hung up", outcome.Result{Err: errNoResponse}, 2 * time.Second, outcome.ClassInterrupted},
+		{"refused", outcome.Result{Err: refused}, 2 * time.Second, outcome.ClassInterrupted},
+		{"refused, awake", outcome.Result{Err: refused}, 0, outcome.ClassConnect},
+		{"name", outcome.Result{Err: &net.DNSError{IsTimeout: true}}, 2 * time.Second, outcome.ClassInterrupted},
+		{"certificate", outcome.Result{Err: &outcome.HandshakeError{Err: errors.New("expired")}}, 2 * time.Second, outcome.ClassTLS},
+		{"blocked", outcome.Result{Err: egress.ErrBlocked}, 2 * time.Second, outcome.ClassBlocked},
+		{"200", outcome.Result{Status: 200}, 2 * time.Second, outcome.Class2xx},
+		{"503", outcome.Result{Status: 503}, 2 * time.Second, outcome.Class5xx},
+		{"the request came too slowly", outcome.Result{Status: 408}, 2 * time.Second, outcome.ClassInterrupted},
+		{"the same, awake", outcome.Result{Status: 408}, 0, outcome.Class4xx},
 	} {
 		r := tt.in
 		if r.Err != nil {
-			r.fail(r.Err)
+			r.Fail(r.Err)
 		} else {
-			r.Class = statusClass(r.Status)
+			r.Class = outcome.StatusClass(r.Status)
 		}
-		e := &target{Endpoint: Endpoint{Timeout: 15 * time.Second}}
+		e := &target{Settings: endpoint.Settings{Timeout: 15 * time.Second}}
 		e.excuse(&r, lost{stood: tt.stood})
 		if r.Class != tt.want || classOfResult(r) != tt.want {
 			t.Errorf("%s: %+v", tt.name, r)
@@ -125,11 +128,11 @@ func TestStandstillIsNoFailure(t *testing.T) {
 }
 
 // classOfResult is the class that a result has by what else it says.
-func classOfResult(r Result) Class {
+func classOfResult(r outcome.Result) outcome.Class {
 	if r.Err != nil {
-		return classOf(r.Err)
+		return outcome.ClassOf(r.Err)
 	}
-	return statusClass(r.Status)
+	return outcome.StatusClass(r.Status)
 }
 
 // An attempt takes the word of the process about itself.
@@ -141,9 +144,9 @@ func TestAttemptOfAProcessThatStoodStill(t *testing.T) {
 		a.at.Store(&wakefulness{beat: time.Now(), lost: lost{stood: time.Hour}})
 		<-r.done
 	})
-	ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = 300 * time.Millisecond })
+	ep := testEndpoint(t, s.url(), loopback, func(e *endpoint.Settings) { e.Timeout = 300 * time.Millisecond })
 	ep.awake = &a
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassInterrupted || r.Status != 0 || !errors.Is(r.Err, errStoodStill) {
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassInterrupted || r.Status != 0 || !errors.Is(r.Err, outcome.ErrStoodStill) {
 		t.Errorf("%+v", r)
 	}
 }
@@ -213,9 +216,9 @@ func TestLateProcessReadsTheAnswer(t *testing.T) {
 // Who has waited because the process stood still is not slow.
 func TestStandstillSendsNobodyAway(t *testing.T) {
 	t.Parallel()
-	settings := Endpoint{Name: "a", MaxInFlight: 1}
-	e := &endpoint{name: "a", target: &target{Endpoint: settings}, gate: newGate(&settings), listed: true}
-	f := &fastLane{busy: []*endpoint{e}}
+	settings := endpoint.Settings{Name: "a", MaxInFlight: 1}
+	e := &member{name: "a", target: &target{Settings: settings}, gate: gate.New(&settings), listed: true}
+	f := &fastLane{busy: []*member{e}}
 	e.fast = f
 	for range 3 {
 		e.queue = append(e.queue, &delivery{ep: e, msg: &intake.Message{}, since: noon.Add(-time.Minute)})

@@ -5,6 +5,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"io"
 	"net"
@@ -18,8 +21,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"fanjet/internal/wire"
 )
 
 // receiverVariable makes the test binary a receiver of webhooks: it has a
@@ -101,7 +102,7 @@ func cpuNanos() int64 {
 // BenchmarkAttempt makes attempts on 64 slots of one endpoint. cpu-ns/op is
 // what they cost this process; the receiver is another one.
 func BenchmarkAttempt(b *testing.B) {
-	ep := testEndpoint(b, benchReceiver(b), loopback, func(e *Endpoint) { e.MaxInFlight = 64 })
+	ep := testEndpoint(b, benchReceiver(b), loopback, func(e *endpoint.Settings) { e.MaxInFlight = 64 })
 	body := append([]byte(`{"type":"order.created","pad":"`), bytes.Repeat([]byte("abcdefgh"), 124)...)
 	body = append(body, `"}`...)
 	header := nats.Header{"Nats-Msg-Id": {"order-1"}}
@@ -110,8 +111,8 @@ func BenchmarkAttempt(b *testing.B) {
 	attempts := func(more func() bool) {
 		env := &wire.Envelope{EventID: "msg_2b7v4hd3mxo5g6kq7wz3ya5ruc", Subject: "events.order.created", Attempt: 1}
 		for more() {
-			ep.attempt(ctx, env, header, body, func(r Result) {
-				if r.Class != Class2xx {
+			ep.attempt(ctx, env, header, body, func(r outcome.Result) {
+				if r.Class != outcome.Class2xx {
 					b.Errorf("%+v", r)
 				}
 			})

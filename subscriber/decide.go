@@ -1,11 +1,12 @@
 package subscriber
 
 import (
-	"slices"
-	"time"
-
 	"fanjet/dlq"
 	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
+	"slices"
+	"time"
 )
 
 // verb is what to do with a delivery after an attempt.
@@ -28,15 +29,15 @@ type decision struct {
 
 // decide is the policy of delivery: what follows from the result of an
 // attempt. now is the server's time; random is uniform in [0, 1).
-func decide(r Result, env *wire.Envelope, ep *Endpoint, now time.Time, random float64) decision {
+func decide(r outcome.Result, env *wire.Envelope, ep *endpoint.Settings, now time.Time, random float64) decision {
 	switch {
-	case r.Class == Class2xx:
+	case r.Class == outcome.Class2xx:
 		return decision{verb: ack}
-	case r.Class == ClassInterrupted:
+	case r.Class == outcome.ClassInterrupted:
 		return decision{verb: giveBack}
-	case r.Class == ClassLocal:
+	case r.Class == outcome.ClassLocal:
 		return decision{verb: postpone, at: now.Add(localWait)}
-	case r.Class == ClassBlocked:
+	case r.Class == outcome.ClassBlocked:
 		// No later attempt can reach it either, until somebody changes the policy.
 		return decision{verb: deadLetter, reason: dlq.ReasonBlockedDestination}
 	case r.Status != 0 && slices.Contains(ep.DeadLetterOn, r.Status):
@@ -44,17 +45,10 @@ func decide(r Result, env *wire.Envelope, ep *Endpoint, now time.Time, random fl
 	case env.Attempt > len(ep.Retry.Schedule):
 		return decision{verb: deadLetter, reason: dlq.ReasonExhausted}
 	}
-	wait := max(ep.Retry.wait(env.Attempt, random), r.RetryAfter)
+	wait := max(ep.Retry.Wait(env.Attempt, random), r.RetryAfter)
 	at := now.Add(wait)
 	if ep.Retry.MaxAge > 0 && at.After(env.Accepted.Add(ep.Retry.MaxAge)) {
 		return decision{verb: deadLetter, reason: dlq.ReasonExpired}
 	}
 	return decision{verb: reschedule, at: at}
-}
-
-// wait is how long after the failed attempt of that number, from 1, the next
-// one comes.
-func (r Retry) wait(attempt int, random float64) time.Duration {
-	wait := r.Schedule[attempt-1]
-	return wait + time.Duration(float64(wait)*r.Jitter*(2*random-1))
 }

@@ -2,6 +2,10 @@ package subscriber
 
 import (
 	"errors"
+	"fanjet/dlq"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,26 +14,23 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"fanjet/dlq"
-	"fanjet/internal/wire"
 )
 
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	ep := &Endpoint{
-		Retry:        Retry{Schedule: []time.Duration{10 * time.Second, time.Minute}, Jitter: 0.2, MaxAge: time.Hour},
+	ep := &endpoint.Settings{
+		Retry:        endpoint.Retry{Schedule: []time.Duration{10 * time.Second, time.Minute}, Jitter: 0.2, MaxAge: time.Hour},
 		DeadLetterOn: []int{http.StatusGone, http.StatusTeapot},
 	}
-	status := func(code int) Result { return Result{Status: code, Class: statusClass(code)} }
-	failure := func(class Class) Result { return Result{Err: errors.New("x"), Class: class} }
+	status := func(code int) outcome.Result { return outcome.Result{Status: code, Class: outcome.StatusClass(code)} }
+	failure := func(class outcome.Class) outcome.Result { return outcome.Result{Err: errors.New("x"), Class: class} }
 	again := func(wait time.Duration) decision { return decision{verb: reschedule, at: now.Add(wait)} }
 	dead := func(reason dlq.Reason) decision { return decision{verb: deadLetter, reason: reason} }
 
 	for _, tt := range []struct {
 		name    string
-		result  Result
+		result  outcome.Result
 		attempt int
 		age     time.Duration
 		random  float64
@@ -37,8 +38,8 @@ func TestDecide(t *testing.T) {
 	}{
 		{"delivered", status(200), 1, 0, 0.5, decision{verb: ack}},
 		{"delivered at the last moment", status(204), 9, 100 * time.Hour, 0.5, decision{verb: ack}},
-		{"interrupted", failure(ClassInterrupted), 3, 100 * time.Hour, 0.5, decision{verb: giveBack}},
-		{"blocked", failure(ClassBlocked), 1, 0, 0.5, dead(dlq.ReasonBlockedDestination)},
+		{"interrupted", failure(outcome.ClassInterrupted), 3, 100 * time.Hour, 0.5, decision{verb: giveBack}},
+		{"blocked", failure(outcome.ClassBlocked), 1, 0, 0.5, dead(dlq.ReasonBlockedDestination)},
 		{"final status", status(410), 1, 0, 0.5, dead(dlq.ReasonRejected)},
 		{"final status that was configured", status(418), 1, 0, 0.5, dead(dlq.ReasonRejected)},
 		{"redirect", status(302), 1, 0, 0.5, again(10 * time.Second)},
@@ -46,17 +47,17 @@ func TestDecide(t *testing.T) {
 		{"too many requests", status(429), 1, 0, 0.5, again(10 * time.Second)},
 		{"server error", status(500), 2, 0, 0.5, again(time.Minute)},
 		{"status of no RFC", status(999), 1, 0, 0.5, again(10 * time.Second)},
-		{"timeout", failure(ClassTimeout), 1, 0, 0.5, again(10 * time.Second)},
+		{"timeout", failure(outcome.ClassTimeout), 1, 0, 0.5, again(10 * time.Second)},
 		{"least jitter", status(500), 1, 0, 0, again(8 * time.Second)},
 		{"most jitter", status(500), 1, 0, 1, again(12 * time.Second)},
-		{"asked for more", Result{Status: 503, Class: Class5xx, RetryAfter: 5 * time.Minute}, 1, 0, 0.5, again(5 * time.Minute)},
-		{"asked for less", Result{Status: 503, Class: Class5xx, RetryAfter: time.Second}, 1, 0, 0.5, again(10 * time.Second)},
+		{"asked for more", outcome.Result{Status: 503, Class: outcome.Class5xx, RetryAfter: 5 * time.Minute}, 1, 0, 0.5, again(5 * time.Minute)},
+		{"asked for less", outcome.Result{Status: 503, Class: outcome.Class5xx, RetryAfter: time.Second}, 1, 0, 0.5, again(10 * time.Second)},
 		{"last attempt", status(500), 3, 0, 0.5, dead(dlq.ReasonExhausted)},
 		{"schedule was shortened meanwhile", status(500), 7, 0, 0.5, dead(dlq.ReasonExhausted)},
 		{"too old", status(500), 1, time.Hour, 0.5, dead(dlq.ReasonExpired)},
 		{"would be too old", status(500), 2, time.Hour - 30*time.Second, 0.5, dead(dlq.ReasonExpired)},
 		{"just young enough", status(500), 2, time.Hour - time.Minute, 0.5, again(time.Minute)},
-		{"asked for more than is left", Result{Status: 503, Class: Class5xx, RetryAfter: time.Hour}, 1, time.Minute, 0.5, dead(dlq.ReasonExpired)},
+		{"asked for more than is left", outcome.Result{Status: 503, Class: outcome.Class5xx, RetryAfter: time.Hour}, 1, time.Minute, 0.5, dead(dlq.ReasonExpired)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -73,11 +74,11 @@ func TestDecide(t *testing.T) {
 func TestOwnLimitsAreNoAttempt(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	ep := &Endpoint{Retry: Retry{MaxAge: time.Hour}} // one attempt
+	ep := &endpoint.Settings{Retry: endpoint.Retry{MaxAge: time.Hour}} // one attempt
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
 		err := &url.Error{Op: "Post", Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", errno)}}
 		env := &wire.Envelope{Attempt: 1, Accepted: now.Add(-100 * time.Hour)}
-		got := decide(Result{Err: err, Class: classOf(err)}, env, ep, now, 0.5)
+		got := decide(outcome.Result{Err: err, Class: outcome.ClassOf(err)}, env, ep, now, 0.5)
 		if got.verb == deadLetter || got.verb == reschedule || !got.at.After(now) {
 			t.Errorf("%v: %+v", err, got)
 		}
@@ -87,10 +88,10 @@ func TestOwnLimitsAreNoAttempt(t *testing.T) {
 // Every status has an outcome, and only 2xx is success.
 func TestDecideKnowsEveryStatus(t *testing.T) {
 	t.Parallel()
-	ep := DefaultEndpoint()
+	ep := endpoint.Default()
 	env := &wire.Envelope{Attempt: 1, Accepted: time.Now()}
 	for code := 100; code <= 999; code++ {
-		d := decide(Result{Status: code, Class: statusClass(code)}, env, &ep, time.Now(), 0.5)
+		d := decide(outcome.Result{Status: code, Class: outcome.StatusClass(code)}, env, &ep, time.Now(), 0.5)
 		want := reschedule
 		switch {
 		case code >= 200 && code <= 299:
@@ -107,10 +108,10 @@ func TestDecideKnowsEveryStatus(t *testing.T) {
 // The default schedule, in numbers.
 func TestDefaultSchedule(t *testing.T) {
 	t.Parallel()
-	r := DefaultEndpoint().Retry
+	r := endpoint.Default().Retry
 	var total time.Duration
 	for attempt := range r.Schedule {
-		total += r.wait(attempt+1, 0.5)
+		total += r.Wait(attempt+1, 0.5)
 	}
 	if got := fmt.Sprint(1+len(r.Schedule), " attempts over ", total); got != "10 attempts over 22h42m35s" {
 		t.Error(got)

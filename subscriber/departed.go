@@ -31,11 +31,11 @@ type departed struct {
 	// back in between would be lost, as counters that were looked up count on
 	// without being in the registry.
 	mu     sync.RWMutex
-	byName map[string][]*endpoint
+	byName map[string][]*member
 }
 
 // replace makes other endpoints the known ones.
-func (d *Dispatcher) replace(before, after map[string]*endpoint) {
+func (d *Dispatcher) replace(before, after map[string]*member) {
 	d.departed.mu.Lock()
 	defer d.departed.mu.Unlock()
 	for name, e := range before {
@@ -43,7 +43,7 @@ func (d *Dispatcher) replace(before, after map[string]*endpoint) {
 			continue
 		}
 		if d.departed.byName == nil {
-			d.departed.byName = make(map[string][]*endpoint)
+			d.departed.byName = make(map[string][]*member)
 		}
 		d.departed.byName[name] = append(d.departed.byName[name], e)
 	}
@@ -70,7 +70,7 @@ func (d *Dispatcher) ForgetQuiet() {
 	d.departed.mu.Lock()
 	defer d.departed.mu.Unlock()
 	for name, gone := range d.departed.byName {
-		if gone = slices.DeleteFunc(gone, (*endpoint).ended); len(gone) > 0 {
+		if gone = slices.DeleteFunc(gone, (*member).ended); len(gone) > 0 {
 			d.departed.byName[name] = gone
 			continue
 		}
@@ -83,7 +83,7 @@ func (d *Dispatcher) ForgetQuiet() {
 }
 
 // ended reports whether a removed endpoint counts nothing any more.
-func (e *endpoint) ended() bool {
+func (e *member) ended() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.stopped && e.inFlight == 0 && len(e.queue) == 0 && e.moving == 0 && e.metrics.settling.Load() == 0

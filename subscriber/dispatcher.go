@@ -15,6 +15,16 @@ package subscriber
 
 import (
 	"context"
+	"fanjet/dlq"
+	"fanjet/internal/failpoint"
+	"fanjet/internal/intake"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/publish"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -29,13 +39,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-
-	"fanjet/dlq"
-	"fanjet/internal/failpoint"
-	"fanjet/internal/intake"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/publish"
-	"fanjet/internal/wire"
 )
 
 // Options configure a [Dispatcher]. All fields are required unless they say
@@ -45,10 +48,10 @@ type Options struct {
 	JetStream jetstream.JetStream
 	Names     wire.Names
 	State     jetstream.KeyValue // the state bucket
-	Endpoints []Endpoint
-	Egress    Egress
-	Guard     GuardOptions // what attempts may not reach under any policy; optional
-	Version   string       // for the User-Agent
+	Endpoints []endpoint.Settings
+	Egress    egress.Policy
+	Guard     egress.GuardOptions // what attempts may not reach under any policy; optional
+	Version   string              // for the User-Agent
 
 	// OpenDeliver and OpenDue make sure that the two consumers exist that
 	// deliveries come from.
@@ -73,7 +76,7 @@ type Options struct {
 	OnState func(part string, err error)
 	// OnPause hears of an endpoint that this process paused without an operator,
 	// once that is stored; optional.
-	OnPause func(ctx context.Context, endpoint string, p Pause)
+	OnPause func(ctx context.Context, endpoint string, p endpoint.Pause)
 
 	RemovalGrace time.Duration // how long an unknown endpoint's deliveries wait; default 10 min
 	LaneRest     time.Duration // how long the consumer of an empty lane stays; default 2 min
@@ -99,13 +102,13 @@ type Dispatcher struct {
 	random  func() float64 // uniform in [0, 1); may be called concurrently
 
 	applying  sync.Mutex
-	egress    Egress
-	guard     *Guard // that applies egress
-	endpoints atomic.Pointer[map[string]*endpoint]
+	egress    egress.Policy
+	guard     *egress.Guard // that applies egress
+	endpoints atomic.Pointer[map[string]*member]
 	slots     *slots
 	conns     *idleLimit
 	awake     awake
-	paused    map[string]Pause // guarded by applying
+	paused    map[string]endpoint.Pause // guarded by applying
 	pauses    *pauseWatch
 	removals  *removals
 	departed  departed
@@ -127,18 +130,18 @@ type Dispatcher struct {
 // delivery is one delivery at work.
 type delivery struct {
 	msg     *intake.Message
-	ep      *endpoint // nil: not in the configuration
-	lane    bool      // it came from its endpoint's lane
-	fresh   bool      // of a lane: it was not attempted yet
-	old     bool      // of a lane: it is older than its endpoint's max_age
-	expired bool      // it waited too long behind an open circuit
+	ep      *member // nil: not in the configuration
+	lane    bool    // it came from its endpoint's lane
+	fresh   bool    // of a lane: it was not attempted yet
+	old     bool    // of a lane: it is older than its endpoint's max_age
+	expired bool    // it waited too long behind an open circuit
 
 	since      time.Time // when it began to wait for a slot
 	notBefore  time.Time // of an ordered endpoint: when its next attempt may begin
 	heldFor    time.Time // the time, by the server's clock, that notBefore stands for; zero: none
 	planned    time.Time // when head was stored, by the server's clock; zero: it was made here
 	head       *head     // of an ordered endpoint: what is known about it; nil: not looked up
-	permit     permit
+	permit     gate.Permit
 	permitUsed bool
 	started    bool // it holds a slot
 }
@@ -160,14 +163,14 @@ func New(o Options) (*Dispatcher, error) {
 		egress:  o.Egress,
 		slots:   newSlots(maxAttempts),
 		conns:   &idleLimit{max: maxIdle},
-		paused:  make(map[string]Pause),
+		paused:  make(map[string]endpoint.Pause),
 		idle:    make(chan *delivery),
 		done:    make(chan struct{}),
 	}
 	d.sampled = d.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
 	}))
-	d.endpoints.Store(&map[string]*endpoint{})
+	d.endpoints.Store(&map[string]*member{})
 	d.pauses = newPauseWatch(o.State, d.onPause, d.log)
 	d.pauses.onFault = func(err error) { d.state("pauses", err) }
 	d.removals = newRemovals(o.State, o.ServerTime, func(name string) bool { return d.endpoint(name) != nil }, d.log)
@@ -182,29 +185,29 @@ func New(o Options) (*Dispatcher, error) {
 // endpoints that stay are kept. Deliveries to an endpoint that is gone wait in
 // its lane for the grace time, and are dead-lettered then. An error changes
 // nothing; it is [ErrStopping] once [Dispatcher.Run] is about to end.
-func (d *Dispatcher) Apply(endpoints []Endpoint, egress Egress) error {
-	return d.apply(endpoints, egress)
+func (d *Dispatcher) Apply(endpoints []endpoint.Settings, policy egress.Policy) error {
+	return d.apply(endpoints, policy)
 }
 
-func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
+func (d *Dispatcher) apply(endpoints []endpoint.Settings, policy egress.Policy) error {
 	d.applying.Lock()
 	defer d.applying.Unlock()
 	if d.stopping {
 		return ErrStopping // what it would start, nobody would stop
 	}
 	before := *d.endpoints.Load()
-	sameEgress, guard := reflect.DeepEqual(egress, d.egress), d.guard
+	sameEgress, guard := reflect.DeepEqual(policy, d.egress), d.guard
 	if !sameEgress || guard == nil {
-		guard = NewGuard(egress, d.opts.Guard)
+		guard = egress.New(policy, d.opts.Guard)
 	}
 	targets := make(map[string]*target)
 	for _, settings := range endpoints {
-		if old := before[settings.Name]; old != nil && sameEgress && reflect.DeepEqual(old.settings().Endpoint, settings) {
+		if old := before[settings.Name]; old != nil && sameEgress && reflect.DeepEqual(old.settings().Settings, settings) {
 			continue
 		}
 		own := guard
 		if settings.Policy != nil {
-			own = NewGuard(*settings.Policy, d.opts.Guard)
+			own = egress.New(*settings.Policy, d.opts.Guard)
 		}
 		t, err := newTarget(settings, own, d.opts.Version, d.conns)
 		if err != nil {
@@ -215,8 +218,8 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 	}
 
 	now := time.Now()
-	after := make(map[string]*endpoint, len(endpoints))
-	var changed []*endpoint
+	after := make(map[string]*member, len(endpoints))
+	var changed []*member
 	for _, settings := range endpoints {
 		name := settings.Name
 		e, t := before[name], targets[name]
@@ -228,7 +231,7 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 		}
 		after[name] = e
 	}
-	d.egress, d.guard = egress, guard
+	d.egress, d.guard = policy, guard
 	d.replace(before, after)
 	for _, e := range changed {
 		old, others := e.configure(targets[e.name], now)
@@ -253,10 +256,10 @@ func (d *Dispatcher) apply(endpoints []Endpoint, egress Egress) error {
 	return nil
 }
 
-func (d *Dispatcher) newEndpoint(t *target) *endpoint {
-	e := &endpoint{
+func (d *Dispatcher) newEndpoint(t *target) *member {
+	e := &member{
 		name: t.Name, metrics: endpointMetrics{all: d.metrics, endpoint: t.Name}, slots: d.slots, begun: &d.begun, fast: d.fast, target: t,
-		gate: newGate(&t.Endpoint),
+		gate: gate.New(&t.Settings),
 	}
 	e.wake = func() {
 		d.pump(e)
@@ -265,9 +268,9 @@ func (d *Dispatcher) newEndpoint(t *target) *endpoint {
 		}
 	}
 	if p, paused := d.paused[t.Name]; paused {
-		e.gate.setPause(&p, time.Now())
+		e.gate.SetPause(&p, time.Now())
 	}
-	if t.Ordered || e.gate.barred(time.Now()) {
+	if t.Ordered || e.gate.Barred(time.Now()) {
 		e.laned.Store(true)
 		e.lanedSince = time.Now()
 	}
@@ -275,7 +278,7 @@ func (d *Dispatcher) newEndpoint(t *target) *endpoint {
 }
 
 // endpoint returns an endpoint of the configuration; nil if it is not there.
-func (d *Dispatcher) endpoint(name string) *endpoint { return (*d.endpoints.Load())[name] }
+func (d *Dispatcher) endpoint(name string) *member { return (*d.endpoints.Load())[name] }
 
 // Laned reports whether new deliveries of an endpoint belong into its own lane,
 // and whether they must stay in the order in which they are published.
@@ -291,10 +294,10 @@ func (d *Dispatcher) Laned(endpoint string) (laned, ordered bool) {
 func (d *Dispatcher) LaneHolds(endpoint string) { d.lanes.holds(endpoint) }
 
 // Statuses returns what is known about every endpoint, in order of names.
-func (d *Dispatcher) Statuses() []Status {
+func (d *Dispatcher) Statuses() []endpoint.Status {
 	now := time.Now()
 	endpoints := *d.endpoints.Load()
-	out := make([]Status, 0, len(endpoints))
+	out := make([]endpoint.Status, 0, len(endpoints))
 	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
 		out = append(out, endpoints[name].status(now))
 	}
@@ -302,7 +305,7 @@ func (d *Dispatcher) Statuses() []Status {
 }
 
 // onPause hears that an endpoint is paused, or resumed.
-func (d *Dispatcher) onPause(endpoint string, p *Pause) {
+func (d *Dispatcher) onPause(endpoint string, p *endpoint.Pause) {
 	d.applying.Lock()
 	defer d.applying.Unlock()
 	if p != nil {
@@ -367,7 +370,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	receiving.Wait()
 
 	d.stopEndpoints()
-	timer := time.AfterFunc(grace, func() { interrupt(errInterrupted) })
+	timer := time.AfterFunc(grace, func() { interrupt(outcome.ErrInterrupted) })
 	defer timer.Stop()
 	d.begun.Wait() // no more can begin
 	close(d.done)

@@ -3,6 +3,13 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"fanjet/dlq"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/natstest"
+	"fanjet/internal/publish"
+	"fanjet/internal/secret"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,13 +23,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
-
-	"fanjet/dlq"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/natstest"
-	"fanjet/internal/publish"
-	"fanjet/internal/secret"
-	"fanjet/internal/wire"
 )
 
 // running is a dispatcher at work over a real server.
@@ -36,7 +36,7 @@ type running struct {
 }
 
 // deliver runs a dispatcher for endpoints until the test ends.
-func deliver(t *testing.T, endpoints ...Endpoint) *running {
+func deliver(t *testing.T, endpoints ...endpoint.Settings) *running {
 	t.Helper()
 	s := natstest.Start(t, natstest.Options{})
 	js, names := s.JetStream(), wire.NewNames("")
@@ -108,9 +108,9 @@ func deliver(t *testing.T, endpoints ...Endpoint) *running {
 }
 
 // endpointAt is one with a URL.
-func endpointAt(t *testing.T, rawURL string, change func(*Endpoint)) Endpoint {
+func endpointAt(t *testing.T, rawURL string, change func(*endpoint.Settings)) endpoint.Settings {
 	t.Helper()
-	e := DefaultEndpoint()
+	e := endpoint.Default()
 	e.Name = "a"
 	var err error
 	if e.URL, err = url.Parse(rawURL); err != nil {
@@ -156,7 +156,7 @@ func TestStopMeetsTheRemovalOfAnEndpoint(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int64
 	hook := receiver(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) })
-	r := deliver(t, endpointAt(t, hook.URL, func(e *Endpoint) { e.RateLimit = Rate{Count: 2, Per: time.Second} }))
+	r := deliver(t, endpointAt(t, hook.URL, func(e *endpoint.Settings) { e.RateLimit = endpoint.Rate{Count: 2, Per: time.Second} }))
 	e := r.endpoint("a")
 	waiting := func() int {
 		e.mu.Lock()
@@ -175,7 +175,7 @@ func TestStopMeetsTheRemovalOfAnEndpoint(t *testing.T) {
 		r.applying.Unlock()
 	})
 	defer finish()
-	r.endpoints.Store(&map[string]*endpoint{})
+	r.endpoints.Store(&map[string]*member{})
 	r.stop()
 	r.waitFor("the timer has started what was held", func() bool { return waiting() == 0 })
 	select {
@@ -198,7 +198,7 @@ func TestStopWhileTimersRing(t *testing.T) {
 	t.Parallel()
 	hook := receiver(t, func(http.ResponseWriter, *http.Request) {})
 	for range 5 {
-		r := deliver(t, endpointAt(t, hook.URL, func(e *Endpoint) { e.RateLimit = Rate{Count: 5000, Per: time.Second} }))
+		r := deliver(t, endpointAt(t, hook.URL, func(e *endpoint.Settings) { e.RateLimit = endpoint.Rate{Count: 5000, Per: time.Second} }))
 		r.publish("a", 50)
 		r.waitFor("some are delivered", func() bool { return r.Statuses()[0].Delivered > 10 })
 		ringing := make(chan struct{})

@@ -37,7 +37,7 @@ func (d *Dispatcher) divert(deliveries []*delivery) {
 
 // divertRemoved moves what waits for an endpoint that is not in the
 // configuration any more.
-func (d *Dispatcher) divertRemoved(e *endpoint) {
+func (d *Dispatcher) divertRemoved(e *member) {
 	for _, dl := range e.stop() {
 		if dl.lane {
 			dl.msg.Nak()

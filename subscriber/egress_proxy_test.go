@@ -3,6 +3,10 @@ package subscriber
 import (
 	"bufio"
 	"crypto/tls"
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -17,8 +21,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"fanjet/internal/secret"
 )
 
 // connectProxy is a proxy that answers CONNECT and nothing else.
@@ -90,10 +92,10 @@ func (p *connectProxy) asked() []string {
 }
 
 // through returns a policy with a proxy.
-func through(t *testing.T, proxy string, policy Egress) Egress {
+func through(t *testing.T, proxy string, policy egress.Policy) egress.Policy {
 	t.Helper()
 	var err error
-	if policy.Proxy.URL, err = ParseProxy(proxy); err != nil {
+	if policy.Proxy.URL, err = egress.ParseProxy(proxy); err != nil {
 		t.Fatal(err)
 	}
 	return policy
@@ -143,10 +145,11 @@ func TestThroughAProxy(t *testing.T) {
 			resolver := new(names)
 			resolver.set("www.example.com", []string{"127.0.0.1"})
 			target, _ := url.Parse(s.URL)
-			ep := guarded(t, target.Scheme+"://www.example.com:"+target.Port(), through(t, proxy.url, loopback), resolver)
+			policy := through(t, proxy.url, loopback)
+			ep := guarded(t, target.Scheme+"://www.example.com:"+target.Port(), policy, resolver)
 			roots := certified.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 			trust(ep, roots)
-			ep.transport.guard.proxy.tls.RootCAs = roots
+			ep.transport.guard = egress.New(policy, egress.GuardOptions{Resolve: resolver.lookup, ProxyRoots: roots})
 			for range 3 {
 				if r := try(t.Context(), ep, nil, []byte("{}")); r.Status != 204 {
 					t.Fatalf("%+v", r)
@@ -168,7 +171,7 @@ func TestProxyIsAskedForAllowedAddressesOnly(t *testing.T) {
 	t.Parallel()
 	proxy := newConnectProxy(t, nil, nil)
 	at := netip.MustParseAddrPort(proxy.server.Addr().String())
-	policy := through(t, proxy.url, Egress{AllowHTTP: true, AllowCIDRs: allow(t, "127.0.0.0/8"), Ports: []uint16{443}})
+	policy := through(t, proxy.url, egress.Policy{AllowHTTP: true, AllowCIDRs: allowing(t, "127.0.0.0/8"), Ports: []uint16{443}})
 	resolver := new(names)
 	resolver.set("inside.example", []string{"10.0.0.1", "169.254.169.254", "::1"})
 	resolver.set("proxy.example", []string{"127.0.0.1"})
@@ -180,7 +183,7 @@ func TestProxyIsAskedForAllowedAddressesOnly(t *testing.T) {
 		"http://[::ffff:127.0.0.1]:" + portText(at) + "/": "is the proxy of egress.proxy",
 	} {
 		r := try(t.Context(), guarded(t, rawURL, policy, resolver), nil, []byte("{}"))
-		if r.Class != ClassBlocked || !strings.Contains(r.describe(), text) {
+		if r.Class != outcome.ClassBlocked || !strings.Contains(r.Failure(), text) {
 			t.Errorf("%s: %+v, want it blocked with %q", rawURL, r, text)
 		}
 	}
@@ -234,9 +237,9 @@ func TestProxyFails(t *testing.T) {
 			if strings.HasPrefix(tt.name, "hangs") {
 				patience = time.Second
 			}
-			r := try(t.Context(), guarded(t, "http://two.example", through(t, proxy.url, loopback), resolver, func(e *Endpoint) { e.Timeout = patience }), nil, []byte("{}"))
-			if r.Class != ClassConnect || !strings.Contains(r.describe(), "the proxy of egress.proxy") || !strings.Contains(r.describe(), tt.want) {
-				t.Errorf("%s %q, want the class connect and %q", r.Class, r.describe(), tt.want)
+			r := try(t.Context(), guarded(t, "http://two.example", through(t, proxy.url, loopback), resolver, func(e *endpoint.Settings) { e.Timeout = patience }), nil, []byte("{}"))
+			if r.Class != outcome.ClassConnect || !strings.Contains(r.Failure(), "the proxy of egress.proxy") || !strings.Contains(r.Failure(), tt.want) {
+				t.Errorf("%s %q, want the class connect and %q", r.Class, r.Failure(), tt.want)
 			}
 			if asked := proxy.asked(); len(asked) != tt.asked {
 				t.Errorf("the proxy was asked %q, want %d times", asked, tt.asked)
@@ -256,8 +259,8 @@ func TestProxyFails(t *testing.T) {
 		strings.Replace(plain.url, "http", "https", 1): "TLS handshake",
 	} {
 		r := try(t.Context(), guarded(t, "http://127.0.0.1", through(t, proxy, loopback), new(names)), nil, []byte("{}"))
-		if r.Class != ClassConnect || !strings.Contains(r.describe(), "the proxy of egress.proxy "+want) && !strings.Contains(r.describe(), want) {
-			t.Errorf("%s: %s %q, want the class connect and %q", proxy, r.Class, r.describe(), want)
+		if r.Class != outcome.ClassConnect || !strings.Contains(r.Failure(), "the proxy of egress.proxy "+want) && !strings.Contains(r.Failure(), want) {
+			t.Errorf("%s: %s %q, want the class connect and %q", proxy, r.Class, r.Failure(), want)
 		}
 	}
 }
@@ -276,7 +279,7 @@ func TestProxyGetsItsPassword(t *testing.T) {
 	if got := <-sent; got != want {
 		t.Errorf("the proxy got %q, want %q", got, want)
 	}
-	if text := r.describe(); !strings.Contains(text, "does not accept the username and password (407)") || strings.Contains(text, "secret") {
+	if text := r.Failure(); !strings.Contains(text, "does not accept the username and password (407)") || strings.Contains(text, "secret") {
 		t.Errorf("%q", text)
 	}
 }
@@ -288,7 +291,7 @@ func TestProxyTriesEveryAddress(t *testing.T) {
 	proxy := newConnectProxy(t, nil, nil)
 	resolver := new(names)
 	resolver.set("two.example", []string{"127.0.0.6", "127.0.0.5"})
-	if r := try(t.Context(), guarded(t, "http://two.example:"+port, through(t, proxy.url, loopback), resolver), nil, []byte("{}")); r.Class != Class2xx || requests.Load() != 1 {
+	if r := try(t.Context(), guarded(t, "http://two.example:"+port, through(t, proxy.url, loopback), resolver), nil, []byte("{}")); r.Class != outcome.Class2xx || requests.Load() != 1 {
 		t.Errorf("%+v, %d requests", r, requests.Load())
 	}
 	if asked := proxy.asked(); len(asked) != 2 {
@@ -302,7 +305,7 @@ func TestParseProxy(t *testing.T) {
 		"http://proxy.internal:3128": "http://proxy.internal:3128", "https://proxy.internal/": "https://proxy.internal",
 		"http://10.0.0.1:8080": "http://10.0.0.1:8080", "http://[fd00::1]:8080": "http://[fd00::1]:8080", "HTTP://bücher.example:1": "http://xn--bcher-kva.example:1",
 	} {
-		if u, err := ParseProxy(text); err != nil || u.String() != want {
+		if u, err := egress.ParseProxy(text); err != nil || u.String() != want {
 			t.Errorf("ParseProxy(%s) = %v, %v, want %s", text, u, err, want)
 		}
 	}
@@ -310,7 +313,7 @@ func TestParseProxy(t *testing.T) {
 		"", "proxy:3128", "socks5://proxy:1080", "http://", "http://:3128", "http://bob:hunter2@proxy:3128", "http://proxy:0", "http://proxy:",
 		"http://proxy/path", "http://proxy?x", "http://proxy?", "http://proxy#x", "http://0x7f.1", "http://[fe80::1%25eth0]", "http://proxy:99999", "http:proxy",
 	} {
-		if u, err := ParseProxy(text); err == nil {
+		if u, err := egress.ParseProxy(text); err == nil {
 			t.Errorf("ParseProxy(%q) = %v, want an error", text, u)
 		} else if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("the error repeats the password: %v", err)
@@ -345,7 +348,7 @@ func TestNoProxyFromTheEnvironment(t *testing.T) {
 				trust(ep, s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
 			}
 			for range 2 {
-				if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx {
+				if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx {
 					t.Errorf("secure: %v: %+v", secure, r)
 				}
 			}

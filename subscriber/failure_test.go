@@ -5,6 +5,11 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"errors"
+	"fanjet/internal/secret"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"html"
 	"io"
@@ -14,9 +19,6 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"fanjet/internal/secret"
-	"fanjet/internal/wire"
 )
 
 // What a receiver says when it refuses gets to those who need it, in one line,
@@ -72,7 +74,7 @@ func TestFailureSaysWhy(t *testing.T) {
 		{"an image", 500, "", "image/png", "", "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "5xx: 500 Internal Server Error: (a body of image/png)"},
 		{"another encoding", 400, "", "text/plain; charset=iso-8859-1", "", "Ung\xfcltige Anfrage", "4xx: 400 Bad Request: Ung?ltige Anfrage"},
 		{"what steers terminals", 400, "", "", "", "a\x1b[31mred\x1b[0m\r\n\tb\u202e\u200bc", "4xx: 400 Bad Request: a?[31mred?[0m b??c"},
-		{"long", 400, "", "text/plain", "", long, "4xx: 400 Bad Request: " + long[:maxShown-3] + "..."},
+		{"long", 400, "", "text/plain", "", long, "4xx: 400 Bad Request: " + long[:outcome.MaxShown-3] + "..."},
 
 		{"moved", 301, "https://new.example.com/hooks", "", "", "", "3xx: 301 Moved Permanently, Location: https://new.example.com/hooks"},
 		{"moved with a word", 308, "/hooks/", "text/plain", "", "over there", "3xx: 308 Permanent Redirect, Location: /hooks/: over there"},
@@ -82,7 +84,7 @@ func TestFailureSaysWhy(t *testing.T) {
 		{"moved with a user alone", 302, "user:hunter2@new.example.com/x", "", "", "", "3xx: 302 Found, Location: [redacted]@new.example.com/x"},
 		{"moved with a user and no slashes", 302, "https:user:hunter2@new.example.com", "", "", "", "3xx: 302 Found, Location: [redacted]@new.example.com"},
 		{"moved with a user and too many", 302, "http:///user:hunter2@new.example.com/y", "", "", "", "3xx: 302 Found, Location: http:///[redacted]@new.example.com/y"},
-		{"moved far", 301, "https://new.example.com/" + strings.Repeat("x", 3000), "", "", "", "3xx: 301 Moved Permanently, Location: https://new.example.com/" + strings.Repeat("x", maxLocation-24-3) + "..."},
+		{"moved far", 301, "https://new.example.com/" + strings.Repeat("x", 3000), "", "", "", "3xx: 301 Moved Permanently, Location: https://new.example.com/" + strings.Repeat("x", outcome.MaxLocation-24-3) + "..."},
 		{"not changed", 304, "", "", "", "", "3xx: 304 Not Modified"},
 		{"a Location of no redirect", 404, "https://new.example.com/", "", "", "", "4xx: 404 Not Found"},
 	} {
@@ -107,7 +109,7 @@ func TestFailureSaysWhy(t *testing.T) {
 					ep.transport.tls.RootCAs = roots
 					for range 2 { // the connection is as good as before
 						r := try(t.Context(), ep, nil, []byte("{}"))
-						if got := r.describe(); got != tt.want || r.Status != tt.status || r.Err != nil {
+						if got := r.Failure(); got != tt.want || r.Status != tt.status || r.Err != nil {
 							t.Errorf("HTTP/2 %v, flushed %v: %q, want %q", http2, flushed, got, tt.want)
 						}
 					}
@@ -180,18 +182,18 @@ func TestFailureHidesWhatIsConfidential(t *testing.T) {
 				w.WriteHeader(400)
 				_, _ = io.WriteString(w, tt.says(r, string(body)))
 			})
-			u, err := ParseURL(s.URL+"/services/"+token+"/hooks?q="+url.QueryEscape(query)+"&v=1", loopback)
+			u, err := egress.ParseURL(s.URL+"/services/"+token+"/hooks?q="+url.QueryEscape(query)+"&v=1", loopback)
 			if err != nil {
 				t.Fatal(err)
 			}
-			ep := testEndpoint(t, s.URL, loopback, func(e *Endpoint) {
+			ep := testEndpoint(t, s.URL, loopback, func(e *endpoint.Settings) {
 				e.URL = u
 				e.Headers = http.Header{"X-Own": {own}, "Authorization": {"Bearer " + key}, "X-Short": {"1"}, "X-Words": {words}, "X-Basic": {"Basic " + base64.StdEncoding.EncodeToString([]byte("user:"+pass))}}
 			})
 			r := try(t.Context(), ep, nil, event)
-			got, ok := strings.CutPrefix(r.describe(), "4xx: 400 Bad Request: ")
+			got, ok := strings.CutPrefix(r.Failure(), "4xx: 400 Bad Request: ")
 			if !ok || tt.want != "" && got != tt.want {
-				t.Errorf("%q, want %q", r.describe(), tt.want)
+				t.Errorf("%q, want %q", r.Failure(), tt.want)
 			}
 			for _, text := range []string{own, key, token, query, testSecret, "ada.lovelace", "424242", pass, words[5:], own[:len(own)/2]} {
 				if strings.Contains(got, text) {
@@ -212,7 +214,7 @@ func TestLocationHidesTokens(t *testing.T) {
 		w.WriteHeader(301)
 	})
 	ep := testEndpoint(t, s.URL+"/services/"+token, loopback)
-	if got, want := try(t.Context(), ep, nil, nil).describe(), "3xx: 301 Moved Permanently, Location: https://"+ep.URL.Host+"/services/[redacted]/"; got != want {
+	if got, want := try(t.Context(), ep, nil, nil).Failure(), "3xx: 301 Moved Permanently, Location: https://"+ep.URL.Host+"/services/[redacted]/"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -240,13 +242,13 @@ func TestErrorsHideWhatIsRepeated(t *testing.T) {
 	}()
 	ep := testEndpoint(t, "http://"+l.Addr().String()+"/hook?key=s3cretOfTheQueryString", loopback)
 	r := try(t.Context(), ep, nil, nil)
-	if got := r.describe(); r.Class != ClassConnect || !strings.Contains(got, "not HTTP/1.1") || strings.Contains(got, "s3cret") {
+	if got := r.Failure(); r.Class != outcome.ClassConnect || !strings.Contains(got, "not HTTP/1.1") || strings.Contains(got, "s3cret") {
 		t.Errorf("%q", got)
 	}
-	ep = testEndpoint(t, "http://shop.invalid/", Egress{AllowHTTP: true, Ports: []uint16{80}}, func(e *Endpoint) {
+	ep = testEndpoint(t, "http://shop.invalid/", egress.Policy{AllowHTTP: true, Ports: []uint16{80}}, func(e *endpoint.Settings) {
 		e.Headers = http.Header{"X-Sender": {"shop"}}
 	})
-	if got := try(t.Context(), ep, nil, nil).describe(); !strings.Contains(got, "shop.invalid") {
+	if got := try(t.Context(), ep, nil, nil).Failure(); !strings.Contains(got, "shop.invalid") {
 		t.Errorf("a name that does not resolve: %q", got)
 	}
 }
@@ -268,8 +270,8 @@ func TestFailureDoesNotWaitForTheBody(t *testing.T) {
 			ep := testEndpoint(t, s.URL, loopback)
 			ep.transport.tls.RootCAs = roots
 			env := &wire.Envelope{EventID: "msg_1", Subject: "events.a", Attempt: 1}
-			ep.attempt(t.Context(), env, nil, nil, func(r Result) {
-				if got := r.describe(); got != "5xx: 500 Internal Server Error"+want {
+			ep.attempt(t.Context(), env, nil, nil, func(r outcome.Result) {
+				if got := r.Failure(); got != "5xx: 500 Internal Server Error"+want {
 					t.Errorf("HTTP/2 %v: %q", http2, got)
 				}
 				close(release) // or the test would hang
@@ -299,7 +301,7 @@ func TestExcerptLeavesTheAnswer(t *testing.T) {
 		ep := testEndpoint(t, s.URL, loopback)
 		ep.transport.tls.RootCAs = roots
 		for i := 1; i <= 20; i++ {
-			if got, want := try(t.Context(), ep, nil, nil).describe(), fmt.Sprintf("5xx: 500 Internal Server Error: answer %d", i); got != want && !strings.HasPrefix(got, want+" and more") {
+			if got, want := try(t.Context(), ep, nil, nil).Failure(), fmt.Sprintf("5xx: 500 Internal Server Error: answer %d", i); got != want && !strings.HasPrefix(got, want+" and more") {
 				t.Errorf("%q, want %q", got, want)
 			}
 		}
@@ -322,15 +324,15 @@ func FuzzFailure(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	e := &target{Endpoint: Endpoint{URL: u, Headers: http.Header{"X-Own": {"own-value-12345"}}}}
+	e := &target{Settings: endpoint.Settings{URL: u, Headers: http.Header{"X-Own": {"own-value-12345"}}}}
 	e.Secrets = []secret.Value{secret.New(testSecret)}
 	x := &exchange{body: []byte(`{"email": "ada.lovelace@example.com"}`)}
 	f.Fuzz(func(t *testing.T, media, coding, location string, body []byte) {
-		answer, failed := Result{Class: Class3xx, Status: 301}, Result{Class: ClassConnect, Err: errors.New(string(body))}
+		answer, failed := outcome.Result{Class: outcome.Class3xx, Status: 301}, outcome.Result{Class: outcome.ClassConnect, Err: errors.New(string(body))}
 		says := told{location: location, contentType: media, contentEncoding: coding}
 		for i, got := range []string{e.errorLine(&failed), e.answerLine(&answer, says, body, true, x), e.answerLine(&answer, says, body, false, x)} {
 			checkPlain(t, got)
-			if len(got) > maxFailure || !utf8.ValidString(got) {
+			if len(got) > outcome.MaxFailure || !utf8.ValidString(got) {
 				t.Errorf("%d bytes: %q", len(got), got)
 			}
 			for _, text := range []string{"own-value-12345", testSecret, testSecret[6:], "T024BE7LD8x", "Sp3cialQuery"} {
@@ -347,7 +349,7 @@ func FuzzFailure(f *testing.F) {
 
 func BenchmarkFailure(b *testing.B) {
 	u, _ := url.Parse("https://example.com/T024BE7LD8x?q=Sp3cialQuery")
-	e := &target{Endpoint: Endpoint{URL: u, Headers: http.Header{"X-Own": {"own-value-12345"}, "Authorization": {"Bearer abcdefg123"}}}}
+	e := &target{Settings: endpoint.Settings{URL: u, Headers: http.Header{"X-Own": {"own-value-12345"}, "Authorization": {"Bearer abcdefg123"}}}}
 	e.Secrets = []secret.Value{secret.New(testSecret)}
 	x := newExchange()
 	x.Context = b.Context()

@@ -2,14 +2,13 @@ package subscriber
 
 import (
 	"context"
+	"fanjet/internal/intake"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-
-	"fanjet/internal/intake"
 )
 
 // Limits of what is held in memory, a consumer.
@@ -46,12 +45,12 @@ type fastLane struct {
 	waited  atomic.Int64 // what they had waited for a slot, together, in ns
 
 	mu   sync.Mutex
-	busy []*endpoint // that have deliveries here; each once
+	busy []*member // that have deliveries here; each once
 
 	seen        []standing // by the review; kept for its memory
 	pulse       pulse
 	starved     time.Time // when the process last waited for the machine
-	greedy      *endpoint // that takes nearly all
+	greedy      *member   // that takes nearly all
 	greedySince time.Time
 
 	rate     float64 // attempts that begin in a second: moving average
@@ -155,7 +154,7 @@ func (f *fastLane) forgive(stood time.Duration, now time.Time) {
 }
 
 // forgive shortens what the endpoint's deliveries have waited.
-func (e *endpoint) forgive(stood time.Duration, now time.Time) {
+func (e *member) forgive(stood time.Duration, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, d := range e.queue {
@@ -179,7 +178,7 @@ func (f *fastLane) learn(took time.Duration) {
 
 // list remembers an endpoint that has deliveries here. The caller holds the
 // endpoint's mu.
-func (f *fastLane) list(e *endpoint) {
+func (f *fastLane) list(e *member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.busy = append(f.busy, e)
@@ -195,7 +194,7 @@ func (f *fastLane) review(now time.Time) {
 
 	all := f.seen[:0]
 	var waiting, most int
-	var greedy *endpoint
+	var greedy *member
 	for _, e := range busy {
 		s, here := e.stands(now)
 		if !here {
@@ -256,7 +255,7 @@ func (f *fastLane) minAhead() int {
 
 // stands tells how the endpoint stands in the fast lane; here is false if it
 // has nothing there.
-func (e *endpoint) stands(now time.Time) (s standing, here bool) {
+func (e *member) stands(now time.Time) (s standing, here bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	draining := e.target.Ordered && e.draining
@@ -277,7 +276,7 @@ func (e *endpoint) stands(now time.Time) (s standing, here bool) {
 
 // leave sends the endpoint to its lane because it cannot keep up, and returns
 // its deliveries that wait.
-func (e *endpoint) leave(now time.Time) []*delivery {
+func (e *member) leave(now time.Time) []*delivery {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.target.Ordered && e.draining {
@@ -288,14 +287,14 @@ func (e *endpoint) leave(now time.Time) []*delivery {
 
 // giveWay sends the endpoint to its lane because others would wait behind what
 // waits for it.
-func (e *endpoint) giveWay(now time.Time) []*delivery {
+func (e *member) giveWay(now time.Time) []*delivery {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.toLane(now, "most of the backlog is for it, and others would wait behind it")
 }
 
 // logLaned says that an endpoint got its own lane because it cannot keep up.
-func (d *Dispatcher) logLaned(e *endpoint) {
+func (d *Dispatcher) logLaned(e *member) {
 	e.mu.Lock()
 	why := e.lanedWhy
 	e.mu.Unlock()

@@ -3,6 +3,8 @@ package subscriber
 import (
 	"bufio"
 	"bytes"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -70,9 +72,9 @@ func TestBodyChangesNothing(t *testing.T) {
 					<-r.done
 				}
 			})
-			ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = time.Minute })
+			ep := testEndpoint(t, s.url(), loopback, func(e *endpoint.Settings) { e.Timeout = time.Minute })
 			for range 2 {
-				if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx || r.Status != 200 || r.Err != nil {
+				if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx || r.Status != 200 || r.Err != nil {
 					t.Errorf("%+v", r)
 				}
 			}
@@ -119,11 +121,11 @@ func TestReceiverDoesNotReadTheRequest(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		serve       func(*rawReceiver, net.Conn)
-		class       Class
+		class       outcome.Class
 		connections int32 // of two attempts
 	}{
-		{"closes after half of it", func(_ *rawReceiver, c net.Conn) { half(c) }, ClassConnect, 2},
-		{"resets after half of it", func(_ *rawReceiver, c net.Conn) { half(c); _ = c.(*net.TCPConn).SetLinger(0) }, ClassConnect, 2},
+		{"closes after half of it", func(_ *rawReceiver, c net.Conn) { half(c) }, outcome.ClassConnect, 2},
+		{"resets after half of it", func(_ *rawReceiver, c net.Conn) { half(c); _ = c.(*net.TCPConn).SetLinger(0) }, outcome.ClassConnect, 2},
 		{"answers after half of it, and reads the rest", func(r *rawReceiver, c net.Conn) {
 			for b := bufio.NewReader(c); ; {
 				req, err := http.ReadRequest(b)
@@ -134,18 +136,18 @@ func TestReceiverDoesNotReadTheRequest(t *testing.T) {
 				_, _ = io.WriteString(c, "HTTP/1.1 202 x\r\nContent-Length: 0\r\n\r\n")
 				_, _ = io.Copy(io.Discard, req.Body)
 			}
-		}, Class2xx, 1},
+		}, outcome.Class2xx, 1},
 		{"answers before it reads anything, and reads no more", func(r *rawReceiver, c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n")
 			<-r.done
-		}, Class5xx, 2},
+		}, outcome.Class5xx, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newRawReceiver(t, tt.serve)
-			ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = time.Minute })
+			ep := testEndpoint(t, s.url(), loopback, func(e *endpoint.Settings) { e.Timeout = time.Minute })
 			body := body
-			if tt.class == Class5xx {
+			if tt.class == outcome.Class5xx {
 				body = bytes.Repeat(body, 8) // more than TCP takes without a reader
 			}
 			for range 2 {

@@ -4,6 +4,7 @@ package subscriber
 
 import (
 	"errors"
+	"fanjet/subscriber/outcome"
 	"net/http"
 	"os"
 	"os/exec"
@@ -44,14 +45,14 @@ func TestDescriptorsAreUsedUp(t *testing.T) {
 		files = append(files, f)
 	}
 	for _, ep := range []*target{byAddress, byName} {
-		if r := try(t.Context(), ep, nil, nil); r.Class != ClassLocal {
-			t.Errorf("%s: %s: %s", ep.URL.Host, r.Class, r.describe())
+		if r := try(t.Context(), ep, nil, nil); r.Class != outcome.ClassLocal {
+			t.Errorf("%s: %s: %s", ep.URL.Host, r.Class, r.Failure())
 		}
 	}
 	for _, f := range files {
 		_ = f.Close()
 	}
-	if r := try(t.Context(), byAddress, nil, nil); r.Class != Class2xx {
+	if r := try(t.Context(), byAddress, nil, nil); r.Class != outcome.Class2xx {
 		t.Errorf("with descriptors: %+v", r)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"fanjet/subscriber/endpoint"
 	"io"
 	"net"
 	"net/http"
@@ -142,7 +143,7 @@ func setting(id uint16, value uint32) []byte {
 // newFrameReceiver is a receiver that speaks HTTP/2, and an endpoint that trusts
 // it. Each connection is served after its preface and settings, and closed when
 // serve returns.
-func newFrameReceiver(t *testing.T, settings []byte, serve func(*frames), change ...func(*Endpoint)) (*rawReceiver, *target) {
+func newFrameReceiver(t *testing.T, settings []byte, serve func(*frames), change ...func(*endpoint.Settings)) (*rawReceiver, *target) {
 	t.Helper()
 	certificate, roots := testCertificate(t)
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"}}

@@ -27,8 +27,8 @@ func (s *scripted) SetDeadline(time.Time) error      { return nil }
 func (s *scripted) SetReadDeadline(time.Time) error  { return nil }
 func (s *scripted) SetWriteDeadline(time.Time) error { return nil }
 
-// outcome is what became of a whole exchange over one connection.
-type outcome struct {
+// reading is what became of a whole exchange over one connection.
+type reading struct {
 	status     int // 0: no response
 	retryAfter string
 	body       []byte
@@ -38,7 +38,7 @@ type outcome struct {
 }
 
 // exchangeOver has an attempt read text in pieces.
-func exchangeOver(t *testing.T, text []byte, piece int) (out outcome) {
+func exchangeOver(t *testing.T, text []byte, piece int) (out reading) {
 	s := &scripted{piece: piece}
 	s.text.Reset(text)
 	x := newExchange()
@@ -68,7 +68,7 @@ func exchangeOver(t *testing.T, text []byte, piece int) (out outcome) {
 }
 
 // standardOver has net/http read text in the same way.
-func standardOver(text []byte) (out outcome) {
+func standardOver(text []byte) (out reading) {
 	source := bytes.NewReader(text)
 	r := bufio.NewReader(source)
 	for {

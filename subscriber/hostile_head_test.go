@@ -1,6 +1,8 @@
 package subscriber
 
 import (
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"strings"
 	"testing"
 	"time"
@@ -61,9 +63,9 @@ func TestHostileHeads(t *testing.T) {
 func TestSlowHeadIsATimeout(t *testing.T) {
 	t.Parallel()
 	s := newRawReceiver(t, drip("HTTP/1.1 200 OK\r\nX: "))
-	ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = 2 * time.Second })
+	ep := testEndpoint(t, s.url(), loopback, func(e *endpoint.Settings) { e.Timeout = 2 * time.Second })
 	for range 2 {
-		if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassTimeout || r.Status != 0 {
+		if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassTimeout || r.Status != 0 {
 			t.Errorf("%+v", r)
 		}
 	}

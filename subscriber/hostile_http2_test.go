@@ -1,6 +1,8 @@
 package subscriber
 
 import (
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"strings"
 	"testing"
@@ -29,7 +31,7 @@ func TestHostileHTTP2(t *testing.T) {
 		})
 	}
 	type want struct {
-		class       Class
+		class       outcome.Class
 		status      int
 		requests    int32
 		connections int32
@@ -38,14 +40,14 @@ func TestHostileHTTP2(t *testing.T) {
 		name     string
 		settings []byte
 		serve    func(*frames)
-		first    Class // of the first attempt
-		want           // of the second one, and in all
+		first    outcome.Class // of the first attempt
+		want                   // of the second one, and in all
 	}{
 		// What was not looked at is sent again, and not without end.
 		{
 			"goes away before the answer", nil, each(func(f *frames, _ uint32) { f.goAway(0, codeNone, ""); _ = f.Close() }),
-			ClassConnect,
-			want{ClassConnect, 0, 2 * (1 + maxResends), 2 * (1 + maxResends)},
+			outcome.ClassConnect,
+			want{outcome.ClassConnect, 0, 2 * (1 + maxResends), 2 * (1 + maxResends)},
 		},
 		{"goes away when used again", nil, each(func(f *frames, stream uint32) {
 			if f.of.requests.Load() == 2 {
@@ -53,45 +55,45 @@ func TestHostileHTTP2(t *testing.T) {
 				return
 			}
 			f.answer(stream, head204)
-		}), Class2xx, want{Class2xx, 204, 3, 2}},
+		}), outcome.Class2xx, want{outcome.Class2xx, 204, 3, 2}},
 		{"goes away in the middle of a response", nil, each(func(f *frames, stream uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, stream, head200)
 			_ = f.write(frameData, 0, stream, []byte("half"))
 			f.goAway(stream, codeInternal, "x")
 			_ = f.Close()
-		}), Class2xx, want{Class2xx, 200, 2, 2}},
-		{"resets the stream", nil, first(func(f *frames, stream uint32) { f.reset(stream, codeInternal) }), Class2xx, want{ClassConnect, 0, 2, 1}},
-		{"cancels the stream", nil, first(func(f *frames, stream uint32) { f.reset(stream, codeCancel) }), Class2xx, want{ClassConnect, 0, 2, 1}},
+		}), outcome.Class2xx, want{outcome.Class2xx, 200, 2, 2}},
+		{"resets the stream", nil, first(func(f *frames, stream uint32) { f.reset(stream, codeInternal) }), outcome.Class2xx, want{outcome.ClassConnect, 0, 2, 1}},
+		{"cancels the stream", nil, first(func(f *frames, stream uint32) { f.reset(stream, codeCancel) }), outcome.Class2xx, want{outcome.ClassConnect, 0, 2, 1}},
 		{"resets the stream after the head", nil, first(func(f *frames, stream uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, stream, head200)
 			f.reset(stream, codeInternal)
-		}), Class2xx, want{Class2xx, 200, 2, 1}},
-		{"refuses every stream", nil, each(func(f *frames, stream uint32) { f.reset(stream, codeRefused) }), ClassConnect, want{ClassConnect, 0, 2 * (1 + maxResends), 3}},
-		{"finds fault with every stream", nil, each(func(f *frames, stream uint32) { f.reset(stream, codeProtocol) }), ClassConnect, want{ClassConnect, 0, 2, 2}},
-		{"hangs up", nil, first(func(f *frames, _ uint32) { _ = f.Close() }), Class2xx, want{ClassConnect, 0, 2, 1}},
+		}), outcome.Class2xx, want{outcome.Class2xx, 200, 2, 1}},
+		{"refuses every stream", nil, each(func(f *frames, stream uint32) { f.reset(stream, codeRefused) }), outcome.ClassConnect, want{outcome.ClassConnect, 0, 2 * (1 + maxResends), 3}},
+		{"finds fault with every stream", nil, each(func(f *frames, stream uint32) { f.reset(stream, codeProtocol) }), outcome.ClassConnect, want{outcome.ClassConnect, 0, 2, 2}},
+		{"hangs up", nil, first(func(f *frames, _ uint32) { _ = f.Close() }), outcome.Class2xx, want{outcome.ClassConnect, 0, 2, 1}},
 		{"never ends its header", nil, each(func(f *frames, stream uint32) {
 			field := literal("x", strings.Repeat("y", 1000))
 			err := f.write(frameHeaders, 0, stream, head200)
 			for err == nil {
 				err = f.write(frameContinuation, 0, stream, field)
 			}
-		}), ClassConnect, want{ClassConnect, 0, 2, 2}},
+		}), outcome.ClassConnect, want{outcome.ClassConnect, 0, 2, 2}},
 		{"sends 1 MiB of header", nil, each(func(f *frames, stream uint32) {
 			_ = f.write(frameHeaders, 0, stream, head200)
 			for range 63 {
 				_ = f.write(frameContinuation, 0, stream, literal("x", strings.Repeat("y", 16_000)))
 			}
 			_ = f.write(frameContinuation, flagEndHeaders, stream, nil)
-		}), ClassConnect, want{ClassConnect, 0, 2, 2}},
+		}), outcome.ClassConnect, want{outcome.ClassConnect, 0, 2, 2}},
 		{"sends informational responses only", nil, each(func(f *frames, stream uint32) {
 			for range 1000 {
 				_ = f.write(frameHeaders, flagEndHeaders, stream, append(literal(":status", "103"), literal("x", strings.Repeat("y", 1000))...))
 			}
-		}), ClassConnect, want{ClassConnect, 0, 2, 2}},
+		}), outcome.ClassConnect, want{outcome.ClassConnect, 0, 2, 2}},
 		{
 			"speaks HTTP/1.1 after all", nil, func(f *frames) { _, _ = io.WriteString(f, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") },
-			ClassConnect,
-			want{ClassConnect, 0, 0, 2},
+			outcome.ClassConnect,
+			want{outcome.ClassConnect, 0, 0, 2},
 		},
 		{"sends settings and pings without end", nil, each(func(f *frames, stream uint32) {
 			for range 1000 {
@@ -100,7 +102,7 @@ func TestHostileHTTP2(t *testing.T) {
 				_ = f.write(frameWindow, 0, 0, []byte{0, 0, 0, 1})
 			}
 			f.answer(stream, head204)
-		}), Class2xx, want{Class2xx, 204, 2, 1}},
+		}), outcome.Class2xx, want{outcome.Class2xx, 204, 2, 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -147,9 +149,9 @@ func TestHTTP2WithoutProgress(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, ep := newFrameReceiver(t, tt.settings, tt.serve, func(e *Endpoint) { e.Timeout = 200 * time.Millisecond })
+			_, ep := newFrameReceiver(t, tt.settings, tt.serve, func(e *endpoint.Settings) { e.Timeout = 200 * time.Millisecond })
 			for range 2 {
-				if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassTimeout || r.describe() != "timeout: no response in time" {
+				if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassTimeout || r.Failure() != "timeout: no response in time" {
 					t.Errorf("%+v", r)
 				}
 			}
@@ -183,7 +185,7 @@ func TestEndlessBodyOverHTTP2(t *testing.T) {
 			}
 		}
 	})
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx {
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx {
 		t.Errorf("%+v", r)
 	}
 	<-ended

@@ -2,6 +2,10 @@ package subscriber
 
 import (
 	"context"
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"net"
 	"net/netip"
 	"net/url"
@@ -9,17 +13,15 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/internal/secret"
 )
 
 // resolving is an endpoint whose name has the addresses that resolve finds.
 func resolving(t *testing.T, rawURL string, resolve func(context.Context, string) ([]netip.Addr, error)) *target {
 	t.Helper()
-	settings := DefaultEndpoint()
+	settings := endpoint.Default()
 	settings.Name, settings.Secrets, settings.Timeout = "test", []secret.Value{secret.New(testSecret)}, 200*time.Millisecond
 	settings.URL, _ = url.Parse(rawURL)
-	ep, err := newTarget(settings, NewGuard(loopback, GuardOptions{Resolve: resolve}), "", nil)
+	ep, err := newTarget(settings, egress.New(loopback, egress.GuardOptions{Resolve: resolve}), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,31 +37,31 @@ func TestHostileDNS(t *testing.T) {
 	many := slices.Repeat([]netip.Addr{netip.MustParseAddr("127.0.0.2")}, 1000)
 	for what, tt := range map[string]struct {
 		resolve func(context.Context, string) ([]netip.Addr, error)
-		want    Class
+		want    outcome.Class
 	}{
 		"no such name": {func(_ context.Context, host string) ([]netip.Addr, error) {
 			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-		}, ClassDNS},
-		"no addresses": {func(context.Context, string) ([]netip.Addr, error) { return nil, nil }, ClassDNS},
+		}, outcome.ClassDNS},
+		"no addresses": {func(context.Context, string) ([]netip.Addr, error) { return nil, nil }, outcome.ClassDNS},
 		"no answer": {func(ctx context.Context, _ string) ([]netip.Addr, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
-		}, ClassTimeout},
-		"1,000 addresses where nobody listens": {func(context.Context, string) ([]netip.Addr, error) { return many, nil }, ClassConnect},
+		}, outcome.ClassTimeout},
+		"1,000 addresses where nobody listens": {func(context.Context, string) ([]netip.Addr, error) { return many, nil }, outcome.ClassConnect},
 		"1,000 addresses that are internal": {func(context.Context, string) ([]netip.Addr, error) {
 			return slices.Repeat([]netip.Addr{netip.MustParseAddr("10.0.0.1")}, 1000), nil
-		}, ClassBlocked},
+		}, outcome.ClassBlocked},
 		"an internal address among others": {func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("169.254.169.254"), netip.MustParseAddr("127.0.0.1")}, nil
-		}, ClassConnect},
+		}, outcome.ClassConnect},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			r := try(t.Context(), resolving(t, name, tt.resolve), nil, nil)
 			if r.Class != tt.want || r.Status != 0 {
-				t.Errorf("%s: %s", r.Class, r.describe())
+				t.Errorf("%s: %s", r.Class, r.Failure())
 			}
-			checkPlain(t, r.describe())
+			checkPlain(t, r.Failure())
 		})
 	}
 }
@@ -77,7 +79,7 @@ func TestIdleConnectionsOfHTTP2AreLimited(t *testing.T) {
 		})
 		ep.transport.idle.limit = limit
 		for range 2 {
-			if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx {
+			if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx {
 				t.Fatalf("%+v", r)
 			}
 		}

@@ -3,6 +3,7 @@ package subscriber
 import (
 	"bufio"
 	"bytes"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"sync/atomic"
@@ -88,20 +89,20 @@ func TestConnectionBreaksWhenUsedAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		then     func(net.Conn) // instead of an answer to the second request
-		class    Class
+		class    outcome.Class
 		requests int32
 	}{
-		{"closed", func(c net.Conn) { _ = c.Close() }, Class2xx, 3},
-		{"reset", reset, Class2xx, 3},
-		{"closed after a byte", func(c net.Conn) { _, _ = io.WriteString(c, "H"); _ = c.Close() }, ClassConnect, 2},
-		{"closed in the head", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX: "); _ = c.Close() }, ClassConnect, 2},
-		{"closed after an informational response", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 100 x\r\n\r\n"); _ = c.Close() }, ClassConnect, 2},
+		{"closed", func(c net.Conn) { _ = c.Close() }, outcome.Class2xx, 3},
+		{"reset", reset, outcome.Class2xx, 3},
+		{"closed after a byte", func(c net.Conn) { _, _ = io.WriteString(c, "H"); _ = c.Close() }, outcome.ClassConnect, 2},
+		{"closed in the head", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX: "); _ = c.Close() }, outcome.ClassConnect, 2},
+		{"closed after an informational response", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 100 x\r\n\r\n"); _ = c.Close() }, outcome.ClassConnect, 2},
 		{"closed in the body", func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
 			_ = c.Close()
-		}, Class2xx, 2},
-		{"reset in the body", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"); reset(c) }, Class2xx, 2},
-		{"garbage", func(c net.Conn) { _, _ = io.WriteString(c, "\x00\x01\x02\r\n\r\n") }, ClassConnect, 2},
+		}, outcome.Class2xx, 2},
+		{"reset in the body", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"); reset(c) }, outcome.Class2xx, 2},
+		{"garbage", func(c net.Conn) { _, _ = io.WriteString(c, "\x00\x01\x02\r\n\r\n") }, outcome.ClassConnect, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -115,12 +116,12 @@ func TestConnectionBreaksWhenUsedAgain(t *testing.T) {
 				}
 			})
 			ep := testEndpoint(t, s.url(), loopback)
-			if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx {
+			if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx {
 				t.Errorf("%+v", r)
 			}
 			r := try(t.Context(), ep, nil, []byte("{}"))
 			// A reset throws away what was sent before it, if that was not read yet.
-			if r.Class != tt.class && (tt.name != "reset in the body" || r.Class != ClassConnect) {
+			if r.Class != tt.class && (tt.name != "reset in the body" || r.Class != outcome.ClassConnect) {
 				t.Errorf("%+v", r)
 			}
 			if n := s.requests.Load(); n != tt.requests && (tt.name != "reset in the body" || r.Status != 204) {
@@ -150,7 +151,7 @@ func TestPeerVanishes(t *testing.T) {
 		}
 	})
 	ep := testEndpoint(t, s.url(), loopback)
-	done := make(chan Result, kept)
+	done := make(chan outcome.Result, kept)
 	for range kept {
 		go func() { done <- try(t.Context(), ep, nil, []byte("{}")) }()
 	}
@@ -159,17 +160,17 @@ func TestPeerVanishes(t *testing.T) {
 	}
 	close(release)
 	for range kept {
-		if r := <-done; r.Class != Class2xx {
+		if r := <-done; r.Class != outcome.Class2xx {
 			t.Fatalf("%+v", r)
 		}
 	}
 	vanished.Store(true)
 	ep.Timeout = 100 * time.Millisecond
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassTimeout {
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassTimeout {
 		t.Errorf("%+v", r)
 	}
 	ep.Timeout = time.Minute
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx {
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx {
 		t.Errorf("%+v", r)
 	}
 	if n := s.connections.Load(); n != kept+1 {

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fanjet/subscriber/outcome"
 	"io"
 	"math/big"
 	"net"
@@ -102,32 +103,32 @@ func TestHostileTLS(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		serve func(*rawReceiver, net.Conn)
-		class Class
+		class outcome.Class
 		words string
 	}{
-		{"expired", presents(ours.issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })), ClassTLS, "certificate has expired"},
-		{"not yet valid", presents(ours.issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })), ClassTLS, "not yet valid"},
+		{"expired", presents(ours.issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })), outcome.ClassTLS, "certificate has expired"},
+		{"not yet valid", presents(ours.issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })), outcome.ClassTLS, "not yet valid"},
 		{
-			"for another host", presents(ours.issue(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 9)} })), ClassTLS,
+			"for another host", presents(ours.issue(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 9)} })), outcome.ClassTLS,
 			"certificate is valid for 127.0.0.9, not 127.0.0.1",
 		},
-		{"for no host", presents(ours.issue(func(c *x509.Certificate) { c.IPAddresses = nil })), ClassTLS, "IP SANs"},
-		{"signed by itself", presents((&authority{t: t}).issue(nil)), ClassTLS, "unknown authority"},
-		{"of an unknown authority", presents(others.issue(nil)), ClassTLS, "unknown authority"},
-		{"of use for a client only", presents(ours.issue(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })), ClassTLS, "incompatible key usage"},
-		{"TLS 1.0 only", serve(&tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}), ClassTLS, "protocol version"}, //nolint:gosec // it is what is tested
-		{"no protocol of ours", serve(&tls.Config{Certificates: []tls.Certificate{good}, NextProtos: []string{"spdy/3"}}), ClassTLS, "application protocol"},
-		{"asks for a certificate, TLS 1.2", serve(&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}), ClassTLS, "handshake failure"},
-		{"asks for a certificate, TLS 1.3", serve(&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert}), ClassTLS, "certificate required"},
-		{"no certificate", serve(&tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, io.EOF }}), ClassTLS, "internal error"},
-		{"alert", says("\x15\x03\x03\x00\x02\x02\x28"), ClassTLS, "handshake failure"},
-		{"garbage", says(strings.Repeat("\x1b[31m garbage \x00", 1000)), ClassTLS, "does not look like a TLS handshake"},
-		{"another version in the records", says("\x16\x99\x99\x00\x02\x02\x28"), ClassTLS, ""},
-		{"handshake record of zeros", says("\x16\x03\x03\x00\x04\x00\x00\x00\x00"), ClassTLS, "unexpected handshake message"},
-		{"records without content", says(strings.Repeat("\x16\x03\x03\x00\x00", 1000)), ClassTLS, "unexpected message"},
-		{"plain HTTP", says("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), ClassTLS, "HTTP response to HTTPS client"},
-		{"closes", says(""), ClassConnect, "the connection broke in the TLS handshake"},
-		{"resets", func(_ *rawReceiver, c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }, ClassConnect, ""},
+		{"for no host", presents(ours.issue(func(c *x509.Certificate) { c.IPAddresses = nil })), outcome.ClassTLS, "IP SANs"},
+		{"signed by itself", presents((&authority{t: t}).issue(nil)), outcome.ClassTLS, "unknown authority"},
+		{"of an unknown authority", presents(others.issue(nil)), outcome.ClassTLS, "unknown authority"},
+		{"of use for a client only", presents(ours.issue(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })), outcome.ClassTLS, "incompatible key usage"},
+		{"TLS 1.0 only", serve(&tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}), outcome.ClassTLS, "protocol version"}, //nolint:gosec // it is what is tested
+		{"no protocol of ours", serve(&tls.Config{Certificates: []tls.Certificate{good}, NextProtos: []string{"spdy/3"}}), outcome.ClassTLS, "application protocol"},
+		{"asks for a certificate, TLS 1.2", serve(&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}), outcome.ClassTLS, "handshake failure"},
+		{"asks for a certificate, TLS 1.3", serve(&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert}), outcome.ClassTLS, "certificate required"},
+		{"no certificate", serve(&tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, io.EOF }}), outcome.ClassTLS, "internal error"},
+		{"alert", says("\x15\x03\x03\x00\x02\x02\x28"), outcome.ClassTLS, "handshake failure"},
+		{"garbage", says(strings.Repeat("\x1b[31m garbage \x00", 1000)), outcome.ClassTLS, "does not look like a TLS handshake"},
+		{"another version in the records", says("\x16\x99\x99\x00\x02\x02\x28"), outcome.ClassTLS, ""},
+		{"handshake record of zeros", says("\x16\x03\x03\x00\x04\x00\x00\x00\x00"), outcome.ClassTLS, "unexpected handshake message"},
+		{"records without content", says(strings.Repeat("\x16\x03\x03\x00\x00", 1000)), outcome.ClassTLS, "unexpected message"},
+		{"plain HTTP", says("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), outcome.ClassTLS, "HTTP response to HTTPS client"},
+		{"closes", says(""), outcome.ClassConnect, "the connection broke in the TLS handshake"},
+		{"resets", func(_ *rawReceiver, c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }, outcome.ClassConnect, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -135,8 +136,8 @@ func TestHostileTLS(t *testing.T) {
 			ep := testEndpoint(t, strings.Replace(s.url(), "http:", "https:", 1), loopback)
 			trust(ep, ours.roots)
 			r := try(t.Context(), ep, nil, []byte("{}"))
-			if r.Class != tt.class || r.Status != 0 || !strings.Contains(r.describe(), tt.words) {
-				t.Errorf("%s: %s", r.Class, r.describe())
+			if r.Class != tt.class || r.Status != 0 || !strings.Contains(r.Failure(), tt.words) {
+				t.Errorf("%s: %s", r.Class, r.Failure())
 			}
 			if n := s.connections.Load(); n != 1 {
 				t.Errorf("%d connections", n)
@@ -153,7 +154,7 @@ func TestTLSWhereHTTPIsExpected(t *testing.T) {
 		_, _ = io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x46")
 	})
 	r := try(t.Context(), testEndpoint(t, alert.url(), loopback), nil, []byte("{}"))
-	if r.Class != ClassConnect || !strings.Contains(r.describe(), "the receiver speaks TLS: its URL must begin with https://") {
+	if r.Class != outcome.ClassConnect || !strings.Contains(r.Failure(), "the receiver speaks TLS: its URL must begin with https://") {
 		t.Errorf("%+v", r)
 	}
 	secure := httptest.NewTLSServer(http.NotFoundHandler())
@@ -178,8 +179,8 @@ func TestCertificateInjectsNothing(t *testing.T) {
 	ep := testEndpoint(t, "https://localhost:"+s.url()[strings.LastIndex(s.url(), ":")+1:], loopback)
 	trust(ep, ours.roots)
 	r := try(t.Context(), ep, nil, nil)
-	if r.Class != ClassTLS {
+	if r.Class != outcome.ClassTLS {
 		t.Errorf("%+v", r)
 	}
-	checkPlain(t, r.describe())
+	checkPlain(t, r.Failure())
 }

@@ -3,6 +3,8 @@ package subscriber
 import (
 	"bytes"
 	"errors"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 	"io"
 	"strings"
 	"testing"
@@ -13,8 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-
-	"fanjet/internal/wire"
 )
 
 // evil is what a receiver would like to have in logs, headers and terminals.
@@ -23,7 +23,7 @@ const evil = "\r\nFanjet-Reason: x\n{\"level\":\"info\"}\x1b[2J\x1b]0;title\x07\
 // checkPlain fails if text could do anything but be read.
 func checkPlain(t *testing.T, text string) {
 	t.Helper()
-	if len(text) > maxFailure || !utf8.ValidString(text) {
+	if len(text) > outcome.MaxFailure || !utf8.ValidString(text) {
 		t.Errorf("%d bytes, valid: %v", len(text), utf8.ValidString(text))
 	}
 	for _, r := range text {
@@ -52,10 +52,10 @@ func TestReceiverInjectsNothing(t *testing.T) {
 			t.Parallel()
 			s := newRawReceiver(t, answering(text, true))
 			r := try(t.Context(), testEndpoint(t, s.url(), loopback), nil, nil)
-			if r.Class != ClassConnect {
+			if r.Class != outcome.ClassConnect {
 				t.Errorf("%+v", r)
 			}
-			checkPlain(t, r.describe())
+			checkPlain(t, r.Failure())
 		})
 	}
 	// net/http repeats some lines as they came, and why a receiver goes away.
@@ -72,10 +72,10 @@ func TestReceiverInjectsNothing(t *testing.T) {
 			t.Parallel()
 			_, ep := newFrameReceiver(t, nil, serve)
 			r := try(t.Context(), ep, nil, nil)
-			if r.Class != ClassConnect {
+			if r.Class != outcome.ClassConnect {
 				t.Errorf("%+v", r)
 			}
-			checkPlain(t, r.describe())
+			checkPlain(t, r.Failure())
 		})
 	}
 }
@@ -85,10 +85,10 @@ func FuzzPlain(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		r := Result{Class: ClassInterrupted, Err: errors.New(text)}
-		checkPlain(t, r.describe())
-		if len(text) < 300 && strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == ':' }) < 0 && r.describe() != "interrupted: "+text {
-			t.Errorf("%q became %q", text, r.describe())
+		r := outcome.Result{Class: outcome.ClassInterrupted, Err: errors.New(text)}
+		checkPlain(t, r.Failure())
+		if len(text) < 300 && strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == ':' }) < 0 && r.Failure() != "interrupted: "+text {
+			t.Errorf("%q became %q", text, r.Failure())
 		}
 	})
 }
@@ -96,14 +96,14 @@ func FuzzPlain(f *testing.F) {
 // The words reach the header of a letter, the log and the status as they are.
 func TestWordsOfAFailureStayInTheirPlace(t *testing.T) {
 	t.Parallel()
-	r := Result{Class: ClassConnect, Err: errors.New(strings.Repeat(evil, 100))}
+	r := outcome.Result{Class: outcome.ClassConnect, Err: errors.New(strings.Repeat(evil, 100))}
 	var env wire.Envelope
 	note(&env, r)
 	header := map[string][]string{}
 	env.WriteTo(header)
 	last := header[wire.HeaderLastError][0]
-	if last != r.describe() {
-		t.Errorf("%q, want %q", last, r.describe())
+	if last != r.Failure() {
+		t.Errorf("%q, want %q", last, r.Failure())
 	}
 	checkPlain(t, last)
 	for _, encoder := range []zapcore.Encoder{
@@ -112,13 +112,13 @@ func TestWordsOfAFailureStayInTheirPlace(t *testing.T) {
 		var out bytes.Buffer
 		log := zap.New(zapcore.NewCore(encoder, zapcore.AddSync(&out), zap.InfoLevel))
 		d := &Dispatcher{opts: Options{ServerTime: time.Now}, log: log, metrics: newMetrics(prometheus.NewRegistry())}
-		d.observe(&endpoint{name: "a", metrics: endpointMetrics{all: d.metrics, endpoint: "a"}}, &env, r)
+		d.observe(&member{name: "a", metrics: endpointMetrics{all: d.metrics, endpoint: "a"}}, &env, r)
 		line := strings.TrimSuffix(out.String(), "\n")
 		if !strings.Contains(line, `"class"`) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) && r != '\t' }) {
 			t.Errorf("%q", line)
 		}
 	}
-	if text := r.short(); len(text) > maxInReason || !strings.HasPrefix(r.describe(), strings.TrimSuffix(text, "...")) {
+	if text := r.Short(); len(text) > 200 || !strings.HasPrefix(r.Failure(), strings.TrimSuffix(text, "...")) {
 		t.Errorf("the status says %q", text)
 	}
 }
@@ -128,9 +128,9 @@ func TestClassesAreFew(t *testing.T) {
 	t.Parallel()
 	m := &endpointMetrics{all: newMetrics(prometheus.NewRegistry()), endpoint: "a"}
 	for status := 100; status <= 999; status++ {
-		m.attempt(statusClass(status)).Inc()
+		m.attempt(outcome.StatusClass(status)).Inc()
 	}
-	for _, err := range []error{io.EOF, errors.New(evil), errRefused, streamError(2), &handshakeError{io.EOF}} {
-		m.attempt(classOf(err)).Inc() // panics if it is none of them
+	for _, err := range []error{io.EOF, errors.New(evil), errRefused, streamError(2), &outcome.HandshakeError{io.EOF}} {
+		m.attempt(outcome.ClassOf(err)).Inc() // panics if it is none of them
 	}
 }

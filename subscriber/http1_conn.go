@@ -2,11 +2,11 @@ package subscriber
 
 import (
 	"context"
+	"fanjet/subscriber/quiet"
 	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -47,12 +47,8 @@ func (l *idleLimit) timeout(usual time.Duration) time.Duration {
 // conn is a connection to an endpoint, for one request at a time.
 type conn struct {
 	net.Conn
-	http2     *http2State     // nil: it speaks HTTP/1.1
-	records   []*recordConn   // below each layer of TLS, the uppermost first
-	abort     func()          // closes it at once, without a farewell
-	socket    syscall.RawConn // nil: there is none to look at
-	look      func(fd uintptr)
-	silent    bool // what look saw: no byte waits, and the peer has not hung up
+	http2     *http2State // nil: it speaks HTTP/1.1
+	quiet     quiet.Look
 	looks     bool // Read looks at the socket once more when the time is up
 	idleSince time.Time
 
@@ -66,11 +62,23 @@ type conn struct {
 }
 
 func newConn(c net.Conn) *conn {
-	records, bottom := layersOf(c)
-	out := &conn{Conn: c, records: records, abort: func() { _ = bottom.Close() }, socket: socketOf(bottom)}
-	out.look = func(fd uintptr) { out.silent = isSilent(fd) }
+	out := &conn{Conn: c}
+	out.quiet.Begin(c)
 	return out
 }
+
+// usable reports whether a request can go over a connection that was idle. One
+// with bytes in it that nobody asked for cannot: they would be taken for the
+// answer.
+func (c *conn) usable() bool {
+	if c.http2 != nil {
+		return c.http2.ready()
+	}
+	return c.quiet.Quiet()
+}
+
+// abort closes it at once, without a farewell.
+func (c *conn) abort() { c.quiet.Abort() }
 
 // watch closes the connection at once when ctx ends. It goes on after the
 // exchange: the next one usually has the same context.

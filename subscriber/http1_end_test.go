@@ -4,13 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/internal/wire"
 )
 
 // Whatever an attempt waits for, its timeout ends it, and so does a shutdown.
@@ -43,24 +44,24 @@ func TestAttemptEnds(t *testing.T) {
 			s := newRawReceiver(t, serve)
 			url := strings.Replace(s.url(), "http:", tt.scheme+":", 1)
 
-			ep := testEndpoint(t, url, loopback, func(e *Endpoint) { e.Timeout = 50 * time.Millisecond })
-			if r := try(t.Context(), ep, nil, tt.body); r.Class != ClassTimeout || r.describe() != "timeout: no response in time" {
+			ep := testEndpoint(t, url, loopback, func(e *endpoint.Settings) { e.Timeout = 50 * time.Millisecond })
+			if r := try(t.Context(), ep, nil, tt.body); r.Class != outcome.ClassTimeout || r.Failure() != "timeout: no response in time" {
 				t.Errorf("%+v", r)
 			}
 			if n := s.connections.Load(); n > 1 {
 				t.Errorf("%d connections", n)
 			}
 
-			ep = testEndpoint(t, url, loopback, func(e *Endpoint) { e.Timeout = time.Hour })
+			ep = testEndpoint(t, url, loopback, func(e *endpoint.Settings) { e.Timeout = time.Hour })
 			ctx, interrupt := context.WithCancelCause(t.Context())
 			for len(arrived) > 0 {
 				<-arrived
 			}
-			go func() { <-arrived; interrupt(errInterrupted) }()
-			if r := try(ctx, ep, nil, tt.body); r.Class != ClassInterrupted {
+			go func() { <-arrived; interrupt(outcome.ErrInterrupted) }()
+			if r := try(ctx, ep, nil, tt.body); r.Class != outcome.ClassInterrupted {
 				t.Errorf("%+v", r)
 			}
-			if r := try(ctx, ep, nil, tt.body); r.Class != ClassInterrupted {
+			if r := try(ctx, ep, nil, tt.body); r.Class != outcome.ClassInterrupted {
 				t.Errorf("begun after the interruption: %+v", r)
 			}
 		})
@@ -78,11 +79,11 @@ func TestInterruptedWhileReadingTheBody(t *testing.T) {
 	})
 	ep := testEndpoint(t, s.url(), loopback)
 	ctx, interrupt := context.WithCancelCause(t.Context())
-	ep.attempt(ctx, &wire.Envelope{EventID: "msg_1", Attempt: 1}, nil, nil, func(r Result) {
-		if r.Class != Class2xx {
+	ep.attempt(ctx, &wire.Envelope{EventID: "msg_1", Attempt: 1}, nil, nil, func(r outcome.Result) {
+		if r.Class != outcome.Class2xx {
 			t.Errorf("%+v", r)
 		}
-		interrupt(errInterrupted)
+		interrupt(outcome.ErrInterrupted)
 	})
 	if n := len(ep.client.HTTPClient.Transport.(*transport).idle.conns); n != 0 {
 		t.Errorf("%d connections are kept", n)
@@ -101,7 +102,7 @@ func TestInterruptionOfAnEarlierAttempt(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		next, cancelNext := context.WithCancel(t.Context())
-		ep.attempt(next, &wire.Envelope{EventID: "msg_1", Attempt: 1}, nil, nil, func(r Result) {
+		ep.attempt(next, &wire.Envelope{EventID: "msg_1", Attempt: 1}, nil, nil, func(r outcome.Result) {
 			if r.Status != 204 {
 				t.Errorf("%+v", r)
 			}

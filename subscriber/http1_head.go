@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"strconv"
@@ -159,7 +160,7 @@ func (p *headParser) field(line []byte) error {
 	for _, c := range name {
 		if c == ' ' {
 			p.odd = true
-		} else if c >= 0x80 || !isToken(rune(c)) {
+		} else if c >= 0x80 || !endpoint.IsToken(rune(c)) {
 			return fmt.Errorf("the response has a header with an invalid name: %.40q", name)
 		}
 	}

@@ -3,7 +3,8 @@ package subscriber
 import (
 	"bufio"
 	"crypto/tls"
-	"encoding/binary"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -87,7 +88,7 @@ func (r route) endpoint(t *testing.T, s *rawReceiver) *target {
 	ep := testEndpoint(t, address, policy)
 	trust(ep, roots)
 	if r.proxyTLS {
-		ep.transport.guard.proxy.tls.RootCAs = roots
+		ep.transport.guard = egress.New(policy, egress.GuardOptions{ProxyRoots: roots})
 	}
 	return ep
 }
@@ -195,7 +196,7 @@ func (p *idleConns) awaitBytes(t *testing.T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	limit := time.After(10 * time.Second)
-	for c := p.conns[0]; c.socket.Control(c.look) == nil && c.silent; runtime.Gosched() {
+	for c := p.conns[0]; !c.quiet.Waiting(); runtime.Gosched() {
 		select {
 		case <-limit:
 			t.Fatal("nothing arrives")
@@ -221,33 +222,10 @@ func TestProxySaysMoreInAnotherRecord(t *testing.T) {
 		_ = below.flush()
 		<-r.done
 	})
-	ep := testEndpoint(t, "http://127.0.0.1:1/", through(t, "https://"+s.Addr().String(), loopback))
-	ep.transport.guard.proxy.tls.RootCAs = roots
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != ClassConnect || !strings.Contains(r.Failure(), "something follows the answer") {
+	policy := through(t, "https://"+s.Addr().String(), loopback)
+	ep := testEndpoint(t, "http://127.0.0.1:1/", policy)
+	ep.transport.guard = egress.New(policy, egress.GuardOptions{ProxyRoots: roots})
+	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassConnect || !strings.Contains(r.Failure(), "something follows the answer") {
 		t.Errorf("%+v", r)
 	}
-}
-
-// Wherever what is read is cut, it is known whether a record is in the middle.
-func FuzzRecords(f *testing.F) {
-	f.Add([]byte("hello"), uint16(300), uint8(3), uint16(4))
-	f.Add([]byte{}, uint16(0), uint8(1), uint16(5))
-	f.Fuzz(func(t *testing.T, first []byte, second uint16, piece uint8, cut uint16) {
-		first = first[:min(len(first), 1<<16-1)]
-		var text []byte
-		ends := map[int]bool{0: true}
-		for _, payload := range [][]byte{first, make([]byte, second)} {
-			text = append(binary.BigEndian.AppendUint16(append(text, 23, 3, 3), uint16(len(payload))), payload...)
-			ends[len(text)] = true
-		}
-		text = text[:min(len(text), int(cut))]
-		c := new(recordConn)
-		for read := 0; read < len(text); {
-			n := min(1+int(piece), len(text)-read)
-			c.follow(text[read : read+n])
-			if read += n; c.within() == ends[read] {
-				t.Fatalf("after %d bytes of %d: within a record: %v", read, len(text), c.within())
-			}
-		}
-	})
 }

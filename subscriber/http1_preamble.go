@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"errors"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"net/http"
@@ -28,7 +29,7 @@ func newPreamble(target *url.URL, headers http.Header, userAgent string) (preamb
 	p.lines = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n", uri, host, userAgent)
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		for _, value := range headers[name] {
-			if err := CheckHeader(name, value); err != nil {
+			if err := endpoint.CheckHeader(name, value); err != nil {
 				return preamble{}, fmt.Errorf("header %q: %w", name, err)
 			}
 			all.Add(name, value)

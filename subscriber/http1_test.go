@@ -3,6 +3,10 @@ package subscriber
 import (
 	"bufio"
 	"bytes"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"io"
 	"net"
@@ -13,8 +17,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"fanjet/internal/wire"
 )
 
 // Every response is received twice, which shows whether its connection was used
@@ -101,7 +103,7 @@ func TestResponses(t *testing.T) {
 				if r.Status != tt.status || (r.Err != nil) != (tt.status == 0) {
 					t.Fatalf("%+v", r)
 				}
-				if want := ClassConnect; tt.status == 0 && r.Class != want {
+				if want := outcome.ClassConnect; tt.status == 0 && r.Class != want {
 					t.Errorf("%s, want %s: %v", r.Class, want, r.Err)
 				}
 			}
@@ -140,12 +142,12 @@ func TestRequestOnTheWire(t *testing.T) {
 		got <- string(text)
 		_, _ = io.WriteString(c, "HTTP/1.1 204 x\r\n\r\n")
 	})
-	ep := testEndpoint(t, s.url()+"?a=b%20c", loopback, func(e *Endpoint) {
+	ep := testEndpoint(t, s.url()+"?a=b%20c", loopback, func(e *endpoint.Settings) {
 		e.Headers = http.Header{"X-Team": {"pay"}, "X-Area": {"é"}}
 	})
 	env := &wire.Envelope{EventID: "msg_1", Subject: "events.ü\x01", Attempt: 12}
-	ep.attempt(t.Context(), env, nats.Header{"Content-Type": {"text/x"}}, []byte("{}"), func(r Result) {
-		if r.Class != Class2xx {
+	ep.attempt(t.Context(), env, nats.Header{"Content-Type": {"text/x"}}, []byte("{}"), func(r outcome.Result) {
+		if r.Class != outcome.Class2xx {
 			t.Fatalf("%+v", r)
 		}
 	})
@@ -178,7 +180,7 @@ func TestHostAndAddress(t *testing.T) {
 		if err != nil || !strings.HasPrefix(string(p.lines), want[0]) {
 			t.Errorf("%s: %q, %v", text, p.lines, err)
 		}
-		if got := addressOf(u); got != want[1] {
+		if got := egress.AddressOf(u); got != want[1] {
 			t.Errorf("%s: %s", text, got)
 		}
 	}
@@ -200,7 +202,7 @@ func TestInvalidValueIsNotSent(t *testing.T) {
 	s := newRawReceiver(t, answering("HTTP/1.1 204 x\r\n\r\n", false))
 	ep := testEndpoint(t, s.url(), loopback)
 	for _, id := range []string{"a\r\nX-Evil: 1", "a\nb", "a\x00", "a\x7f"} {
-		ep.attempt(t.Context(), &wire.Envelope{EventID: id, Attempt: 1}, nil, nil, func(r Result) {
+		ep.attempt(t.Context(), &wire.Envelope{EventID: id, Attempt: 1}, nil, nil, func(r outcome.Result) {
 			if r.Err == nil || !strings.Contains(r.Err.Error(), "Webhook-Id") {
 				t.Errorf("%q: %+v", id, r)
 			}
@@ -264,8 +266,8 @@ func TestLargeBody(t *testing.T) {
 	t.Run("is not read at all", func(t *testing.T) {
 		t.Parallel()
 		s := newRawReceiver(t, unread)
-		ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.Timeout = 50 * time.Millisecond })
-		if r := try(t.Context(), ep, nil, body); r.Class != ClassTimeout {
+		ep := testEndpoint(t, s.url(), loopback, func(e *endpoint.Settings) { e.Timeout = 50 * time.Millisecond })
+		if r := try(t.Context(), ep, nil, body); r.Class != outcome.ClassTimeout {
 			t.Errorf("%+v", r)
 		}
 	})

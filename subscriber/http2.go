@@ -20,11 +20,11 @@ func (x *exchange) roundTripStream(s *http2State) (responseHead, error) {
 	x.out = append(x.out[:0], s.out...)
 	s.out = s.out[:0]
 	x.out = x.appendStream(x.out, s)
-	written := s.conn.written()
+	written := s.conn.quiet.RecordsWritten()
 	_, failed := s.conn.Write(x.out)
 	if failed != nil {
 		s.broken = true
-		if s.conn.written() == written {
+		if s.conn.quiet.RecordsWritten() == written {
 			// Not one whole record of TLS has left: there is nothing to be understood.
 			return responseHead{}, &notTaken{err: failed}
 		}

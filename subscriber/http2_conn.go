@@ -114,14 +114,14 @@ func (s *http2State) ready() bool {
 // quiet reports whether nothing was sent that was not read. An error is the end of
 // the connection.
 func (s *http2State) quiet() (bool, error) {
-	if s.in.Buffered() > 0 || s.conn.waiting() {
+	if s.in.Buffered() > 0 || s.conn.quiet.Waiting() {
 		return false, nil
 	}
-	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // keeps TLS from the socket, see conn.usable
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // keeps TLS from the socket, see quietLook.quiet
 	if _, err := s.in.Peek(1); !isTimeout(err) {
 		return false, err
 	}
-	return !s.conn.within(), nil
+	return !s.conn.quiet.Within(), nil
 }
 
 // comes reports whether the next frame comes before the connection's deadline, as
@@ -143,7 +143,7 @@ func (s *http2State) arrived(deadline time.Time) bool {
 	switch {
 	case s.in.Buffered() > 0:
 		return true
-	case !s.conn.waiting():
+	case !s.conn.quiet.Waiting():
 		return false
 	}
 	looks := s.conn.looks

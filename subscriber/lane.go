@@ -2,15 +2,14 @@ package subscriber
 
 import (
 	"context"
+	"fanjet/internal/failpoint"
+	"fanjet/internal/intake"
+	"fanjet/internal/wire"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-
-	"fanjet/internal/failpoint"
-	"fanjet/internal/intake"
-	"fanjet/internal/wire"
 )
 
 const (
@@ -97,20 +96,20 @@ func (l *lane) ready(now time.Time) (is bool, at time.Time) {
 
 // laneReady reports whether deliveries may be taken from the endpoint's lane.
 // If not, at is when that may change by itself.
-func (e *endpoint) laneReady(now time.Time) (is bool, at time.Time) {
+func (e *member) laneReady(now time.Time) (is bool, at time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.stopped || e.gate.paused != nil || e.target.Ordered && e.draining {
+	if e.stopped || e.gate.IsPaused() || e.target.Ordered && e.draining {
 		return false, time.Time{}
 	}
 	if stands, until := e.lineStands(now); stands {
 		return false, until
 	}
-	if probing, next := e.gate.probing(now); probing {
-		expires := e.expiring && !e.gate.downSince(now).IsZero()
-		return expires || !next.After(now.Add(e.gate.keeps())), next // zero: the probe is out
+	if probing, next := e.gate.Probing(now); probing {
+		expires := e.expiring && !e.gate.DownSince(now).IsZero()
+		return expires || !next.After(now.Add(e.keeps())), next // zero: the probe is out
 	}
-	until := e.gate.hold.runningUntil(now)
+	until := e.gate.HoldUntil(now)
 	return until.IsZero(), until
 }
 
@@ -134,7 +133,7 @@ func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
 // for others before its turn is over. A busy server may have more for it all
 // the same.
 func (l *lane) spent(now time.Time) bool {
-	return l.pending.Load() == 0 && l.in.Held() == 0 && now.Sub(later(l.began, time.Unix(0, l.arrived.Load()))) > quiet
+	return l.pending.Load() == 0 && l.in.Held() == 0 && now.Sub(later(l.began, time.Unix(0, l.arrived.Load()))) > quietTime
 }
 
 // waits reports whether it is worth to pull the lane. What is known of one that
@@ -165,7 +164,7 @@ func (l *lane) review(now time.Time) {
 }
 
 // join has the endpoint's deliveries go to its lane, where others wait already.
-func (e *endpoint) join(now time.Time) []*delivery {
+func (e *member) join(now time.Time) []*delivery {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.toLane(now, "")
@@ -173,14 +172,14 @@ func (e *endpoint) join(now time.Time) []*delivery {
 
 // rejoin brings the endpoint back to the fast lane, if nothing but its lane
 // keeps it from it.
-func (e *endpoint) rejoin(now time.Time, calm time.Duration) bool {
+func (e *member) rejoin(now time.Time, calm time.Duration) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.target.Ordered || e.moving > 0 || len(e.queue) > 0 || now.Sub(e.lanedSince) < calm {
 		return false
 	}
-	e.gate.calm(now, calm)
-	if e.gate.barred(now) {
+	e.gate.Calm(now, calm)
+	if e.gate.Barred(now) {
 		return false
 	}
 	e.laned.Store(false)
@@ -225,7 +224,7 @@ func (l *lane) giveBack(ctx context.Context) {
 // giveBackOf truncates the lane first, and lets it be then: the server (2.15)
 // forgets at a purge which messages were given back, and sends them no sooner
 // than after their AckWait.
-func (l *lane) giveBackOf(ctx context.Context, e *endpoint) {
+func (l *lane) giveBackOf(ctx context.Context, e *member) {
 	l.sweeping.Lock()
 	defer l.sweeping.Unlock()
 	waiting := e.takeLane()
@@ -248,18 +247,18 @@ func (l *lane) resize() {
 }
 
 // laneWindow is how many deliveries of its lane the endpoint can use at once.
-func (e *endpoint) laneWindow(now time.Time) int {
+func (e *member) laneWindow(now time.Time) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.target.Ordered {
 		return 1
 	}
-	if probing, _ := e.gate.probing(now); probing {
+	if probing, _ := e.gate.Probing(now); probing {
 		return e.lookAhead() + e.inFlight // which began before, and may hang for a while
 	}
 	window := min(max(4*e.target.MaxInFlight, minLaneWindow), maxLaneWindow)
 	if r := e.target.RateLimit; r.Count > 0 {
-		window = min(window, 2*r.burst())
+		window = min(window, 2*r.Burst())
 	}
 	return window
 }

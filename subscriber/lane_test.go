@@ -19,9 +19,9 @@ func TestLaneThatGaveWayComesAgain(t *testing.T) {
 		"holds something":              {&lane{count: 1}, true},
 		"holds nothing":                {&lane{}, false},
 		"is still pulled":              {&lane{count: 1, running: true}, false},
-		"gave way just now":            {&lane{count: 1, gaveWay: noon.Add(-quiet)}, false},
-		"gave way, and was swept":      {&lane{count: 1, gaveWay: noon.Add(-quiet), swept: true}, true},
-		"something was stored since":   {&lane{count: 1, gaveWay: noon.Add(-quiet), hinted: noon}, true},
+		"gave way just now":            {&lane{count: 1, gaveWay: noon.Add(-quietTime)}, false},
+		"gave way, and was swept":      {&lane{count: 1, gaveWay: noon.Add(-quietTime), swept: true}, true},
+		"something was stored since":   {&lane{count: 1, gaveWay: noon.Add(-quietTime), hinted: noon}, true},
 		"gave way a turn ago, unswept": {&lane{count: 1, gaveWay: noon.Add(-turn - 1)}, true},
 	} {
 		if got := test.lane.waits(noon); got != test.want {
@@ -36,13 +36,13 @@ func TestLaneIsSpent(t *testing.T) {
 	t.Parallel()
 	l := lane{began: noon, in: intake.New(intake.Options{Conn: natstest.Start(t, natstest.Options{}).Conn(), Stream: "S", Consumer: "c", Beat: time.Second})}
 	l.arrived.Store(noon.UnixNano())
-	if l.spent(noon.Add(quiet)) {
+	if l.spent(noon.Add(quietTime)) {
 		t.Error("spent too early")
 	}
-	if !l.spent(noon.Add(quiet + 1)) {
+	if !l.spent(noon.Add(quietTime + 1)) {
 		t.Error("not spent although nothing comes")
 	}
-	if l.pending.Store(2); l.spent(noon.Add(quiet + 1)) {
+	if l.pending.Store(2); l.spent(noon.Add(quietTime + 1)) {
 		t.Error("spent although there is more")
 	}
 }

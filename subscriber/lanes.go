@@ -23,9 +23,9 @@ const (
 	maxActive = 128
 	// turn is how long a lane is pulled, at least, while others wait for theirs.
 	turn = 2 * time.Second
-	// quiet is how long nothing comes from a lane that has nothing to give: it
+	// quietTime is how long nothing comes from a lane that has nothing to give: it
 	// makes room for those that wait.
-	quiet = 150 * time.Millisecond
+	quietTime = 150 * time.Millisecond
 	// restAfter is how long a lane that holds nothing is pulled nevertheless.
 	restAfter = 10 * time.Second
 	// calmFor is how long an endpoint must keep up before it returns to the fast
@@ -282,7 +282,7 @@ func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 		if len(active) >= maxActive {
 			i := makesRoom(active, now)
 			if i < 0 {
-				next = earlier(next, now.Add(quiet/2))
+				next = earlier(next, now.Add(quietTime/2))
 				break
 			}
 			active[i].halt()
@@ -313,6 +313,14 @@ func makesRoom(active []*lane, now time.Time) int {
 		return 0
 	}
 	return -1
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // earlier is the earlier of two times; zero is none.

@@ -18,15 +18,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		return n, err
 	}
 	c.looks = false
-	if !c.waiting() {
+	if !c.quiet.Waiting() {
 		return n, err
 	}
 	_ = c.SetReadDeadline(time.Now().Add(lookTime))
 	return c.Conn.Read(p)
-}
-
-// waiting reports whether something waits to be read. Where that cannot be seen it
-// may.
-func (c *conn) waiting() bool {
-	return c.socket == nil || c.socket.Control(c.look) == nil && !c.silent
 }

@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"html"
 	"mime"
@@ -21,9 +22,9 @@ func legible(body []byte, says told) string {
 	}
 	switch coding := strings.ToLower(strings.TrimSpace(says.contentEncoding)); {
 	case coding != "" && coding != "identity":
-		return fmt.Sprintf("(a body in %s)", plain(coding, maxName))
+		return fmt.Sprintf("(a body in %s)", outcome.Plain(coding, maxName))
 	case isBinary(body) && media != "":
-		return fmt.Sprintf("(a body of %s)", plain(media, maxName))
+		return fmt.Sprintf("(a body of %s)", outcome.Plain(media, maxName))
 	case isBinary(body):
 		return "(a body that is no text)"
 	}

@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"time"
 
@@ -10,9 +11,9 @@ import (
 // Lifted is what an operator ended at an endpoint that waited for reasons of its
 // own.
 type Lifted struct {
-	State  State     `json:"state"` // that it was in
-	Reason string    `json:"reason"`
-	Until  time.Time `json:"until,omitzero"` // when it would have gone on by itself, or been tried
+	State  endpoint.State `json:"state"` // that it was in
+	Reason string         `json:"reason"`
+	Until  time.Time      `json:"until,omitzero"` // when it would have gone on by itself, or been tried
 }
 
 // Lift ends what an endpoint waits for without being paused, by an operator's
@@ -37,11 +38,11 @@ func (d *Dispatcher) Lift(endpoint string) (*Lifted, error) {
 }
 
 // lift is [Dispatcher.Lift].
-func (e *endpoint) lift(now time.Time) *Lifted {
+func (e *member) lift(now time.Time) *Lifted {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	was, reason, until := e.gate.lift(now)
-	if was == StateHealthy {
+	was, reason, until := e.gate.Lift(now)
+	if was == endpoint.StateHealthy {
 		return nil
 	}
 	e.hurryLine(now)
@@ -50,7 +51,7 @@ func (e *endpoint) lift(now time.Time) *Lifted {
 
 // hurryLine lets the head of an ordered endpoint's line be tried at once. The
 // caller holds mu.
-func (e *endpoint) hurryLine(now time.Time) {
+func (e *member) hurryLine(now time.Time) {
 	e.resumed, e.lineNext = now, time.Time{}
 	for _, d := range e.queue {
 		d.notBefore = time.Time{}

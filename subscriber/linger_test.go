@@ -4,14 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/internal/wire"
 )
 
 // waitFor waits for a condition.
@@ -28,8 +29,8 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 }
 
 // tryID makes an attempt of an event.
-func tryID(ctx context.Context, ep *target, id string) (out Result) {
-	ep.attempt(ctx, &wire.Envelope{EventID: id, Attempt: 1}, nil, nil, func(r Result) { out = r })
+func tryID(ctx context.Context, ep *target, id string) (out outcome.Result) {
+	ep.attempt(ctx, &wire.Envelope{EventID: id, Attempt: 1}, nil, nil, func(r outcome.Result) { out = r })
 	return out
 }
 
@@ -65,7 +66,7 @@ func TestEndlessResponseHoldsNoSlot(t *testing.T) {
 			t.Parallel()
 			const attempts = 4
 			s := newRawReceiver(t, ending(text))
-			patient := func(e *Endpoint) { e.MaxInFlight, e.Timeout = attempts, time.Hour }
+			patient := func(e *endpoint.Settings) { e.MaxInFlight, e.Timeout = attempts, time.Hour }
 			ep := testEndpoint(t, s.url(), loopback, patient)
 			ep.transport.lingering.most = time.Hour
 			ctx, cancel := context.WithCancel(t.Context())
@@ -108,7 +109,7 @@ func TestFewResponsesLinger(t *testing.T) {
 				_ = http.NewResponseController(w).Flush()
 				<-r.Context().Done()
 			})
-			ep := testEndpoint(t, s.URL, loopback, func(e *Endpoint) { e.MaxInFlight, e.Timeout = 2, time.Hour })
+			ep := testEndpoint(t, s.URL, loopback, func(e *endpoint.Settings) { e.MaxInFlight, e.Timeout = 2, time.Hour })
 			trust(ep, roots)
 			ep.transport.lingering.most = time.Hour
 			ctx, cancel := context.WithCancel(t.Context())
@@ -180,7 +181,7 @@ func TestEarlyAnswerHoldsNoSlot(t *testing.T) {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 x\r\nContent-Length: 0\r\n\r\n")
 		<-r.done
 	})
-	ep := testEndpoint(t, s.url(), loopback, func(e *Endpoint) { e.MaxInFlight, e.Timeout = attempts, time.Hour })
+	ep := testEndpoint(t, s.url(), loopback, func(e *endpoint.Settings) { e.MaxInFlight, e.Timeout = attempts, time.Hour })
 	ep.transport.lingering.most = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
 	body := bytes.Repeat([]byte("x"), 16<<20) // more than TCP takes without a reader

@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"fanjet/subscriber/outcome"
 	"slices"
 	"sync/atomic"
 
@@ -101,14 +102,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 type endpointMetrics struct {
 	all      *metrics
 	endpoint string
-	attempts [len(classes)]atomic.Pointer[prometheus.Counter]
+	attempts [len(outcome.Classes)]atomic.Pointer[prometheus.Counter]
 	retries  atomic.Pointer[prometheus.Counter]
 	settling atomic.Int32 // what NATS is asked to store, and is counted then
 }
 
 // attempt counts the attempts of a class, which must be one of classes.
-func (m *endpointMetrics) attempt(c Class) prometheus.Counter {
-	return once(&m.attempts[slices.Index(classes[:], c)], func() prometheus.Counter {
+func (m *endpointMetrics) attempt(c outcome.Class) prometheus.Counter {
+	return once(&m.attempts[slices.Index(outcome.Classes[:], c)], func() prometheus.Counter {
 		return m.all.attempts.WithLabelValues(m.endpoint, string(c))
 	})
 }

@@ -4,6 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fanjet/dlq"
+	"fanjet/internal/failpoint"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"math"
 	"strconv"
@@ -11,11 +17,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-
-	"fanjet/dlq"
-	"fanjet/internal/failpoint"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/wire"
 )
 
 // An ordered endpoint is always served from its lane, whose consumer hands out
@@ -75,7 +76,7 @@ func (d *Dispatcher) inPlace(ctx context.Context, dl *delivery, env wire.Envelop
 		return
 	}
 	env.Attempt, env.FirstAttempt, env.LastAttempt, env.LastStatus, env.LastError = h.Attempt, h.First, h.Last, h.Status, h.Error
-	d.attempt(ctx, dl, &env, func(r Result) { d.settleInPlace(ctx, dl, env, r) })
+	d.attempt(ctx, dl, &env, func(r outcome.Result) { d.settleInPlace(ctx, dl, env, r) })
 }
 
 // recall returns what the state bucket knows about the delivery. It is asked
@@ -127,7 +128,7 @@ func (d *Dispatcher) headWait(dl *delivery) time.Duration {
 
 // lineWait is how long the line has to wait yet for a delivery's next attempt, by
 // the clock of this process; very long if that is not known.
-func (e *endpoint) lineWait(h *head) time.Duration {
+func (e *member) lineWait(h *head) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.lineHead != h.Delivery || !e.lineFor.Equal(h.Next) {
@@ -163,21 +164,21 @@ func (d *Dispatcher) settledElsewhere(ctx context.Context, dl *delivery) bool {
 
 // knowsHead reports whether no attempt of the line's first delivery can have
 // been made that is not known here.
-func (e *endpoint) knowsHead() bool {
+func (e *member) knowsHead() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.headKnown
 }
 
 // learnHead notes that from now on it is so.
-func (e *endpoint) learnHead() {
+func (e *member) learnHead() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.headKnown = true
 }
 
 // forgetHead notes that the lane is opened anew.
-func (e *endpoint) forgetHead() {
+func (e *member) forgetHead() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.headKnown = false
@@ -185,7 +186,7 @@ func (e *endpoint) forgetHead() {
 
 // resumedSince reports whether an endpoint was resumed after some time, by the
 // server's clock: then its line is tried at once.
-func (d *Dispatcher) resumedSince(e *endpoint, last time.Time) bool {
+func (d *Dispatcher) resumedSince(e *member, last time.Time) bool {
 	e.mu.Lock()
 	resumed := e.resumed
 	e.mu.Unlock()
@@ -210,14 +211,14 @@ func (d *Dispatcher) holdLineFor(dl *delivery, wait time.Duration, next time.Tim
 
 // lineStands reports whether an ordered endpoint's line stands for long, and
 // until when its lane may be left to others. The caller holds mu.
-func (e *endpoint) lineStands(now time.Time) (stands bool, until time.Time) {
+func (e *member) lineStands(now time.Time) (stands bool, until time.Time) {
 	until = e.lineNext.Add(-longStand)
 	return e.target.Ordered && until.After(now), until
 }
 
 // settleInPlace does what follows from an attempt of the line's first delivery.
-func (d *Dispatcher) settleInPlace(ctx context.Context, dl *delivery, env wire.Envelope, r Result) {
-	settings := &dl.ep.settings().Endpoint
+func (d *Dispatcher) settleInPlace(ctx context.Context, dl *delivery, env wire.Envelope, r outcome.Result) {
+	settings := &dl.ep.settings().Settings
 	now := d.opts.ServerTime()
 	todo := decide(r, &env, settings, now, d.random())
 	attempts := env.Attempt
@@ -245,6 +246,14 @@ func (d *Dispatcher) settleInPlace(ctx context.Context, dl *delivery, env wire.E
 		}
 		d.deadLetterLater(ctx, dl, env, todo.reason, attempts)
 	}
+}
+
+// times says how often.
+func times(n int) string {
+	if n == 1 {
+		return "1 time"
+	}
+	return strconv.Itoa(n) + " times"
 }
 
 func headOf(env *wire.Envelope, next time.Time) head {
@@ -284,9 +293,9 @@ func (d *Dispatcher) remember(ctx context.Context, dl *delivery, h head) {
 // pause is stored first: a crash in between leaves an endpoint that is paused,
 // and a delivery with one attempt left.
 func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope, h head) {
-	p := Pause{
-		Since: d.opts.ServerTime().UTC(), By: pausedByUs, Blocked: env.Key,
-		Reason: fmt.Sprintf("the first delivery of the line, of event %s, failed %s: %s", env.EventID, plural(h.Attempts, "time"), h.failure()),
+	p := endpoint.Pause{
+		Since: d.opts.ServerTime().UTC(), By: endpoint.PausedByFanjet, Blocked: env.Key,
+		Reason: fmt.Sprintf("the first delivery of the line, of event %s, failed %s: %s", env.EventID, times(h.Attempts), h.failure()),
 	}
 	dl.ep.pause(&p, time.Now())
 	d.settling.Go(func() {
@@ -375,7 +384,7 @@ func (d *Dispatcher) drainLater(deliveries []*delivery) {
 	}
 }
 
-func (e *endpoint) isDraining() bool {
+func (e *member) isDraining() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.draining
@@ -383,7 +392,7 @@ func (e *endpoint) isDraining() bool {
 
 // drained takes over whether nothing older was found. That counts when it is
 // said twice in a row: a delivery may have been on its way into the log.
-func (e *endpoint) drained(nothing bool) {
+func (e *member) drained(nothing bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.draining = e.draining && !(nothing && e.drainedOnce)

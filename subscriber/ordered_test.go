@@ -3,20 +3,20 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 	"testing"
 	"time"
-
-	"fanjet/internal/wire"
 )
 
 // What is stored of a line's first delivery says how its latest attempt failed,
 // whether there was an answer or none.
 func TestOrderedHeadFailure(t *testing.T) {
 	t.Parallel()
-	for want, r := range map[string]Result{
-		"5xx: 500 Internal Server Error":     {Class: Class5xx, Status: 500},
-		"timeout: context deadline exceeded": {Class: ClassTimeout, Err: context.DeadlineExceeded},
-		"connect: refused":                   {Class: ClassConnect, Err: errors.New("refused")},
+	for want, r := range map[string]outcome.Result{
+		"5xx: 500 Internal Server Error":     {Class: outcome.Class5xx, Status: 500},
+		"timeout: context deadline exceeded": {Class: outcome.ClassTimeout, Err: context.DeadlineExceeded},
+		"connect: refused":                   {Class: outcome.ClassConnect, Err: errors.New("refused")},
 	} {
 		var env wire.Envelope
 		note(&env, r)

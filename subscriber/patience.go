@@ -26,7 +26,7 @@ const (
 
 // standing is how an endpoint stands in the fast lane.
 type standing struct {
-	endpoint *endpoint
+	endpoint *member
 	waiting  int           // its deliveries that wait for a slot
 	wait     time.Duration // of the one that waits the longest
 	latency  float64       // of its attempts, in seconds

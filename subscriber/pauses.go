@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fanjet/internal/jsapi"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/internal/jsapi"
 )
 
 // Keys of the state bucket.
@@ -23,7 +23,7 @@ const (
 // SetPause stores the pause of an endpoint in the state bucket. A pause that is
 // there already is kept, and returned; it only learns at which delivery the line
 // stands, if p says so. The endpoint need not be in the configuration.
-func SetPause(ctx context.Context, kv jetstream.KeyValue, endpoint string, p Pause) (was *Pause, err error) {
+func SetPause(ctx context.Context, kv jetstream.KeyValue, endpoint string, p endpoint.Pause) (was *endpoint.Pause, err error) {
 	err = jsapi.Change(ctx, kv, pausedPrefix+endpoint, func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
 		next := p
 		if was = pauseIn(before); was != nil {
@@ -44,7 +44,7 @@ func SetPause(ctx context.Context, kv jetstream.KeyValue, endpoint string, p Pau
 
 // ClearPause ends the pause of an endpoint, and returns the one that ended; nil
 // if the endpoint was not paused.
-func ClearPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (was *Pause, err error) {
+func ClearPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (was *endpoint.Pause, err error) {
 	err = jsapi.Change(ctx, kv, pausedPrefix+endpoint, func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
 		was = pauseIn(before)
 		return jsapi.Delete, nil, nil
@@ -58,12 +58,12 @@ func ClearPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (wa
 // Pauses returns every pause in the state bucket, by endpoint; also those of
 // endpoints that are not in the configuration. The bucket must be one of
 // [jsapi.OpenBucket].
-func Pauses(ctx context.Context, kv jetstream.KeyValue) (map[string]Pause, error) {
+func Pauses(ctx context.Context, kv jetstream.KeyValue) (map[string]endpoint.Pause, error) {
 	entries, err := pauseEntries(ctx, kv)
 	if err != nil {
 		return nil, err
 	}
-	pauses := make(map[string]Pause)
+	pauses := make(map[string]endpoint.Pause)
 	for _, entry := range entries {
 		if p := pauseIn(entry); p != nil {
 			pauses[pausedEndpoint(entry)] = *p
@@ -83,7 +83,7 @@ func pauseEntries(ctx context.Context, kv jetstream.KeyValue) ([]jetstream.KeyVa
 }
 
 // storedPause reads the pause of one endpoint; nil if there is none.
-func storedPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (*Pause, error) {
+func storedPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (*endpoint.Pause, error) {
 	entry, err := kv.Get(ctx, pausedPrefix+endpoint)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
@@ -96,7 +96,7 @@ func storedPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (*
 
 // pauseIn is the pause that an entry holds; nil if it holds none, or there is no
 // entry.
-func pauseIn(entry jetstream.KeyValueEntry) *Pause {
+func pauseIn(entry jetstream.KeyValueEntry) *endpoint.Pause {
 	if entry == nil || entry.Operation() != jetstream.KeyValuePut {
 		return nil
 	}
@@ -106,17 +106,12 @@ func pauseIn(entry jetstream.KeyValueEntry) *Pause {
 
 // readPause reads an entry. One that cannot be read is a pause nevertheless: to
 // hold deliveries is the lesser evil.
-func readPause(entry jetstream.KeyValueEntry) Pause {
-	var p Pause
+func readPause(entry jetstream.KeyValueEntry) endpoint.Pause {
+	var p endpoint.Pause
 	if err := json.Unmarshal(entry.Value(), &p); err != nil {
-		return Pause{Since: entry.Created(), Reason: "the entry " + entry.Key() + " in the state bucket is unreadable"}
+		return endpoint.Pause{Since: entry.Created(), Reason: "the entry " + entry.Key() + " in the state bucket is unreadable"}
 	}
 	return p
-}
-
-// equal reports whether two pauses say the same.
-func (p Pause) equal(q Pause) bool {
-	return p.Since.Equal(q.Since) && p.By == q.By && p.Reason == q.Reason && p.Blocked == q.Blocked
 }
 
 var errWatchEnded = errors.New("the watch ended")

@@ -2,6 +2,9 @@ package subscriber
 
 import (
 	"context"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/natstest"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strings"
 	"sync"
@@ -9,9 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/internal/jsapi"
-	"fanjet/internal/natstest"
 )
 
 // stateBucket creates the state bucket on a server of its own.
@@ -34,8 +34,8 @@ func createBucket(t *testing.T, srv *natstest.Server) jetstream.KeyValue {
 	return kv
 }
 
-func pauseOf(by string) Pause {
-	return Pause{Since: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), By: by, Reason: "maintenance"}
+func pauseOf(by string) endpoint.Pause {
+	return endpoint.Pause{Since: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), By: by, Reason: "maintenance"}
 }
 
 func TestSetPauseKeepsTheFirst(t *testing.T) {
@@ -47,12 +47,12 @@ func TestSetPauseKeepsTheFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i == 0 && was != nil || i == 1 && (was == nil || !was.equal(pauseOf("ann"))) {
+		if i == 0 && was != nil || i == 1 && (was == nil || !was.Equal(pauseOf("ann"))) {
 			t.Errorf("pause by %s: was %+v", by, was)
 		}
 	}
 	pauses, err := Pauses(ctx, kv)
-	if err != nil || len(pauses) != 1 || !pauses["billing"].equal(pauseOf("ann")) {
+	if err != nil || len(pauses) != 1 || !pauses["billing"].Equal(pauseOf("ann")) {
 		t.Errorf("Pauses() = %+v, %v, want the one by ann", pauses, err)
 	}
 }
@@ -63,7 +63,7 @@ func TestSetPauseLearnsWhatBlocks(t *testing.T) {
 	ctx := t.Context()
 	blocked := pauseOf("fanjet")
 	blocked.Blocked = "key-7"
-	for _, p := range []Pause{pauseOf("ann"), blocked, pauseOf("bob")} {
+	for _, p := range []endpoint.Pause{pauseOf("ann"), blocked, pauseOf("bob")} {
 		if _, err := SetPause(ctx, kv, "billing", p); err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestSetPauseLearnsWhatBlocks(t *testing.T) {
 	want := pauseOf("ann")
 	want.Blocked = "key-7"
 	pauses, err := Pauses(ctx, kv)
-	if err != nil || !pauses["billing"].equal(want) {
+	if err != nil || !pauses["billing"].Equal(want) {
 		t.Errorf("Pauses() = %+v, %v, want %+v", pauses, err, want)
 	}
 }
@@ -85,7 +85,7 @@ func TestClearPause(t *testing.T) {
 			t.Fatal(err)
 		}
 		was, err := ClearPause(ctx, kv, "billing")
-		if err != nil || was == nil || !was.equal(pauseOf("ann")) {
+		if err != nil || was == nil || !was.Equal(pauseOf("ann")) {
 			t.Errorf("ClearPause() = %+v, %v", was, err)
 		}
 		if was, err := ClearPause(ctx, kv, "billing"); was != nil || err != nil {

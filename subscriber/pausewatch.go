@@ -3,13 +3,13 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"fanjet/internal/jsapi"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-
-	"fanjet/internal/jsapi"
 )
 
 const (
@@ -23,14 +23,14 @@ const (
 // end because of a fault. load and run must not run at the same time.
 type pauseWatch struct {
 	kv       jetstream.KeyValue
-	onChange func(endpoint string, p *Pause)
+	onChange func(endpoint string, p *endpoint.Pause)
 	log      *zap.Logger
 
 	// onFault, if set, hears when the pauses can no longer be read, and with nil
 	// when they can be again. Set it before load.
 	onFault func(error)
 
-	known   map[string]Pause
+	known   map[string]endpoint.Pause
 	seen    map[string]uint64 // revisions of the entries that were read, by endpoint
 	newest  uint64            // the highest of them
 	created time.Time         // of the bucket that they were read from; zero: never read
@@ -42,9 +42,9 @@ type pauseWatch struct {
 // newPauseWatch returns a watch on the pauses in the state bucket. onChange
 // hears of every endpoint that is paused, whose pause changes, and, with nil,
 // that is resumed; one call at a time, from load and run.
-func newPauseWatch(kv jetstream.KeyValue, onChange func(endpoint string, p *Pause), log *zap.Logger) *pauseWatch {
+func newPauseWatch(kv jetstream.KeyValue, onChange func(endpoint string, p *endpoint.Pause), log *zap.Logger) *pauseWatch {
 	return &pauseWatch{
-		kv: kv, onChange: onChange, log: log, known: make(map[string]Pause),
+		kv: kv, onChange: onChange, log: log, known: make(map[string]endpoint.Pause),
 		retry: pausesRetry, probe: pausesProbe, renewal: pausesRenewal,
 	}
 }
@@ -136,7 +136,7 @@ func (w *pauseWatch) read(ctx context.Context, created time.Time) error {
 	if err := w.sameBucket(ctx, created); err != nil {
 		return err
 	}
-	stored := make(map[string]Pause)
+	stored := make(map[string]endpoint.Pause)
 	w.seen, w.newest = make(map[string]uint64), 0
 	for _, entry := range entries {
 		w.note(entry)
@@ -190,7 +190,7 @@ func (w *pauseWatch) sameBucket(ctx context.Context, created time.Time) error {
 
 // restore writes the pauses that are known into a bucket that took the place of
 // another one, and adds them to what is stored.
-func (w *pauseWatch) restore(ctx context.Context, stored map[string]Pause) error {
+func (w *pauseWatch) restore(ctx context.Context, stored map[string]endpoint.Pause) error {
 	for endpoint, p := range w.known {
 		if _, ok := stored[endpoint]; ok {
 			continue
@@ -219,10 +219,10 @@ func (w *pauseWatch) apply(entry jetstream.KeyValueEntry) {
 }
 
 // set tells of a change; nil means resumed.
-func (w *pauseWatch) set(endpoint string, p *Pause) {
+func (w *pauseWatch) set(endpoint string, p *endpoint.Pause) {
 	before, paused := w.known[endpoint]
 	switch {
-	case p == nil && !paused, p != nil && paused && p.equal(before):
+	case p == nil && !paused, p != nil && paused && p.Equal(before):
 		return
 	case p == nil:
 		delete(w.known, endpoint)

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"fanjet/subscriber/endpoint"
 	"maps"
 	"slices"
 	"sync"
@@ -21,7 +22,7 @@ type watched struct {
 	logs  *observer.ObservedLogs
 
 	mu     sync.Mutex
-	paused map[string]Pause
+	paused map[string]endpoint.Pause
 	calls  int
 	faults []bool // true: a fault began, false: it ended
 }
@@ -29,8 +30,8 @@ type watched struct {
 func newWatched(t *testing.T, kv jetstream.KeyValue) *watched {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
-	w := &watched{T: t, logs: logs, paused: map[string]Pause{}}
-	w.watch = newPauseWatch(kv, func(endpoint string, p *Pause) {
+	w := &watched{T: t, logs: logs, paused: map[string]endpoint.Pause{}}
+	w.watch = newPauseWatch(kv, func(endpoint string, p *endpoint.Pause) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.calls++
@@ -206,7 +207,7 @@ func TestPauseWatchOutlivesTheBucket(t *testing.T) {
 	again := createBucket(t, srv)
 	w.told(true, false)
 	pauses, err := Pauses(t.Context(), again)
-	if err != nil || len(pauses) != 2 || !pauses["a"].equal(pauseOf("ann")) {
+	if err != nil || len(pauses) != 2 || !pauses["a"].Equal(pauseOf("ann")) {
 		t.Errorf("the new bucket has the pauses %+v, %v, want those of a and b", pauses, err)
 	}
 	mustResume(t, again, "a")

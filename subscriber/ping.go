@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"errors"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"fanjet/internal/wire"
 )
 
 // ErrUnknownEndpoint means that the configuration has no such endpoint.
@@ -22,18 +22,18 @@ var ErrUnknownEndpoint = errors.New("no such endpoint in the configuration")
 // neither a pause nor the circuit, nor a Retry-After, keeps it back, nor hears of
 // it: that an endpoint takes one test event does not say that it is ready for all
 // that waits.
-func (d *Dispatcher) Ping(ctx context.Context, endpoint string) (Result, error) {
+func (d *Dispatcher) Ping(ctx context.Context, endpoint string) (outcome.Result, error) {
 	e := d.endpoint(endpoint)
 	if e == nil {
-		return Result{}, fmt.Errorf("%w: %s", ErrUnknownEndpoint, endpoint)
+		return outcome.Result{}, fmt.Errorf("%w: %s", ErrUnknownEndpoint, endpoint)
 	}
 	now := time.Now().UTC()
 	env := wire.Envelope{
 		EventID: "msg_" + pingID(), Endpoint: endpoint, Subject: d.opts.Names.Prefix() + ".ping", Accepted: now, Attempt: 1,
 	}
 	body := fmt.Appendf(nil, `{"type":"fanjet.ping","timestamp":%q,"data":{"endpoint":%q}}`, now.Format(time.RFC3339Nano), endpoint)
-	var result Result
-	e.settings().attempt(ctx, &env, nats.Header{"Content-Type": {"application/json"}}, body, func(r Result) { result = r })
+	var result outcome.Result
+	e.settings().attempt(ctx, &env, nats.Header{"Content-Type": {"application/json"}}, body, func(r outcome.Result) { result = r })
 	return result, nil
 }
 

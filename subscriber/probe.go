@@ -3,15 +3,17 @@ package subscriber
 import (
 	"context"
 	"crypto/tls"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
 	"net/url"
 	"time"
 )
 
 // Probe is how far an attempt would get, up to the request.
 type Probe struct {
-	Verdicts []Verdict // of the egress policy, for each address of the name
+	Verdicts []egress.Verdict // of the egress policy, for each address of the name
 	// Class and Failure say why there is no connection; empty: there was one.
-	Class   Class
+	Class   outcome.Class
 	Failure string
 	// What was agreed on; empty for http.
 	TLS string
@@ -19,18 +21,18 @@ type Probe struct {
 	NotBefore, NotAfter time.Time
 }
 
-// Probe resolves the host of an endpoint's URL, judges its addresses, connects,
+// ProbeURL resolves the host of an endpoint's URL, judges its addresses, connects,
 // and shakes hands if that is https; then it closes the connection. No request
 // is made. It ends when ctx does, and takes 20 s at most besides what the
 // resolver takes.
-func (g *Guard) Probe(ctx context.Context, target *url.URL) Probe {
+func ProbeURL(ctx context.Context, g *egress.Guard, target *url.URL) Probe {
 	return newTransport(1, g).probe(ctx, target)
 }
 
 func (t *transport) probe(ctx context.Context, target *url.URL) Probe {
 	var p Probe
 	fail := func(err error) Probe {
-		r := Result{Class: classOf(err), Err: err}
+		r := outcome.Result{Class: outcome.ClassOf(err), Err: err}
 		p.Class, p.Failure = r.Class, r.Failure()
 		return p
 	}
@@ -38,7 +40,7 @@ func (t *transport) probe(ctx context.Context, target *url.URL) Probe {
 	if p.Verdicts, err = t.guard.Judge(ctx, target); err != nil {
 		return fail(err)
 	}
-	raw, err := t.guard.dial(ctx, addressOf(target), target.Scheme == "https")
+	raw, err := t.guard.Dial(ctx, egress.AddressOf(target), target.Scheme == "https")
 	if err != nil {
 		return fail(err)
 	}

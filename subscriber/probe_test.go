@@ -3,6 +3,10 @@ package subscriber
 import (
 	"context"
 	"crypto/x509"
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"log"
 	"net/http"
@@ -13,8 +17,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"fanjet/internal/secret"
 )
 
 // A probe goes as far as an attempt would, and sends no request.
@@ -32,7 +34,7 @@ func TestProbe(t *testing.T) {
 	gone.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(secure.Certificate())
-	open := Egress{AllowHTTP: true, AllowCIDRs: []AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}}
+	open := egress.Policy{AllowHTTP: true, AllowCIDRs: []egress.AllowedNet{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}}
 	resolve := func(_ context.Context, host string) ([]netip.Addr, error) {
 		return map[string][]netip.Addr{
 			"example.com": {netip.MustParseAddr("127.0.0.1")},
@@ -44,19 +46,19 @@ func TestProbe(t *testing.T) {
 	for _, tt := range []struct {
 		name, url       string
 		trusted         bool
-		class           Class
+		class           outcome.Class
 		failure         string
 		blocked, usable int // addresses
 	}{
 		{name: "plain", url: plain.URL, usable: 1},
 		{name: "one address is blocked", url: "http://mixed" + port(plain.URL), usable: 1, blocked: 1},
 		{name: "TLS", url: "https://example.com" + port(secure.URL), trusted: true, usable: 1},
-		{name: "unknown authority", url: "https://example.com" + port(secure.URL), class: ClassTLS, failure: "unknown authority", usable: 1},
-		{name: "wrong name", url: "https://mixed" + port(secure.URL), trusted: true, class: ClassTLS, failure: "not mixed", usable: 1, blocked: 1},
-		{name: "no TLS there", url: "https://example.com" + port(plain.URL), class: ClassTLS, failure: "tls: ", usable: 1},
-		{name: "nobody there", url: gone.URL, class: ClassConnect, failure: "refused", usable: 1},
-		{name: "blocked", url: "http://inside:80/?token=secret", class: ClassBlocked, failure: "10.0.0.1", blocked: 2},
-		{name: "no such name", url: "https://nowhere.invalid/?token=secret", class: ClassDNS, failure: "nowhere.invalid"},
+		{name: "unknown authority", url: "https://example.com" + port(secure.URL), class: outcome.ClassTLS, failure: "unknown authority", usable: 1},
+		{name: "wrong name", url: "https://mixed" + port(secure.URL), trusted: true, class: outcome.ClassTLS, failure: "not mixed", usable: 1, blocked: 1},
+		{name: "no TLS there", url: "https://example.com" + port(plain.URL), class: outcome.ClassTLS, failure: "tls: ", usable: 1},
+		{name: "nobody there", url: gone.URL, class: outcome.ClassConnect, failure: "refused", usable: 1},
+		{name: "blocked", url: "http://inside:80/?token=secret", class: outcome.ClassBlocked, failure: "10.0.0.1", blocked: 2},
+		{name: "no such name", url: "https://nowhere.invalid/?token=secret", class: outcome.ClassDNS, failure: "nowhere.invalid"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -64,7 +66,7 @@ func TestProbe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			transport := newTransport(1, NewGuard(open, GuardOptions{Resolve: resolve}))
+			transport := newTransport(1, egress.New(open, egress.GuardOptions{Resolve: resolve}))
 			if tt.trusted {
 				transport.tls.RootCAs = roots
 			}
@@ -106,7 +108,7 @@ func TestWeakSecret(t *testing.T) {
 		"whsec_6Yt8Xv0pQb1r7Jm3l2sK9fGhZ4wD5nCeAaBUoTiRxPE=":     false,
 		"whsec_nbIoUfLr2eWVJ3nBkq7QKc0OvC8yp6tS5z4xA1dGhjmEwXZg": false,
 	} {
-		why := WeakSecret(secret.New(text))
+		why := endpoint.WeakSecret(secret.New(text))
 		if (why != "") != weak {
 			t.Errorf("%s: %q, weak must be %v", text, why, weak)
 		}

@@ -1,11 +1,11 @@
 package subscriber
 
 import (
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 	"strings"
 
 	"github.com/nats-io/nats.go"
-
-	"fanjet/internal/wire"
 )
 
 // Bounds of what a producer can send to endpoints, in bytes: many receivers
@@ -66,7 +66,7 @@ func isContentType(v string) bool {
 // isName reports whether s is a token (RFC 9110, section 5.6.2).
 func isName(s string) bool {
 	for _, r := range s {
-		if !isToken(r) {
+		if !endpoint.IsToken(r) {
 			return false
 		}
 	}

@@ -3,14 +3,15 @@ package subscriber
 import (
 	"bytes"
 	"compress/gzip"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
-
-	"fanjet/internal/wire"
 )
 
 const testParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -92,9 +93,9 @@ func TestProducersHeaders(t *testing.T) {
 					}
 					got <- r
 				})
-				ep := testEndpoint(t, s.URL, loopback, func(e *Endpoint) { e.Headers = http.Header{"X-Team": {"pay"}} })
+				ep := testEndpoint(t, s.URL, loopback, func(e *endpoint.Settings) { e.Headers = http.Header{"X-Team": {"pay"}} })
 				ep.transport.tls.RootCAs = roots
-				if r := try(t.Context(), ep, tt.header, []byte(tt.body)); r.Class != Class2xx {
+				if r := try(t.Context(), ep, tt.header, []byte(tt.body)); r.Class != outcome.Class2xx {
 					t.Fatalf("%+v", r)
 				}
 				r := <-got

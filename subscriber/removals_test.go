@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"fanjet/subscriber/outcome"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func TestOrphanedByTheServersClock(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"equal": 0, "ahead": 11 * time.Minute, "behind": -11 * time.Minute} {
 		server := local.Add(-ahead)
 		d := &Dispatcher{opts: Options{RemovalGrace: grace, ServerTime: func() time.Time { return server }}}
-		d.endpoints.Store(&map[string]*endpoint{})
+		d.endpoints.Store(&map[string]*member{})
 		l := &lane{d: d, name: "a", count: 1, missing: absence{since: server.Add(-time.Minute), read: server}}
 		if is, at := l.ready(local); is || !at.Equal(local.Add(grace-time.Minute)) {
 			t.Errorf("%s: missing for a minute: %v, at %v; want %v", name, is, at.Sub(local), grace-time.Minute)
@@ -71,13 +72,13 @@ func TestResumedSinceByTheServersClock(t *testing.T) {
 	t.Parallel()
 	for name, ahead := range map[string]time.Duration{"equal": 0, "ahead": 11 * time.Minute, "behind": -11 * time.Minute} {
 		d := &Dispatcher{opts: Options{ServerTime: func() time.Time { return time.Now().Add(-ahead) }}}
-		e := &endpoint{}
+		e := &member{}
 		if d.resumedSince(e, time.Time{}) {
 			t.Errorf("%s: never paused, and resumed", name)
 		}
 		e.resumed = time.Now()
-		before := d.inServerTime(Result{Began: e.resumed.Add(-time.Second)}).Began
-		after := d.inServerTime(Result{Began: e.resumed.Add(time.Second)}).Began
+		before := d.inServerTime(outcome.Result{Began: e.resumed.Add(-time.Second)}).Began
+		after := d.inServerTime(outcome.Result{Began: e.resumed.Add(time.Second)}).Began
 		if !d.resumedSince(e, before) {
 			t.Errorf("%s: attempted a second before the resume, which does not count", name)
 		}

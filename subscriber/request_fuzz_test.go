@@ -3,6 +3,9 @@ package subscriber
 import (
 	"bufio"
 	"bytes"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/webhook"
 	"io"
 	"maps"
 	"net/http"
@@ -13,9 +16,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"fanjet/internal/wire"
-	"fanjet/webhook"
 )
 
 // FuzzRequest makes the request for events with any headers, subject and body,
@@ -27,7 +27,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("text/plain\r\nX-Evil: 1", "x", "a=1", "br, gzip", "events.\r\nHost: evil", []byte("POST / HTTP/1.1\r\n\r\n"))
 	f.Add("a/b\n c", parent, "a=1\r\nX-Evil: 1", "gzip\r\nX-Evil: 1", "\x00\x7f\u009b\xff", []byte(nil))
 	f.Add("a/b;"+strings.Repeat("x", 2000), parent, strings.Repeat("a=1,", 40), strings.Repeat("x,", 200), "", []byte(`"`))
-	target := target{Endpoint: DefaultEndpoint()}
+	target := target{Settings: endpoint.Default()}
 	target.URL = &url.URL{Scheme: "http", Host: "example.com", Path: "/hook"}
 	var err error
 	if target.signer, err = webhook.NewSigner("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"); err != nil {

@@ -3,6 +3,9 @@ package subscriber
 import (
 	"bufio"
 	"errors"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/url"
@@ -18,8 +21,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-
-	"fanjet/internal/wire"
 )
 
 // Codes of errors that say nothing about whether a request was processed.
@@ -37,51 +38,51 @@ func TestWhatIsSentAgain(t *testing.T) {
 		name   string
 		then   func(f *frames, stream uint32) // instead of an answer
 		times  int32                          // that it happens; each other request is answered
-		class  Class
+		class  outcome.Class
 		resent []string
 	}
 	scenarios := []scenario{
-		{"refused once", func(f *frames, s uint32) { f.reset(s, codeRefused) }, 1, Class2xx, again(1, reasonRefused)},
-		{"refused three times", func(f *frames, s uint32) { f.reset(s, codeRefused) }, 3, Class2xx, again(3, reasonRefused)},
-		{"refused always", func(f *frames, s uint32) { f.reset(s, codeRefused) }, 1000, ClassConnect, again(maxResends, reasonRefused)},
-		{"farewell", func(f *frames, s uint32) { f.goAway(s-1, codeNone, "") }, 1, Class2xx, again(1, reasonGoAway)},
-		{"farewell, and the end", func(f *frames, s uint32) { f.goAway(s-1, codeNone, ""); _ = f.Close() }, 1, Class2xx, again(1, reasonGoAway)},
-		{"farewell with an error", func(f *frames, s uint32) { f.goAway(s-1, codeInternal, "why"); _ = f.Close() }, 2, Class2xx, again(2, reasonGoAway)},
-		{"farewell in two steps", func(f *frames, s uint32) { f.goAway(1<<31-1, codeNone, ""); f.goAway(s-1, codeNone, "") }, 1, Class2xx, again(1, reasonGoAway)},
-		{"farewell always", func(f *frames, s uint32) { f.goAway(s-1, codeNone, "") }, 1000, ClassConnect, again(maxResends, reasonGoAway)},
+		{"refused once", func(f *frames, s uint32) { f.reset(s, codeRefused) }, 1, outcome.Class2xx, again(1, reasonRefused)},
+		{"refused three times", func(f *frames, s uint32) { f.reset(s, codeRefused) }, 3, outcome.Class2xx, again(3, reasonRefused)},
+		{"refused always", func(f *frames, s uint32) { f.reset(s, codeRefused) }, 1000, outcome.ClassConnect, again(maxResends, reasonRefused)},
+		{"farewell", func(f *frames, s uint32) { f.goAway(s-1, codeNone, "") }, 1, outcome.Class2xx, again(1, reasonGoAway)},
+		{"farewell, and the end", func(f *frames, s uint32) { f.goAway(s-1, codeNone, ""); _ = f.Close() }, 1, outcome.Class2xx, again(1, reasonGoAway)},
+		{"farewell with an error", func(f *frames, s uint32) { f.goAway(s-1, codeInternal, "why"); _ = f.Close() }, 2, outcome.Class2xx, again(2, reasonGoAway)},
+		{"farewell in two steps", func(f *frames, s uint32) { f.goAway(1<<31-1, codeNone, ""); f.goAway(s-1, codeNone, "") }, 1, outcome.Class2xx, again(1, reasonGoAway)},
+		{"farewell always", func(f *frames, s uint32) { f.goAway(s-1, codeNone, "") }, 1000, outcome.ClassConnect, again(maxResends, reasonGoAway)},
 		{"farewell that takes it back", func(f *frames, s uint32) {
 			f.goAway(s-1, codeNone, "")
 			f.goAway(1<<31-1, codeNone, "") // which must not be (RFC 9113, 6.8)
-		}, 1, Class2xx, again(1, reasonGoAway)},
-		{"farewell that includes it, and the answer", func(f *frames, s uint32) { f.goAway(s, codeNone, ""); f.answer(s, head204) }, 1, Class2xx, nil},
-		{"farewell that includes it, and the end", func(f *frames, s uint32) { f.goAway(s, codeNone, ""); _ = f.Close() }, 1, ClassConnect, nil},
-		{"farewell that includes all, and the end", func(f *frames, _ uint32) { f.goAway(1<<31-1, codeNone, ""); _ = f.Close() }, 1, ClassConnect, nil},
-		{"the end", func(f *frames, _ uint32) { _ = f.Close() }, 1, ClassConnect, nil},
+		}, 1, outcome.Class2xx, again(1, reasonGoAway)},
+		{"farewell that includes it, and the answer", func(f *frames, s uint32) { f.goAway(s, codeNone, ""); f.answer(s, head204) }, 1, outcome.Class2xx, nil},
+		{"farewell that includes it, and the end", func(f *frames, s uint32) { f.goAway(s, codeNone, ""); _ = f.Close() }, 1, outcome.ClassConnect, nil},
+		{"farewell that includes all, and the end", func(f *frames, _ uint32) { f.goAway(1<<31-1, codeNone, ""); _ = f.Close() }, 1, outcome.ClassConnect, nil},
+		{"the end", func(f *frames, _ uint32) { _ = f.Close() }, 1, outcome.ClassConnect, nil},
 		{"an informational response, and the end", func(f *frames, s uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
 			_ = f.Close()
-		}, 1, ClassConnect, nil},
+		}, 1, outcome.ClassConnect, nil},
 		{"an informational response, and refused", func(f *frames, s uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
 			f.reset(s, codeRefused)
-		}, 1, ClassConnect, nil},
+		}, 1, outcome.ClassConnect, nil},
 		{"an informational response, and a farewell", func(f *frames, s uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, s, literal(":status", "103"))
 			f.goAway(s-1, codeNone, "")
-		}, 1, ClassConnect, nil},
+		}, 1, outcome.ClassConnect, nil},
 		{"the head of an answer, and a reset", func(f *frames, s uint32) {
 			_ = f.write(frameHeaders, flagEndHeaders, s, head200)
 			f.reset(s, codeRefused)
-		}, 1, Class2xx, nil},
+		}, 1, outcome.Class2xx, nil},
 		{"refused, and no streams any more", func(f *frames, s uint32) {
 			_ = f.write(frameSettings, 0, 0, setting(3, 0))
 			f.reset(s, codeRefused)
-		}, 2, Class2xx, again(2, reasonRefused)},
-		{"an answer that cannot be read", func(f *frames, s uint32) { f.answer(s, literal(":status", "ok")) }, 1, ClassConnect, nil},
-		{"an answer to another request", func(f *frames, s uint32) { f.answer(s+2, head204) }, 1, ClassConnect, nil},
+		}, 2, outcome.Class2xx, again(2, reasonRefused)},
+		{"an answer that cannot be read", func(f *frames, s uint32) { f.answer(s, literal(":status", "ok")) }, 1, outcome.ClassConnect, nil},
+		{"an answer to another request", func(f *frames, s uint32) { f.answer(s+2, head204) }, 1, outcome.ClassConnect, nil},
 	}
 	for _, code := range vagueCodes {
-		scenarios = append(scenarios, scenario{"reset with " + streamError(code).Error(), func(f *frames, s uint32) { f.reset(s, code) }, 1, ClassConnect, nil})
+		scenarios = append(scenarios, scenario{"reset with " + streamError(code).Error(), func(f *frames, s uint32) { f.reset(s, code) }, 1, outcome.ClassConnect, nil})
 	}
 	for _, tt := range scenarios {
 		for _, body := range []string{"", "{}"} {
@@ -101,14 +102,14 @@ func TestWhatIsSentAgain(t *testing.T) {
 					})
 					want := 1 + int32(len(tt.resent))
 					if used {
-						if r := try(t.Context(), ep, nil, []byte(body)); r.Class != Class2xx {
+						if r := try(t.Context(), ep, nil, []byte(body)); r.Class != outcome.Class2xx {
 							t.Fatalf("%+v", r)
 						}
 						want++
 					}
 					left.Store(tt.times)
 					r := try(t.Context(), ep, nil, []byte(body))
-					if r.Class != tt.class || !slices.Equal(r.resent, tt.resent) {
+					if r.Class != tt.class || !slices.Equal(r.Resent, tt.resent) {
 						t.Errorf("%+v, want %s after %v", r, tt.class, tt.resent)
 					}
 					if n := s.requests.Load(); n != want {
@@ -139,7 +140,7 @@ func TestNoStreamsIsNotWaitedFor(t *testing.T) {
 			}
 		})
 		for i := range 4 {
-			if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx || len(r.resent) > 0 {
+			if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx || len(r.Resent) > 0 {
 				t.Fatalf("late %v, attempt %d: %+v", late, i+1, r)
 			}
 			<-said
@@ -166,7 +167,7 @@ func TestRefusalOfOneConnection(t *testing.T) {
 		}
 	})
 	for i, want := range [][]string{nil, {reasonRefused, reasonRefused}} {
-		if r := try(t.Context(), ep, nil, nil); r.Class != Class2xx || !slices.Equal(r.resent, want) {
+		if r := try(t.Context(), ep, nil, nil); r.Class != outcome.Class2xx || !slices.Equal(r.Resent, want) {
 			t.Errorf("attempt %d: %+v, want %v", i+1, r, want)
 		}
 	}
@@ -179,7 +180,7 @@ func TestWhatIsNotTakenInTimeIsATimeout(t *testing.T) {
 		x := newExchange()
 		x.Context = t.Context()
 		x.limit(time.Now().Add(-time.Second))
-		if got := x.reason(&url.Error{Op: "Post", Err: &notTaken{err: err}}); !errors.Is(got, errTimeout) {
+		if got := x.reason(&url.Error{Op: "Post", Err: &notTaken{err: err}}); !errors.Is(got, outcome.ErrTimeout) {
 			t.Errorf("%v: %v", err, got)
 		}
 	}
@@ -198,7 +199,7 @@ func TestResendOverHTTP1IsTold(t *testing.T) {
 	})
 	ep := testEndpoint(t, s.url(), loopback)
 	for i, want := range [][]string{nil, {reasonClosed}, nil} {
-		if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != Class2xx || !slices.Equal(r.resent, want) {
+		if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx || !slices.Equal(r.Resent, want) {
 			t.Errorf("attempt %d: %+v, want %v", i+1, r, want)
 		}
 	}
@@ -210,14 +211,14 @@ func TestResendsAreCountedAndLogged(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	core, logs := observer.New(zap.InfoLevel)
 	d := &Dispatcher{log: zap.New(core), metrics: newMetrics(reg), opts: Options{ServerTime: time.Now}}
-	ep := &endpoint{name: "billing", metrics: endpointMetrics{all: d.metrics, endpoint: "billing"}}
+	ep := &member{name: "billing", metrics: endpointMetrics{all: d.metrics, endpoint: "billing"}}
 	env := &wire.Envelope{EventID: "msg_1", Attempt: 2}
-	d.observe(ep, env, Result{Class: Class2xx, Status: 204})
+	d.observe(ep, env, outcome.Result{Class: outcome.Class2xx, Status: 204})
 	if n := logs.Len(); n != 0 {
 		t.Errorf("%d lines", n)
 	}
-	d.observe(ep, env, Result{Class: Class2xx, Status: 204, resent: []string{reasonGoAway, reasonRefused, reasonGoAway}})
-	d.observe(ep, env, Result{Class: ClassInterrupted, Err: errInterrupted, resent: []string{reasonClosed}})
+	d.observe(ep, env, outcome.Result{Class: outcome.Class2xx, Status: 204, Resent: []string{reasonGoAway, reasonRefused, reasonGoAway}})
+	d.observe(ep, env, outcome.Result{Class: outcome.ClassInterrupted, Err: outcome.ErrInterrupted, Resent: []string{reasonClosed}})
 	for reason, want := range map[string]float64{reasonGoAway: 2, reasonRefused: 1, reasonClosed: 1} {
 		if n := testutil.ToFloat64(d.metrics.resends.WithLabelValues("billing", reason)); n != want {
 			t.Errorf("%s: %v, want %v", reason, n, want)
@@ -256,12 +257,12 @@ func TestReceiverTakesLeave(t *testing.T) {
 						f.goAway(last, codeNone, "")
 					}
 				}
-			}, func(e *Endpoint) { e.MaxInFlight = atOnce })
+			}, func(e *endpoint.Settings) { e.MaxInFlight = atOnce })
 			var attempts sync.WaitGroup
 			for range atOnce {
 				attempts.Go(func() {
 					for i := range each {
-						if r := try(t.Context(), ep, nil, []byte(strings.Repeat("x", i%2))); r.Class != Class2xx {
+						if r := try(t.Context(), ep, nil, []byte(strings.Repeat("x", i%2))); r.Class != outcome.Class2xx {
 							t.Errorf("%+v", r)
 						}
 					}

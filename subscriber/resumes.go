@@ -4,21 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fanjet/internal/jsapi"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/internal/jsapi"
 )
 
 // Resume says how the latest pause of an endpoint ended. It is stored as JSON in
 // the state bucket, for operators; nothing depends on it.
 type Resume struct {
-	At      time.Time `json:"at"`
-	By      string    `json:"by"`
-	Pause   Pause     `json:"pause"`             // that ended
-	Skipped string    `json:"skipped,omitempty"` // key of the delivery that was given up with it
+	At      time.Time      `json:"at"`
+	By      string         `json:"by"`
+	Pause   endpoint.Pause `json:"pause"`             // that ended
+	Skipped string         `json:"skipped,omitempty"` // key of the delivery that was given up with it
 }
 
 // RecordResume stores who ended a pause, after [ClearPause].

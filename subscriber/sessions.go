@@ -39,7 +39,7 @@ func (o *offer) Get(key string) (*tls.ClientSessionState, bool) {
 func (t *transport) dialTLS(ctx context.Context, address, name string) (secure *tls.Conn, raw net.Conn, err error) {
 	refused := false
 	for range 2 {
-		if raw, err = t.guard.dial(ctx, address, true); err != nil {
+		if raw, err = t.guard.Dial(ctx, address, true); err != nil {
 			return nil, nil, err
 		}
 		var offered bool

@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"os"
@@ -91,14 +93,16 @@ func TestResumedSessionsAreVerified(t *testing.T) {
 	ours, others := newAuthority(t), newAuthority(t)
 	for name, tt := range map[string]struct {
 		then  func(ep *target)
-		class Class
+		class outcome.Class
 	}{
-		"nothing changes": {func(*target) {}, Class2xx},
+		"nothing changes": {func(*target) {}, outcome.Class2xx},
 		"the certificate has expired": {func(ep *target) {
 			ep.transport.tls.Time = func() time.Time { return time.Now().Add(2 * time.Hour) }
-		}, ClassTLS},
-		"another authority is trusted": {func(ep *target) { trust(ep, others.roots) }, ClassTLS},
-		"the address is forbidden":     {func(ep *target) { ep.transport.guard = NewGuard(Egress{Ports: []uint16{443}}, GuardOptions{}) }, ClassBlocked},
+		}, outcome.ClassTLS},
+		"another authority is trusted": {func(ep *target) { trust(ep, others.roots) }, outcome.ClassTLS},
+		"the address is forbidden": {func(ep *target) {
+			ep.transport.guard = egress.New(egress.Policy{Ports: []uint16{443}}, egress.GuardOptions{})
+		}, outcome.ClassBlocked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,6 +3,12 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"fanjet/dlq"
+	"fanjet/internal/failpoint"
+	"fanjet/internal/intake"
+	"fanjet/internal/publish"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"maps"
 	"strings"
@@ -10,12 +16,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
-
-	"fanjet/dlq"
-	"fanjet/internal/failpoint"
-	"fanjet/internal/intake"
-	"fanjet/internal/publish"
-	"fanjet/internal/wire"
 )
 
 // Headers of a scheduled message (NATS ADR-51).
@@ -34,9 +34,9 @@ const (
 // settle does what follows from an attempt. The message is acknowledged last.
 // What NATS has to store on the way is not waited for here: the slot is free for
 // the next delivery.
-func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope, r Result) {
+func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope, r outcome.Result) {
 	now := d.opts.ServerTime()
-	todo := decide(r, &env, &dl.ep.settings().Endpoint, now, d.random())
+	todo := decide(r, &env, &dl.ep.settings().Settings, now, d.random())
 	if todo.verb != ack && dl.msg.Lapsed() {
 		todo.verb = giveBack // what becomes of it is decided by who has it now
 	}
@@ -63,16 +63,16 @@ func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope
 }
 
 // note writes into the envelope what the latest attempt left.
-func note(env *wire.Envelope, r Result) {
+func note(env *wire.Envelope, r outcome.Result) {
 	if env.FirstAttempt.IsZero() {
 		env.FirstAttempt = r.Began
 	}
-	env.LastAttempt, env.LastStatus, env.LastError = r.Began, r.Status, r.describe()
+	env.LastAttempt, env.LastStatus, env.LastError = r.Began, r.Status, r.Failure()
 }
 
 // inServerTime returns a result that began at a time of the server's clock: it is
 // stored, and other replicas compare it with times of theirs.
-func (d *Dispatcher) inServerTime(r Result) Result {
+func (d *Dispatcher) inServerTime(r outcome.Result) outcome.Result {
 	r.Began = d.serverTime(r.Began)
 	return r
 }

@@ -19,15 +19,15 @@ type slots struct {
 
 	mu      sync.Mutex
 	used    int
-	waiting []*endpoint // were refused, the longest ago in front; each once
-	queued  map[*endpoint]bool
+	waiting []*member // were refused, the longest ago in front; each once
+	queued  map[*member]bool
 }
 
-func newSlots(total int) *slots { return &slots{total: total, queued: make(map[*endpoint]bool)} }
+func newSlots(total int) *slots { return &slots{total: total, queued: make(map[*member]bool)} }
 
 // take asks for a slot for an endpoint that holds some already. An endpoint
 // that is refused is woken when there may be one.
-func (s *slots) take(e *endpoint, holds int) bool {
+func (s *slots) take(e *member, holds int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if free := s.total - s.used; free <= 0 || holds >= shareOfFree*free {
@@ -50,7 +50,7 @@ func (s *slots) putBack() {
 
 // wake calls try for the endpoints that were refused, the longest ago first,
 // until none is left, or none can get a slot.
-func (s *slots) wake(try func(*endpoint)) {
+func (s *slots) wake(try func(*member)) {
 	s.mu.Lock()
 	tries := len(s.waiting) // one that is refused again goes to the end
 	s.mu.Unlock()
@@ -65,7 +65,7 @@ func (s *slots) wake(try func(*endpoint)) {
 
 // next takes the endpoint out of the line that was refused the longest ago;
 // nil: there is none, or no slot.
-func (s *slots) next() *endpoint {
+func (s *slots) next() *member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.waiting) == 0 || s.used >= s.total {

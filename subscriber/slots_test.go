@@ -1,11 +1,12 @@
 package subscriber
 
 import (
+	"fanjet/internal/intake"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
 	"sync"
 	"testing"
 	"time"
-
-	"fanjet/internal/intake"
 )
 
 // noon is when everything happens.
@@ -16,17 +17,17 @@ type crowd struct {
 	*testing.T
 	slots *slots
 	begun sync.WaitGroup
-	holds map[*endpoint][]*delivery
+	holds map[*member][]*delivery
 }
 
 func newCrowd(t *testing.T, total int) *crowd {
-	return &crowd{T: t, slots: newSlots(total), holds: map[*endpoint][]*delivery{}}
+	return &crowd{T: t, slots: newSlots(total), holds: map[*member][]*delivery{}}
 }
 
 // endpoint returns an endpoint with deliveries that wait.
-func (c *crowd) endpoint(name string, waiting int) *endpoint {
-	settings := Endpoint{Name: name, MaxInFlight: 10_000}
-	e := &endpoint{name: name, slots: c.slots, begun: &c.begun, fast: &fastLane{}, target: &target{Endpoint: settings}, gate: newGate(&settings)}
+func (c *crowd) endpoint(name string, waiting int) *member {
+	settings := endpoint.Settings{Name: name, MaxInFlight: 10_000}
+	e := &member{name: name, slots: c.slots, begun: &c.begun, fast: &fastLane{}, target: &target{Settings: settings}, gate: gate.New(&settings)}
 	e.wake = func() { c.Errorf("%s is woken by its timer", name) }
 	for range waiting {
 		e.queue = append(e.queue, &delivery{ep: e, msg: &intake.Message{}, lane: true})
@@ -35,7 +36,7 @@ func (c *crowd) endpoint(name string, waiting int) *endpoint {
 }
 
 // pump starts what may start, and returns how many the endpoint has in flight.
-func (c *crowd) pump(e *endpoint) int {
+func (c *crowd) pump(e *member) int {
 	for d := e.start(noon); d != nil; d = e.start(noon) {
 		c.holds[e] = append(c.holds[e], d)
 	}
@@ -43,12 +44,12 @@ func (c *crowd) pump(e *endpoint) int {
 }
 
 // end ends one attempt of an endpoint.
-func (c *crowd) end(e *endpoint) {
+func (c *crowd) end(e *member) {
 	held := c.holds[e]
 	d := held[len(held)-1]
 	c.holds[e] = held[:len(held)-1]
 	e.finish(d, noon)
-	c.slots.wake(func(other *endpoint) { c.pump(other) })
+	c.slots.wake(func(other *member) { c.pump(other) })
 }
 
 func TestSlotsAreShared(t *testing.T) {
@@ -68,7 +69,7 @@ func TestSlotsAreShared(t *testing.T) {
 	}
 	// As attempts end, the two come to have the same.
 	for range 200 {
-		for _, e := range []*endpoint{greedy, second} {
+		for _, e := range []*member{greedy, second} {
 			if len(c.holds[e]) > 0 {
 				c.end(e)
 			}
@@ -88,20 +89,20 @@ func TestSlotsAreShared(t *testing.T) {
 func TestFreedSlotGoesToWhoCanUseIt(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 8)
-	var holders []*endpoint
+	var holders []*member
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 		e := c.endpoint(name, 1)
 		c.pump(e)
 		holders = append(holders, e)
 	}
 	gone, paused, waiting := c.endpoint("gone", 1), c.endpoint("paused", 1), c.endpoint("waiting", 1)
-	for _, e := range []*endpoint{gone, paused, waiting} {
+	for _, e := range []*member{gone, paused, waiting} {
 		if n := c.pump(e); n != 0 {
 			t.Fatalf("%s has %d", e.name, n)
 		}
 	}
 	gone.stop()
-	paused.pause(&Pause{}, noon)
+	paused.pause(&endpoint.Pause{}, noon)
 	c.end(holders[0])
 	if len(c.holds[waiting]) != 1 {
 		t.Error("nobody gets the slot")
@@ -116,13 +117,13 @@ func TestRefusedByTheGateHoldsNoSlot(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 1)
 	paused := c.endpoint("paused", 1)
-	paused.pause(&Pause{}, noon)
+	paused.pause(&endpoint.Pause{}, noon)
 	if c.pump(paused); c.slots.used != 0 || len(c.slots.waiting) != 0 {
 		t.Errorf("%d used, %d in line", c.slots.used, len(c.slots.waiting))
 	}
 	// And one that finds no slot keeps neither its token nor its place as the probe.
 	holder, limited := c.endpoint("holder", 1), c.endpoint("limited", 1)
-	limited.gate.configure(&Endpoint{MaxInFlight: 1, RateLimit: Rate{Count: 1, Per: time.Hour}}, noon)
+	limited.gate.Configure(&endpoint.Settings{MaxInFlight: 1, RateLimit: endpoint.Rate{Count: 1, Per: time.Hour}}, noon)
 	c.pump(holder)
 	if n := c.pump(limited); n != 0 {
 		t.Fatalf("limited has %d", n)

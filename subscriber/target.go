@@ -1,19 +1,20 @@
 package subscriber
 
 import (
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/webhook"
 	"fmt"
 	"sync"
 
 	"github.com/hashicorp/go-retryablehttp"
-
-	"fanjet/webhook"
 )
 
 // target is what an attempt needs of an endpoint: its settings and its
 // connections. It does not change; a reload makes a new one, and attempts that
 // run keep theirs.
 type target struct {
-	Endpoint
+	endpoint.Settings
 	client    *retryablehttp.Client
 	transport *transport // of client
 	preamble  preamble
@@ -23,7 +24,7 @@ type target struct {
 }
 
 // newTarget fails when a secret cannot be used. idle is as in [newClient].
-func newTarget(settings Endpoint, guard *Guard, version string, idle *idleLimit) (*target, error) {
+func newTarget(settings endpoint.Settings, guard *egress.Guard, version string, idle *idleLimit) (*target, error) {
 	secrets := make([]string, len(settings.Secrets))
 	for i, s := range settings.Secrets {
 		secrets[i] = s.Reveal()
@@ -38,7 +39,7 @@ func newTarget(settings Endpoint, guard *Guard, version string, idle *idleLimit)
 	}
 	client, transport := newClient(settings.MaxInFlight, guard, idle)
 	return &target{
-		Endpoint:  settings,
+		Settings:  settings,
 		client:    client,
 		transport: transport,
 		preamble:  preamble,

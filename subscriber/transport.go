@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
+	"fanjet/subscriber/quiet"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -30,7 +33,7 @@ const (
 //
 // idle limits the number of connections that nobody uses over all endpoints; nil:
 // it does not.
-func newClient(slots int, guard *Guard, idle *idleLimit) (*retryablehttp.Client, *transport) {
+func newClient(slots int, guard *egress.Guard, idle *idleLimit) (*retryablehttp.Client, *transport) {
 	t := newTransport(slots, guard)
 	t.idle.limit = idle
 	return &retryablehttp.Client{
@@ -52,7 +55,7 @@ func newClient(slots int, guard *Guard, idle *idleLimit) (*retryablehttp.Client,
 // It has no method CloseIdleConnections: go-retryablehttp would call it after
 // each attempt that failed, and close the connections of others.
 type transport struct {
-	guard    *Guard
+	guard    *egress.Guard
 	tls      *tls.Config
 	idle     idleConns
 	retired  atomic.Bool // another policy is in force
@@ -65,7 +68,7 @@ type transport struct {
 	end    context.CancelFunc
 }
 
-func newTransport(slots int, guard *Guard) *transport {
+func newTransport(slots int, guard *egress.Guard) *transport {
 	t := &transport{
 		guard: guard,
 		tls: &tls.Config{
@@ -90,10 +93,6 @@ func (t *transport) closeIdle() {
 	t.idle.close()
 }
 
-// errRetired ends an attempt that has not sent its request when the egress
-// policy changes: its connection may be one that is forbidden now.
-var errRetired = errors.New("the egress policy has changed: another attempt is made under the new one")
-
 // retire lets no request begin any more. Those that were sent go on; their
 // connections are not used again.
 func (t *transport) retire() {
@@ -114,7 +113,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if t.retired.Load() {
-		return nil, errRetired
+		return nil, outcome.ErrRetired
 	}
 	if err := t.rest(x); err != nil {
 		return nil, err
@@ -144,7 +143,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *transport) send(x *exchange, c *conn) (*http.Response, error) {
 	if t.retired.Load() {
 		_ = c.Close()
-		return nil, errRetired
+		return nil, outcome.ErrRetired
 	}
 	resp, err := x.send(c)
 	if n := (*notTaken)(nil); errors.As(err, &n) && n.reason == "" {
@@ -168,7 +167,7 @@ func (t *transport) dial(ctx context.Context, target *url.URL) (*conn, error) {
 
 func (t *transport) connect(ctx context.Context, target *url.URL) (*conn, error) {
 	if target.Scheme == "https" {
-		secure, _, err := t.dialTLS(ctx, addressOf(target), target.Hostname())
+		secure, _, err := t.dialTLS(ctx, egress.AddressOf(target), target.Hostname())
 		if err != nil {
 			return nil, err
 		}
@@ -178,24 +177,11 @@ func (t *transport) connect(ctx context.Context, target *url.URL) (*conn, error)
 		}
 		return c, nil
 	}
-	raw, err := t.guard.dial(ctx, addressOf(target), false)
+	raw, err := t.guard.Dial(ctx, egress.AddressOf(target), false)
 	if err != nil {
 		return nil, err
 	}
 	return newConn(raw), nil
-}
-
-// addressOf is the host and port that a URL leads to.
-func addressOf(target *url.URL) string {
-	port := target.Port()
-	switch {
-	case port != "":
-	case target.Scheme == "https":
-		port = "443"
-	default:
-		port = "80"
-	}
-	return net.JoinHostPort(target.Hostname(), port)
 }
 
 // handshake speaks TLS on a connection, which it closes if that fails. offered says
@@ -207,8 +193,8 @@ func (t *transport) handshake(ctx context.Context, raw net.Conn, name string) (_
 	if config.ClientSessionCache = sessions; t.fullOnly.Load() {
 		config.ClientSessionCache = nil
 	}
-	secure := tls.Client(&recordConn{Conn: raw}, config)
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	secure := tls.Client(&quiet.RecordConn{Conn: raw}, config)
+	ctx, cancel := context.WithTimeout(ctx, egress.HandshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()

@@ -2,6 +2,8 @@ package subscriber
 
 import (
 	"crypto/x509"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -88,12 +90,12 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	proxy := newHushProxy(t, server.Listener.Addr().String())
-	ep := testEndpoint(t, "https://"+proxy.listener.Addr().String(), loopback, func(e *Endpoint) { e.Timeout = 2 * time.Second })
+	ep := testEndpoint(t, "https://"+proxy.listener.Addr().String(), loopback, func(e *endpoint.Settings) { e.Timeout = 2 * time.Second })
 	trusted := ep.client.HTTPClient.Transport.(*transport).tls
 	trusted.RootCAs = x509.NewCertPool()
 	trusted.RootCAs.AddCert(server.Certificate())
 
-	if r := try(t.Context(), ep, nil, []byte("x")); r.Class != Class2xx {
+	if r := try(t.Context(), ep, nil, []byte("x")); r.Class != outcome.Class2xx {
 		t.Fatalf("%+v", r)
 	}
 	proxy.hush()
@@ -104,7 +106,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 		attempts.Go(func() {
 			<-time.After(time.Duration(i) * ep.Timeout / 3) // so that one is always under way
 			for !delivered.Load() && time.Now().Before(deadline) {
-				if r := try(t.Context(), ep, nil, []byte("x")); r.Class == Class2xx {
+				if r := try(t.Context(), ep, nil, []byte("x")); r.Class == outcome.Class2xx {
 					delivered.Store(true)
 				}
 			}

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -57,7 +60,7 @@ func TestProtocols(t *testing.T) {
 				w.WriteHeader(http.StatusFound)
 				_, _ = io.WriteString(w, "moved")
 			})
-			ep := testEndpoint(t, s.URL+"/hook?a=b", loopback, func(e *Endpoint) {
+			ep := testEndpoint(t, s.URL+"/hook?a=b", loopback, func(e *endpoint.Settings) {
 				e.Headers = http.Header{"X-Host": {strings.TrimPrefix(s.URL, "https://")}}
 			})
 			trust(ep, roots)
@@ -102,9 +105,9 @@ func TestManyAttemptsAtOnceOverHTTP2(t *testing.T) {
 func TestSecureConnectionsObeyThePolicy(t *testing.T) {
 	t.Parallel()
 	s, roots, connections := secureReceiver(t, true, func(http.ResponseWriter, *http.Request) { t.Error("it was reached") })
-	ep := testEndpoint(t, s.URL, Egress{Ports: []uint16{443}})
+	ep := testEndpoint(t, s.URL, egress.Policy{Ports: []uint16{443}})
 	trust(ep, roots)
-	if r := try(t.Context(), ep, nil, nil); r.Class != ClassBlocked {
+	if r := try(t.Context(), ep, nil, nil); r.Class != outcome.ClassBlocked {
 		t.Errorf("%+v", r)
 	}
 	if n := connections.Load(); n != 0 {

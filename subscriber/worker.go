@@ -2,15 +2,17 @@ package subscriber
 
 import (
 	"context"
+	"fanjet/dlq"
+	"fanjet/internal/intake"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
-
-	"fanjet/dlq"
-	"fanjet/internal/intake"
-	"fanjet/internal/wire"
 )
 
 // workerIdle is how long a worker without work stays, so that its grown stack
@@ -18,7 +20,7 @@ import (
 const workerIdle = 10 * time.Second
 
 // pump begins the attempts of an endpoint that may begin.
-func (d *Dispatcher) pump(e *endpoint) {
+func (d *Dispatcher) pump(e *member) {
 	for dl := e.start(time.Now()); dl != nil; dl = e.start(time.Now()) {
 		d.begin(dl)
 	}
@@ -103,15 +105,15 @@ func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
 	case dl.lane && dl.ep.settings().Ordered:
 		d.inPlace(ctx, dl, env)
 	default:
-		d.attempt(ctx, dl, &env, func(r Result) { d.settle(ctx, dl, env, r) })
+		d.attempt(ctx, dl, &env, func(r outcome.Result) { d.settle(ctx, dl, env, r) })
 	}
 }
 
 // attempt makes an attempt. settle is called as soon as its result is known.
-func (d *Dispatcher) attempt(ctx context.Context, dl *delivery, env *wire.Envelope, settle func(Result)) {
+func (d *Dispatcher) attempt(ctx context.Context, dl *delivery, env *wire.Envelope, settle func(outcome.Result)) {
 	d.metrics.inFlight.Inc()
 	t := dl.ep.settings()
-	t.attempt(ctx, env, dl.msg.Msg.Header, dl.msg.Msg.Data, func(r Result) {
+	t.attempt(ctx, env, dl.msg.Msg.Header, dl.msg.Msg.Data, func(r outcome.Result) {
 		d.metrics.inFlight.Dec()
 		d.observe(dl.ep, env, r)
 		d.hear(dl, t, env, r)
@@ -121,7 +123,7 @@ func (d *Dispatcher) attempt(ctx context.Context, dl *delivery, env *wire.Envelo
 
 // hear tells the endpoint what came of an attempt, and acts on what that
 // changes.
-func (d *Dispatcher) hear(dl *delivery, t *target, env *wire.Envelope, r Result) {
+func (d *Dispatcher) hear(dl *delivery, t *target, env *wire.Envelope, r outcome.Result) {
 	final := r.Status != 0 && slices.Contains(t.DeadLetterOn, r.Status)
 	e := dl.ep
 	changes, others, lapsed := e.heard(dl, r, final, env.EventID, time.Now())
@@ -135,28 +137,28 @@ func (d *Dispatcher) hear(dl *delivery, t *target, env *wire.Envelope, r Result)
 	}
 	log := d.log.With(zap.String("endpoint", e.name))
 	switch {
-	case changes.has(changeOpened):
+	case changes.Has(gate.Opened):
 		d.metrics.circuitOpened.WithLabelValues(e.name).Inc()
-		log.Warn("circuit is open: the endpoint gets only probes until one succeeds", zap.String("last", r.short()))
-	case changes.has(changeProbeFailed) && !dl.permit.last:
-		log.Info("a probe failed; the circuit stays open", zap.String("last", r.short()))
-	case changes.has(changeHalfOpen):
+		log.Warn("circuit is open: the endpoint gets only probes until one succeeds", zap.String("last", r.Short()))
+	case changes.Has(gate.ProbeFailed) && !dl.permit.Last:
+		log.Info("a probe failed; the circuit stays open", zap.String("last", r.Short()))
+	case changes.Has(gate.HalfOpen):
 		log.Info("a probe succeeded; the endpoint gets more and more deliveries")
-	case changes.has(changeJudged):
+	case changes.Has(gate.Judged):
 		log.Info("a probe was refused for its event's sake: the endpoint is there, and gets one delivery at a time at first", zap.Int("status", r.Status))
-	case changes.has(changeClosed):
+	case changes.Has(gate.Closed):
 		log.Info("circuit is closed: the endpoint is back")
 	}
 	switch {
-	case changes.has(changeRefusing):
+	case changes.Has(gate.Refuses):
 		log.Warn("the endpoint refuses: one event after the other gets a final answer; it gets one delivery at a time until it accepts one",
-			zap.Int("events", refusedEvents), zap.Int("status", r.Status))
-	case changes.has(changeAccepts):
+			zap.Int("events", gate.RefusedEvents), zap.Int("status", r.Status))
+	case changes.Has(gate.Accepts):
 		log.Info("the endpoint accepts events again")
 	}
-	if changes.has(changeGone) {
+	if changes.Has(gate.SaidGone) {
 		// At once here, or every other 410 would cost a delivery.
-		p := Pause{Since: d.opts.ServerTime().UTC(), By: pausedByUs, Reason: "it answered 410 Gone three times in a row; resume it when it is there again"}
+		p := endpoint.Pause{Since: d.opts.ServerTime().UTC(), By: endpoint.PausedByFanjet, Reason: "it answered 410 Gone three times in a row; resume it when it is there again"}
 		d.divert(e.pause(&p, time.Now()))
 		d.settling.Go(func() { d.storePause(d.work, e.name, p) })
 	}
@@ -165,7 +167,7 @@ func (d *Dispatcher) hear(dl *delivery, t *target, env *wire.Envelope, r Result)
 
 // storePause stores a pause that is in force here already, until that succeeds
 // or ctx ends.
-func (d *Dispatcher) storePause(ctx context.Context, endpoint string, p Pause) {
+func (d *Dispatcher) storePause(ctx context.Context, endpoint string, p endpoint.Pause) {
 	for {
 		timed, cancel := context.WithTimeout(ctx, 5*time.Second)
 		was, err := SetPause(timed, d.opts.State, endpoint, p)
@@ -193,28 +195,25 @@ const (
 	absurdEvery = 10 * time.Second
 )
 
-// pausedByUs is who pauses an endpoint when no operator does.
-const pausedByUs = "fanjet"
-
 // observe counts and logs an attempt.
-func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
+func (d *Dispatcher) observe(ep *member, env *wire.Envelope, r outcome.Result) {
 	ep.metrics.attempt(r.Class).Inc()
-	if len(r.resent) > 0 {
+	if len(r.Resent) > 0 {
 		d.noteResends(ep, env, r)
 	}
-	if r.Class == ClassInterrupted {
+	if r.Class == outcome.ClassInterrupted {
 		return
 	}
 	d.metrics.duration.Observe(r.Took.Seconds())
 	if r.Absurd != "" && ep.noteAbsurd(r.Began) {
 		d.log.Warn("an absurd Retry-After counts as none", zap.String("endpoint", ep.name), zap.Int("status", r.Status),
-			zap.String("value", plain(r.Absurd, maxAbsurd)))
+			zap.String("value", outcome.Plain(r.Absurd, maxAbsurd)))
 	}
 	level := zap.InfoLevel
 	switch r.Class {
-	case ClassBlocked:
+	case outcome.ClassBlocked:
 		level = zap.DebugLevel // its dead letter has a line
-	case Class2xx:
+	case outcome.Class2xx:
 		level = zap.DebugLevel
 		d.metrics.endToEnd.Observe(d.opts.ServerTime().Sub(env.Accepted).Seconds())
 	}
@@ -223,25 +222,25 @@ func (d *Dispatcher) observe(ep *endpoint, env *wire.Envelope, r Result) {
 			zap.String("endpoint", ep.name), zap.String("id", env.EventID), zap.String("subject", env.Subject),
 			zap.String("source", env.Source), zap.Int("attempt", env.Attempt), zap.Int("generation", env.Generation),
 			zap.String("class", string(r.Class)), zap.Int("status", r.Status), zap.Duration("took", r.Took),
-			zap.String("error", r.describe()),
+			zap.String("error", r.Failure()),
 		)
 	}
 }
 
 // noteAbsurd reports whether it is time to log such a Retry-After again.
-func (e *endpoint) noteAbsurd(now time.Time) bool {
+func (e *member) noteAbsurd(now time.Time) bool {
 	last := e.absurd.Load()
 	return (last == 0 || now.UnixNano()-last >= int64(absurdEvery)) && e.absurd.CompareAndSwap(last, now.UnixNano())
 }
 
 // noteResends counts and logs that a request was sent more than once within one
 // attempt: who sees an event twice finds out here.
-func (d *Dispatcher) noteResends(ep *endpoint, env *wire.Envelope, r Result) {
-	for _, reason := range r.resent {
+func (d *Dispatcher) noteResends(ep *member, env *wire.Envelope, r outcome.Result) {
+	for _, reason := range r.Resent {
 		d.metrics.resends.WithLabelValues(ep.name, reason).Inc()
 	}
 	d.log.Info("sent again within one attempt", zap.String("endpoint", ep.name), zap.String("id", env.EventID),
-		zap.Int("attempt", env.Attempt), zap.Strings("reasons", r.resent), zap.String("class", string(r.Class)))
+		zap.Int("attempt", env.Attempt), zap.Strings("reasons", r.Resent), zap.String("class", string(r.Class)))
 }
 
 // position is where the message is stored, for the id of its next hop.

@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fanjet/gateway"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"fanjet/gateway"
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 const (
@@ -26,7 +25,7 @@ func (x *natsExamination) deliveries(ctx context.Context, d *diagnosis) {
 	var views []control.EndpointView
 	err := x.watching(ctx, func(ctx context.Context) (err error) {
 		operator := control.NewOperator(control.Options{
-			JetStream: x.js, Names: x.names, Endpoints: func() []subscriber.Endpoint { return x.cfg.Endpoints },
+			JetStream: x.js, Names: x.names, Endpoints: func() []endpoint.Settings { return x.cfg.Endpoints },
 		})
 		views, err = operator.Endpoints(ctx)
 		return err
@@ -41,7 +40,7 @@ func (x *natsExamination) deliveries(ctx context.Context, d *diagnosis) {
 // reportDeliveries judges endpoints; without an answer of gateways, only by what NATS
 // holds.
 func reportDeliveries(d *diagnosis, views []control.EndpointView, now time.Time, answered bool) {
-	before, named := len(d.Checks), make(map[subscriber.State]int)
+	before, named := len(d.Checks), make(map[endpoint.State]int)
 	var more []string
 	var dead uint64
 	var deadOf []string
@@ -97,9 +96,9 @@ func judge(v *control.EndpointView, now time.Time, answered bool) (level gateway
 	text = strings.ReplaceAll(text, " ()", "")
 	old := !v.Oldest.IsZero() && now.Sub(v.Oldest) > oldDelivery
 	switch v.State {
-	case subscriber.StateOpen, subscriber.StateRefusing:
+	case endpoint.StateOpen, endpoint.StateRefusing:
 		return gateway.LevelProblem, text, "see with `fanjet endpoints show` what it answers, and tell whoever runs it"
-	case subscriber.StatePaused:
+	case endpoint.StatePaused:
 		if v.Pause != nil && v.Pause.By == "fanjet" {
 			return gateway.LevelProblem, text, "correct what is the reason, then `fanjet endpoints resume`"
 		}
@@ -110,12 +109,12 @@ func judge(v *control.EndpointView, now time.Time, answered bool) (level gateway
 		if answered {
 			return gateway.LevelProblem, text, "reload or restart the gateways with this configuration"
 		}
-	case subscriber.StateHealthy, subscriber.StateSlow, subscriber.StateLimited, subscriber.StateHalfOpen, subscriber.StateBackingOff:
-		if v.State != subscriber.StateHealthy {
+	case endpoint.StateHealthy, endpoint.StateSlow, endpoint.StateLimited, endpoint.StateHalfOpen, endpoint.StateBackingOff:
+		if v.State != endpoint.StateHealthy {
 			return gateway.LevelWarning, text, ""
 		}
 	}
-	if old && slices.Contains([]subscriber.State{subscriber.StateHealthy, control.StateUnknown}, v.State) {
+	if old && slices.Contains([]endpoint.State{endpoint.StateHealthy, control.StateUnknown}, v.State) {
 		return gateway.LevelWarning, "is behind" + strings.Replace(waits, ";", ":", 1), "see whether a gateway runs, and how fast the receiver answers"
 	}
 	return "", "", ""

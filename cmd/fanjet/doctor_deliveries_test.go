@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fanjet/gateway"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -8,10 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/gateway"
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 // What stands still is no "0 problems".
@@ -24,18 +23,18 @@ func TestReportDeliveries(t *testing.T) {
 		level gateway.Level
 		says  string
 	}{
-		"well":             {control.EndpointView{State: subscriber.StateHealthy, Oldest: now.Add(-time.Second), Waiting: 1}, gateway.LevelOK, "healthy"},
-		"open":             {control.EndpointView{State: subscriber.StateOpen, Reason: "503", Since: old, Waiting: 7, Oldest: old}, gateway.LevelProblem, "is open for 1h0m (503); 7 deliveries wait, the oldest for 1h0m"},
-		"refusing":         {control.EndpointView{State: subscriber.StateRefusing}, gateway.LevelProblem, "is refusing"},
-		"paused":           {control.EndpointView{State: subscriber.StatePaused, Retries: 1, Pause: &subscriber.Pause{By: "ann"}}, gateway.LevelWarning, "is paused; 1 delivery waits"},
-		"paused by itself": {control.EndpointView{State: subscriber.StatePaused, Pause: &subscriber.Pause{By: "fanjet"}}, gateway.LevelProblem, "is paused"},
-		"slow":             {control.EndpointView{State: subscriber.StateSlow, Waiting: 3}, gateway.LevelWarning, "is slow; 3 deliveries wait"},
-		"backing off":      {control.EndpointView{State: subscriber.StateBackingOff}, gateway.LevelWarning, "is backing_off"},
-		"half open":        {control.EndpointView{State: subscriber.StateHalfOpen}, gateway.LevelWarning, "is half_open"},
-		"limited":          {control.EndpointView{State: subscriber.StateLimited}, gateway.LevelWarning, "is limited"},
+		"well":             {control.EndpointView{State: endpoint.StateHealthy, Oldest: now.Add(-time.Second), Waiting: 1}, gateway.LevelOK, "healthy"},
+		"open":             {control.EndpointView{State: endpoint.StateOpen, Reason: "503", Since: old, Waiting: 7, Oldest: old}, gateway.LevelProblem, "is open for 1h0m (503); 7 deliveries wait, the oldest for 1h0m"},
+		"refusing":         {control.EndpointView{State: endpoint.StateRefusing}, gateway.LevelProblem, "is refusing"},
+		"paused":           {control.EndpointView{State: endpoint.StatePaused, Retries: 1, Pause: &endpoint.Pause{By: "ann"}}, gateway.LevelWarning, "is paused; 1 delivery waits"},
+		"paused by itself": {control.EndpointView{State: endpoint.StatePaused, Pause: &endpoint.Pause{By: "fanjet"}}, gateway.LevelProblem, "is paused"},
+		"slow":             {control.EndpointView{State: endpoint.StateSlow, Waiting: 3}, gateway.LevelWarning, "is slow; 3 deliveries wait"},
+		"backing off":      {control.EndpointView{State: endpoint.StateBackingOff}, gateway.LevelWarning, "is backing_off"},
+		"half open":        {control.EndpointView{State: endpoint.StateHalfOpen}, gateway.LevelWarning, "is half_open"},
+		"limited":          {control.EndpointView{State: endpoint.StateLimited}, gateway.LevelWarning, "is limited"},
 		"unknown":          {control.EndpointView{State: control.StateUnknown, Reason: "r"}, gateway.LevelProblem, "is unknown (r)"},
 		"removed":          {control.EndpointView{State: control.StateRemoved, Reason: "r", Retries: 2}, gateway.LevelWarning, "is removed (r); 2 deliveries wait"},
-		"old":              {control.EndpointView{State: subscriber.StateHealthy, Waiting: 9, Oldest: old}, gateway.LevelWarning, "is behind: 9 deliveries wait, the oldest for 1h0m"},
+		"old":              {control.EndpointView{State: endpoint.StateHealthy, Waiting: 9, Oldest: old}, gateway.LevelWarning, "is behind: 9 deliveries wait, the oldest for 1h0m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -48,7 +47,7 @@ func TestReportDeliveries(t *testing.T) {
 	}
 	many := make([]control.EndpointView, 3*mostNamed)
 	for i := range many {
-		many[i] = control.EndpointView{Endpoint: fmt.Sprintf("e%d", i), State: subscriber.StateOpen, DeadLetters: 1}
+		many[i] = control.EndpointView{Endpoint: fmt.Sprintf("e%d", i), State: endpoint.StateOpen, DeadLetters: 1}
 	}
 	d := &diagnosis{}
 	reportDeliveries(d, many, now, true)

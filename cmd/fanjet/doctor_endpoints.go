@@ -2,6 +2,12 @@ package main
 
 import (
 	"context"
+	"fanjet/config"
+	"fanjet/internal/slip"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"maps"
 	"net/url"
@@ -10,10 +16,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"fanjet/config"
-	"fanjet/internal/slip"
-	"fanjet/subscriber"
 )
 
 const (
@@ -24,15 +26,15 @@ const (
 )
 
 // chosenEndpoints are the endpoints with some names; without names, all.
-func chosenEndpoints(cfg *config.Config, names []string) ([]subscriber.Endpoint, error) {
+func chosenEndpoints(cfg *config.Config, names []string) ([]endpoint.Settings, error) {
 	if len(names) == 0 {
 		return cfg.Endpoints, nil
 	}
-	known := make(map[string]subscriber.Endpoint, len(cfg.Endpoints))
+	known := make(map[string]endpoint.Settings, len(cfg.Endpoints))
 	for _, e := range cfg.Endpoints {
 		known[e.Name] = e
 	}
-	var chosen []subscriber.Endpoint
+	var chosen []endpoint.Settings
 	for _, name := range names {
 		e, ok := known[name]
 		if !ok {
@@ -45,9 +47,9 @@ func chosenEndpoints(cfg *config.Config, names []string) ([]subscriber.Endpoint,
 
 // examineEndpoints connects to the receivers of endpoints, to each address once,
 // and sends them nothing.
-func examineEndpoints(ctx context.Context, d *diagnosis, cfg *config.Config, endpoints []subscriber.Endpoint, timeout time.Duration) {
-	guard := subscriber.NewGuard(cfg.Egress, subscriber.GuardOptions{
-		Own: subscriber.Own{Listeners: cfg.Listeners, Machine: subscriber.MachineAddrs},
+func examineEndpoints(ctx context.Context, d *diagnosis, cfg *config.Config, endpoints []endpoint.Settings, timeout time.Duration) {
+	guard := egress.New(cfg.Egress, egress.GuardOptions{
+		Own: egress.Own{Listeners: cfg.Listeners, Machine: egress.MachineAddrs},
 	})
 	targets := make(map[string]*url.URL)
 	for _, e := range endpoints {
@@ -61,7 +63,7 @@ func examineEndpoints(ctx context.Context, d *diagnosis, cfg *config.Config, end
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			probes[i] = guard.Probe(ctx, targets[key])
+			probes[i] = subscriber.ProbeURL(ctx, guard, targets[key])
 			return nil
 		})
 	}
@@ -108,13 +110,13 @@ func reportProbe(d *diagnosis, endpoint, scheme string, p subscriber.Probe) {
 }
 
 // probeFix says what to do about a failure, where its text does not.
-func probeFix(class subscriber.Class) string {
+func probeFix(class outcome.Class) string {
 	switch class {
-	case subscriber.ClassDNS:
+	case outcome.ClassDNS:
 		return "correct the name in its url, or mend the resolver of this machine"
-	case subscriber.ClassTLS:
+	case outcome.ClassTLS:
 		return "let whoever runs the receiver mend its certificate, or correct the name in its url"
-	case subscriber.ClassConnect, subscriber.ClassTimeout:
+	case outcome.ClassConnect, outcome.ClassTimeout:
 		return "see whether the receiver is up, and whether a firewall is between"
 	default:
 		return ""

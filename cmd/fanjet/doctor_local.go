@@ -3,15 +3,14 @@ package main
 import (
 	"crypto/rand"
 	"errors"
+	"fanjet/config"
+	"fanjet/internal/broker"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"fanjet/config"
-	"fanjet/internal/broker"
-	"fanjet/subscriber"
 )
 
 // Parts of a mode: what others than owner and group may do.
@@ -32,7 +31,7 @@ func examineSecrets(d *diagnosis, cfg *config.Config) {
 			digest := s.Digest(key)
 			if users[digest] == nil {
 				order = append(order, digest)
-				weak[digest] = subscriber.WeakSecret(s)
+				weak[digest] = endpoint.WeakSecret(s)
 			}
 			users[digest] = append(users[digest], e.Name)
 		}

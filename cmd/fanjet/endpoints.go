@@ -3,19 +3,18 @@ package main
 import (
 	"context"
 	"errors"
+	"fanjet/config"
+	"fanjet/internal/broker"
+	"fanjet/internal/control"
+	"fanjet/internal/slip"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
-
-	"fanjet/config"
-	"fanjet/internal/broker"
-	"fanjet/internal/control"
-	"fanjet/internal/slip"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 func newEndpointsCommand(g *globals) *cobra.Command {
@@ -87,7 +86,7 @@ func (o *operator) open(ctx context.Context, cfg *config.Config) error {
 func (o *operator) operate(cfg *config.Config, js jetstream.JetStream, state jetstream.KeyValue) {
 	o.Operator = control.NewOperator(control.Options{
 		JetStream: js, Names: wire.NewNames(cfg.NATS.Prefix), State: state, NoConfig: o.file == "",
-		Endpoints: func() []subscriber.Endpoint { return cfg.Endpoints }, Refusals: o.refusals,
+		Endpoints: func() []endpoint.Settings { return cfg.Endpoints }, Refusals: o.refusals,
 	})
 }
 

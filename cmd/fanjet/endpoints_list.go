@@ -3,15 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 func newEndpointsListCommand(g *globals) *cobra.Command {
@@ -89,7 +88,7 @@ func (g *globals) printEndpoints(views []control.EndpointView, now time.Time) er
 
 // reasonOf is why an endpoint is not healthy; of a healthy one, nothing.
 func reasonOf(v control.EndpointView) string {
-	if v.State == subscriber.StateHealthy {
+	if v.State == endpoint.StateHealthy {
 		return ""
 	}
 	return v.Reason

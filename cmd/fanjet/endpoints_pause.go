@@ -4,16 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fanjet/internal/audit"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"fanjet/internal/audit"
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 const skipFlag = "skip-first" // of resume
@@ -105,7 +104,7 @@ and the line goes on behind it.`,
 // lifted says what was ended.
 func lifted(l control.LiftReport) string {
 	text := fmt.Sprintf("it was %s in %s (%s)", l.State, counted(l.Gateways, "gateway"), l.Reason)
-	if l.State == subscriber.StateRefusing {
+	if l.State == endpoint.StateRefusing {
 		return text + ": the next one is sent at once, and others when it accepts that"
 	}
 	return text + ": that is lifted"

@@ -3,14 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 func newEndpointsPingCommand(g *globals) *cobra.Command {
@@ -35,8 +34,8 @@ The command ends with 0 if the endpoint answers 2xx, with 1 if not.`,
 	by := addBy(cmd)
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if timeout <= 0 || timeout > subscriber.MaxTimeout {
-			return usagef("--timeout %v: must be more than 0 and at most %v", timeout, subscriber.MaxTimeout)
+		if timeout <= 0 || timeout > endpoint.MaxTimeout {
+			return usagef("--timeout %v: must be more than 0 and at most %v", timeout, endpoint.MaxTimeout)
 		}
 		return g.withOperator(cmd.Context(), func(ctx context.Context, o *operator) error {
 			if err := o.checkNames(ctx, args); err != nil {
@@ -73,7 +72,7 @@ func describePing(a *control.PingAnswer) string {
 		why = a.Reason
 	}
 	does := "ends that"
-	if a.State == subscriber.StateRefusing {
+	if a.State == endpoint.StateRefusing {
 		does = "lets the next one go at once"
 	}
 	return fmt.Sprintf("%s; its deliveries wait nevertheless, for it is %s; fanjet endpoints resume %s %s", text, why, a.Endpoint, does)

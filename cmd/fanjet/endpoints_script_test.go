@@ -2,6 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fanjet/internal/control"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,11 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"fanjet/internal/control"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 // TestEndpointsScripts runs testdata/endpoints: the commands, in this process,
@@ -123,7 +122,7 @@ func (s *dlqScript) pause(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func (s *dlqScript) answer(ts *testscript.TestScript, _ bool, args []string) {
-	var statuses []subscriber.Status
+	var statuses []endpoint.Status
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &statuses))
 	nc := s.srv.Connect()
 	_, err := nc.Subscribe(s.names.ControlEndpointsSubject(), func(m *nats.Msg) {

@@ -3,15 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"fanjet/internal/control"
-	"fanjet/subscriber"
 )
 
 func newEndpointsShowCommand(g *globals) *cobra.Command {
@@ -110,7 +109,7 @@ func (g *globals) printEndpoint(v *control.EndpointView, now time.Time) error {
 }
 
 // nextText says what an endpoint waits for.
-func nextText(state subscriber.State, next, now time.Time) string {
+func nextText(state endpoint.State, next, now time.Time) string {
 	if next.IsZero() {
 		return ""
 	}
@@ -118,9 +117,9 @@ func nextText(state subscriber.State, next, now time.Time) string {
 	switch state {
 	case control.StateRemoved, control.StateUnknown:
 		what = "its deliveries become dead letters"
-	case subscriber.StateOpen:
+	case endpoint.StateOpen:
 		what = "a probe"
-	case subscriber.StateRefusing:
+	case endpoint.StateRefusing:
 		what = "one attempt"
 	}
 	if !next.After(now) {

@@ -2,6 +2,11 @@ package main
 
 import (
 	"bytes"
+	"fanjet/internal/control"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"strings"
 	"testing"
 	"time"
@@ -9,11 +14,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/internal/control"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 func TestTextsOfEndpoints(t *testing.T) {
@@ -33,15 +33,15 @@ func TestTextsOfEndpoints(t *testing.T) {
 	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
-		state subscriber.State
+		state endpoint.State
 		next  time.Time
 		want  string
 	}{
-		{subscriber.StateOpen, time.Time{}, ""},
-		{subscriber.StateOpen, now.Add(12 * time.Second), "a probe in 12s"},
-		{subscriber.StateOpen, now.Add(-time.Second), "a probe now"},
-		{subscriber.StateBackingOff, now.Add(time.Minute), "attempts again in 1m0s"},
-		{subscriber.StateRefusing, now.Add(time.Second), "one attempt in 1s"},
+		{endpoint.StateOpen, time.Time{}, ""},
+		{endpoint.StateOpen, now.Add(12 * time.Second), "a probe in 12s"},
+		{endpoint.StateOpen, now.Add(-time.Second), "a probe now"},
+		{endpoint.StateBackingOff, now.Add(time.Minute), "attempts again in 1m0s"},
+		{endpoint.StateRefusing, now.Add(time.Second), "one attempt in 1s"},
 		{control.StateRemoved, now.Add(time.Minute), "its deliveries become dead letters in 1m0s"},
 	} {
 		if got := nextText(tt.state, tt.next, now); got != tt.want {
@@ -49,19 +49,19 @@ func TestTextsOfEndpoints(t *testing.T) {
 		}
 	}
 	for want, a := range map[string]control.PingAnswer{
-		"a: 204 in 1.5ms": {Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5},
-		"a: 400 in 1.5ms: Bad Request: no such user": {Endpoint: "a", Class: subscriber.Class4xx, Status: 400, TookMS: 1.5, Error: "4xx: 400 Bad Request: no such user"},
-		"a: 500 in 1.5ms": {Endpoint: "a", Class: subscriber.Class5xx, Status: 500, TookMS: 1.5}, // by an older gateway
-		"a: no response after 15.0s: timeout: late":   {Endpoint: "a", Class: subscriber.ClassTimeout, TookMS: 15000, Error: "timeout: late"},
+		"a: 204 in 1.5ms": {Endpoint: "a", Class: outcome.Class2xx, Status: 204, TookMS: 1.5},
+		"a: 400 in 1.5ms: Bad Request: no such user": {Endpoint: "a", Class: outcome.Class4xx, Status: 400, TookMS: 1.5, Error: "4xx: 400 Bad Request: no such user"},
+		"a: 500 in 1.5ms": {Endpoint: "a", Class: outcome.Class5xx, Status: 500, TookMS: 1.5}, // by an older gateway
+		"a: no response after 15.0s: timeout: late":   {Endpoint: "a", Class: outcome.ClassTimeout, TookMS: 15000, Error: "timeout: late"},
 		"a: not tried by the gateway on h: no such a": {Endpoint: "a", Error: "no such a", Replica: control.Replica{Host: "h"}},
 		"a: 204 in 1.5ms; its deliveries wait nevertheless, for it is backing_off (until noon); fanjet endpoints resume a ends that": {
-			Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5, State: subscriber.StateBackingOff, Reason: "until noon",
+			Endpoint: "a", Class: outcome.Class2xx, Status: 204, TookMS: 1.5, State: endpoint.StateBackingOff, Reason: "until noon",
 		},
 		"a: 204 in 1.5ms; its deliveries wait nevertheless, for it is paused by ann: moving; fanjet endpoints resume a ends that": {
-			Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5, State: subscriber.StatePaused, Reason: "paused by ann: moving",
+			Endpoint: "a", Class: outcome.Class2xx, Status: 204, TookMS: 1.5, State: endpoint.StatePaused, Reason: "paused by ann: moving",
 		},
 		"a: 204 in 1.5ms; its deliveries wait nevertheless, for it is refusing (104 events); fanjet endpoints resume a lets the next one go at once": {
-			Endpoint: "a", Class: subscriber.Class2xx, Status: 204, TookMS: 1.5, State: subscriber.StateRefusing, Reason: "104 events",
+			Endpoint: "a", Class: outcome.Class2xx, Status: 204, TookMS: 1.5, State: endpoint.StateRefusing, Reason: "104 events",
 		},
 	} {
 		if got := describePing(&a); got != want {

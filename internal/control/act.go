@@ -4,15 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fanjet/internal/audit"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/internal/audit"
-	"fanjet/subscriber"
 )
 
 // ErrNothingToSkip means that no delivery blocks the line of an endpoint.
@@ -21,13 +21,13 @@ var ErrNothingToSkip = errors.New("no delivery blocks its line, so there is none
 // PauseReport is what became of a pause or a resume. Its JSON is what the
 // command line and the API show.
 type PauseReport struct {
-	Endpoint   string            `json:"endpoint"`
-	Changed    bool              `json:"changed"`               // false: it was so already
-	Pause      *subscriber.Pause `json:"pause,omitempty"`       // in force, or that ended
-	Held       *uint64           `json:"held,omitempty"`        // deliveries that waited when it ended
-	Lifted     []LiftReport      `json:"lifted,omitempty"`      // what else a resume ended
-	Skipped    string            `json:"skipped,omitempty"`     // key of the delivery that is dead-lettered
-	AuditError string            `json:"audit_error,omitempty"` // why it is not recorded
+	Endpoint   string          `json:"endpoint"`
+	Changed    bool            `json:"changed"`               // false: it was so already
+	Pause      *endpoint.Pause `json:"pause,omitempty"`       // in force, or that ended
+	Held       *uint64         `json:"held,omitempty"`        // deliveries that waited when it ended
+	Lifted     []LiftReport    `json:"lifted,omitempty"`      // what else a resume ended
+	Skipped    string          `json:"skipped,omitempty"`     // key of the delivery that is dead-lettered
+	AuditError string          `json:"audit_error,omitempty"` // why it is not recorded
 	// Gateways is who took part in a resume, of those that live.
 	Gateways Gateways `json:"gateways,omitzero"`
 }
@@ -48,11 +48,11 @@ type PingReport struct {
 // Pause holds the deliveries of an endpoint until it is resumed. One that is
 // paused already stays as it is. The endpoint need not be known; see
 // [Operator.Check].
-func (o *Operator) Pause(ctx context.Context, by audit.Actor, endpoint, reason string) (PauseReport, error) {
-	p := subscriber.Pause{Since: o.now(ctx), By: by.Name, Reason: reason}
-	was, err := subscriber.SetPause(ctx, o.opts.State, endpoint, p)
-	report := PauseReport{Endpoint: endpoint, Changed: was == nil, Pause: cmp.Or(was, &p)}
-	record := audit.Record{Action: audit.Pause, Target: endpoint, Reason: reason}
+func (o *Operator) Pause(ctx context.Context, by audit.Actor, name, reason string) (PauseReport, error) {
+	p := endpoint.Pause{Since: o.now(ctx), By: by.Name, Reason: reason}
+	was, err := subscriber.SetPause(ctx, o.opts.State, name, p)
+	report := PauseReport{Endpoint: name, Changed: was == nil, Pause: cmp.Or(was, &p)}
+	record := audit.Record{Action: audit.Pause, Target: name, Reason: reason}
 	if err == nil && !report.Changed {
 		record.Detail = "it was paused already"
 	}

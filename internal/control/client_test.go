@@ -4,22 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 var names = wire.NewNames("")
 
 // gateway answers as one does, from a connection of its own.
-func gateway(t *testing.T, srv *natstest.Server, id string, statuses []subscriber.Status) {
+func gateway(t *testing.T, srv *natstest.Server, id string, statuses []endpoint.Status) {
 	t.Helper()
 	nc := srv.Connect()
 	_, err := nc.Subscribe(names.ControlEndpointsSubject(), func(m *nats.Msg) {

@@ -10,11 +10,12 @@ package control
 
 import (
 	"errors"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 	"fmt"
 	"strings"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 // ErrNoGateway means that nobody answered.
@@ -82,7 +83,7 @@ type StatusRequest struct {
 // configuration are missing.
 type Report struct {
 	Replica
-	Statuses []subscriber.Status
+	Statuses []endpoint.Status
 	// Ahead is by how much the clock of its machine is ahead of this one's, less
 	// the time that its answer was on the way; zero if it does not say.
 	Ahead time.Duration
@@ -97,18 +98,18 @@ type PingRequest struct {
 
 // PingAnswer is what became of a test event.
 type PingAnswer struct {
-	Replica  Replica          `json:"replica"`
-	Endpoint string           `json:"endpoint"`
-	Class    subscriber.Class `json:"class,omitempty"`  // empty: no attempt was made
-	Status   int              `json:"status,omitempty"` // 0: there was no response
-	TookMS   float64          `json:"took_ms"`          // until the response headers, or the failure
-	Error    string           `json:"error,omitempty"`  // why there was no response, or no attempt
+	Replica  Replica       `json:"replica"`
+	Endpoint string        `json:"endpoint"`
+	Class    outcome.Class `json:"class,omitempty"`  // empty: no attempt was made
+	Status   int           `json:"status,omitempty"` // 0: there was no response
+	TookMS   float64       `json:"took_ms"`          // until the response headers, or the failure
+	Error    string        `json:"error,omitempty"`  // why there was no response, or no attempt
 
 	// Why deliveries wait nevertheless, as this gateway knows it: a test event is
 	// sent past all that, and changes nothing of it. Empty: they do not.
-	State  subscriber.State `json:"state,omitempty"`
-	Reason string           `json:"reason,omitempty"`
-	Next   time.Time        `json:"next,omitzero"` // the next attempt, or the end of a wait
+	State  endpoint.State `json:"state,omitempty"`
+	Reason string         `json:"reason,omitempty"`
+	Next   time.Time      `json:"next,omitzero"` // the next attempt, or the end of a wait
 }
 
 // LiftAnswer is what one gateway ended at an endpoint.
@@ -120,4 +121,4 @@ type LiftAnswer struct {
 }
 
 // OK reports whether the endpoint took the event.
-func (a *PingAnswer) OK() bool { return a.Class == subscriber.Class2xx }
+func (a *PingAnswer) OK() bool { return a.Class == outcome.Class2xx }

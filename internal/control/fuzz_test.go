@@ -2,15 +2,14 @@ package control
 
 import (
 	"encoding/json"
+	"fanjet/subscriber/endpoint"
 	"testing"
-
-	"fanjet/subscriber"
 )
 
 // FuzzAssembly puts together what claims to be answers of gateways: it is
 // refused, not complete, or has what was sent, and never more than that.
 func FuzzAssembly(f *testing.F) {
-	messages, err := Parts(Replica{ID: "a", Host: "h"}, []subscriber.Status{{Endpoint: "billing"}, {Endpoint: "crm"}}, partHeadroom+1)
+	messages, err := Parts(Replica{ID: "a", Host: "h"}, []endpoint.Status{{Endpoint: "billing"}, {Endpoint: "crm"}}, partHeadroom+1)
 	if err != nil || len(messages) != 2 {
 		f.Fatalf("%d parts, %v", len(messages), err)
 	}

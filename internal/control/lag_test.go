@@ -2,15 +2,14 @@ package control
 
 import (
 	"errors"
+	"fanjet/internal/audit"
+	"fanjet/internal/natstest"
+	"fanjet/subscriber/endpoint"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/internal/audit"
-	"fanjet/internal/natstest"
-	"fanjet/subscriber"
 )
 
 // operatorAt is an operator who is connected to one server.
@@ -24,8 +23,8 @@ func operatorAt(t *testing.T, nc *nats.Conn) *Operator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewOperator(Options{JetStream: js, Names: names, State: state, Endpoints: func() []subscriber.Endpoint {
-		return []subscriber.Endpoint{{Name: "billing"}}
+	return NewOperator(Options{JetStream: js, Names: names, State: state, Endpoints: func() []endpoint.Settings {
+		return []endpoint.Settings{{Name: "billing"}}
 	}})
 }
 
@@ -49,19 +48,19 @@ func TestPauseIsTrueOnEveryServer(t *testing.T) {
 	leader, follower := cluster.Lag(js, "KV_"+names.StateBucket(), "$KV."+names.StateBucket()+".probe")
 	ann, bob := operatorAt(t, leader), operatorAt(t, follower)
 	for range 5 {
-		shows := func(state subscriber.State, changed bool) {
+		shows := func(state endpoint.State, changed bool) {
 			t.Helper()
 			view, err := bob.Endpoint(t.Context(), "billing")
-			if !errors.Is(err, ErrNoGateway) || view.State != state || (view.Pause != nil) != (state == subscriber.StatePaused) {
+			if !errors.Is(err, ErrNoGateway) || view.State != state || (view.Pause != nil) != (state == endpoint.StatePaused) {
 				t.Errorf("it shows %+v, %v; want the state %s", view, err, state)
 			}
 			paused, err := bob.Paused(t.Context())
-			if _, ok := paused["billing"]; err != nil || ok != (state == subscriber.StatePaused) {
+			if _, ok := paused["billing"]; err != nil || ok != (state == endpoint.StatePaused) {
 				t.Errorf("paused are %v, %v; want the state %s", paused, err, state)
 			}
 			// What is so already changes nothing.
 			var again PauseReport
-			if state == subscriber.StatePaused {
+			if state == endpoint.StatePaused {
 				again, err = bob.Pause(t.Context(), audit.Actor{Via: audit.ViaCLI, Name: "bob"}, "billing", "")
 			} else {
 				again, err = bob.Resume(t.Context(), audit.Actor{Via: audit.ViaCLI, Name: "bob"}, "billing", "", false)
@@ -73,7 +72,7 @@ func TestPauseIsTrueOnEveryServer(t *testing.T) {
 		if _, err := ann.Pause(t.Context(), audit.Actor{Via: audit.ViaCLI, Name: "ann"}, "billing", "why"); err != nil {
 			t.Fatal(err)
 		}
-		shows(subscriber.StatePaused, false)
+		shows(endpoint.StatePaused, false)
 		if report, err := ann.Resume(t.Context(), audit.Actor{Via: audit.ViaCLI, Name: "ann"}, "billing", "", false); err != nil || !report.Changed {
 			t.Fatalf("%+v, %v", report, err)
 		}
@@ -90,10 +89,10 @@ func TestResumeIsShownAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		late int // answers that still say paused
-		want subscriber.State
+		want endpoint.State
 	}{
-		"hears of it a moment later": {2, subscriber.StateHealthy},
-		"does not hear of it":        {1 << 30, subscriber.StatePaused},
+		"hears of it a moment later": {2, endpoint.StateHealthy},
+		"does not hear of it":        {1 << 30, endpoint.StatePaused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -112,11 +111,11 @@ func TestResumeIsShownAtOnce(t *testing.T) {
 			asked := 0
 			gateway := srv.Connect()
 			if _, err := gateway.Subscribe(names.ControlEndpointsSubject(), func(m *nats.Msg) {
-				status := subscriber.Status{Endpoint: "billing", State: subscriber.StateHealthy}
+				status := endpoint.Status{Endpoint: "billing", State: endpoint.StateHealthy}
 				if asked++; asked <= test.late {
-					status.State = subscriber.StatePaused
+					status.State = endpoint.StatePaused
 				}
-				parts, err := Parts(Replica{ID: "one"}, []subscriber.Status{status}, 8<<10)
+				parts, err := Parts(Replica{ID: "one"}, []endpoint.Status{status}, 8<<10)
 				if err == nil {
 					err = m.Respond(parts[0])
 				}

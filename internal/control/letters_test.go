@@ -2,6 +2,11 @@ package control
 
 import (
 	"errors"
+	"fanjet/dlq"
+	"fanjet/internal/audit"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -10,12 +15,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/dlq"
-	"fanjet/internal/audit"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 // newLetters returns the letters of a server of the test's own: so many for each
@@ -43,10 +42,10 @@ func newLetters(t *testing.T, counts dlq.Counts) (*Letters, jetstream.JetStream)
 			}
 		}
 	}
-	billing := subscriber.DefaultEndpoint()
+	billing := endpoint.Default()
 	billing.Name, billing.URL = "billing", &url.URL{Scheme: "https", Host: "billing.example.com"}
 	letters, err := OpenLetters(t.Context(), NewOperator(Options{
-		JetStream: js, Names: names, Endpoints: func() []subscriber.Endpoint { return []subscriber.Endpoint{billing} },
+		JetStream: js, Names: names, Endpoints: func() []endpoint.Settings { return []endpoint.Settings{billing} },
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -120,16 +119,16 @@ func TestWaitingSaysForWhat(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, test := range []struct {
-		state subscriber.State
+		state endpoint.State
 		until time.Time
 		want  string
 	}{
-		{subscriber.StatePaused, time.Time{}, ", until it is resumed"},
-		{subscriber.StateBackingOff, at, ", until 2026-03-01T12:00:00Z"},
-		{subscriber.StateOpen, at, ", until it answers again; the next probe is at 2026-03-01T12:00:00Z"},
-		{subscriber.StateOpen, time.Time{}, ", until it answers again"},
-		{subscriber.StateRefusing, at, ", until it accepts one; the next attempt is at 2026-03-01T12:00:00Z"},
-		{subscriber.StateRefusing, time.Time{}, ", until it accepts one"},
+		{endpoint.StatePaused, time.Time{}, ", until it is resumed"},
+		{endpoint.StateBackingOff, at, ", until 2026-03-01T12:00:00Z"},
+		{endpoint.StateOpen, at, ", until it answers again; the next probe is at 2026-03-01T12:00:00Z"},
+		{endpoint.StateOpen, time.Time{}, ", until it answers again"},
+		{endpoint.StateRefusing, at, ", until it accepts one; the next attempt is at 2026-03-01T12:00:00Z"},
+		{endpoint.StateRefusing, time.Time{}, ", until it accepts one"},
 	} {
 		w := Waiting{Endpoint: "a", Letters: 2, State: test.state, Until: test.until}
 		if got, want := w.String(), "2 letters will wait for a, which is "+string(test.state)+test.want; got != want {
@@ -157,7 +156,7 @@ func TestOutlookWithoutGateway(t *testing.T) {
 		t.Errorf("to a removed endpoint: %v", err)
 	}
 	// Of a configuration without endpoints nothing follows.
-	l.operator.opts.Endpoints = func() []subscriber.Endpoint { return nil }
+	l.operator.opts.Endpoints = func() []endpoint.Settings { return nil }
 	if all, err := l.Outlook(t.Context(), f, counts); err != nil || len(all.Waiting) != 2 || len(all.Removed) != 0 {
 		t.Errorf("without endpoints: %+v, %v", all, err)
 	}

@@ -3,19 +3,19 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"fanjet/internal/audit"
 	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/slip"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ErrUnknownEndpoint means that an endpoint is in no configuration, and that
@@ -47,7 +47,7 @@ type Options struct {
 	// when something is to be read from it; where there is none, nothing is paused.
 	State jetstream.KeyValue
 	// Endpoints returns those of the configuration. It may be called concurrently.
-	Endpoints func() []subscriber.Endpoint
+	Endpoints func() []endpoint.Settings
 	NoConfig  bool // there is no configuration, so what it lacks says nothing
 	// Recorded hears of every record of an act, with the error if it could not be
 	// stored; optional. It may be called concurrently.
@@ -94,9 +94,9 @@ type noState struct{ error }
 func (noState) Is(target error) bool { return target == ErrNoState }
 
 // Configured returns the endpoints of the configuration by name.
-func (o *Operator) Configured() map[string]subscriber.Endpoint {
+func (o *Operator) Configured() map[string]endpoint.Settings {
 	endpoints := o.opts.Endpoints()
-	configured := make(map[string]subscriber.Endpoint, len(endpoints))
+	configured := make(map[string]endpoint.Settings, len(endpoints))
 	for _, e := range endpoints {
 		configured[e.Name] = e
 	}
@@ -157,7 +157,7 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 	if _, ok := o.Configured()[name]; ok {
 		return nil
 	}
-	if subscriber.CheckName(name) != nil {
+	if endpoint.CheckName(name) != nil {
 		return o.unknown(ctx, name)
 	}
 	pauses, err := o.Paused(ctx)
@@ -183,7 +183,7 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 }
 
 // Paused returns the pauses in force, by endpoint.
-func (o *Operator) Paused(ctx context.Context) (map[string]subscriber.Pause, error) {
+func (o *Operator) Paused(ctx context.Context) (map[string]endpoint.Pause, error) {
 	state, err := o.state(ctx)
 	if state == nil {
 		return nil, err

@@ -3,15 +3,14 @@ package control
 import (
 	"context"
 	"errors"
+	"fanjet/dlq"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"fanjet/dlq"
-	"fanjet/subscriber"
 )
 
 // ErrRemoved means that an endpoint is in no configuration any more.
@@ -23,12 +22,12 @@ const manyEndpoints = 500
 
 // Waiting are letters that, once they are replayed, wait for their endpoint.
 type Waiting struct {
-	Endpoint string           `json:"endpoint"`
-	Letters  int              `json:"letters"`
-	State    subscriber.State `json:"state"` // of several gateways the worst
-	Reason   string           `json:"reason,omitempty"`
-	Since    time.Time        `json:"since,omitzero"` // when the state began
-	Until    time.Time        `json:"until,omitzero"` // the next probe, or the end of the wait; zero: somebody has to act
+	Endpoint string         `json:"endpoint"`
+	Letters  int            `json:"letters"`
+	State    endpoint.State `json:"state"` // of several gateways the worst
+	Reason   string         `json:"reason,omitempty"`
+	Since    time.Time      `json:"since,omitzero"` // when the state began
+	Until    time.Time      `json:"until,omitzero"` // the next probe, or the end of the wait; zero: somebody has to act
 }
 
 // String says how many letters wait, why, and until when.
@@ -44,17 +43,17 @@ func (w Waiting) String() string {
 		text += " (" + w.Reason + ")"
 	}
 	switch until := w.Until.UTC().Format(time.RFC3339); {
-	case w.State == subscriber.StatePaused:
+	case w.State == endpoint.StatePaused:
 		return text + ", until it is resumed"
 	case w.State == StateUnknown:
 		return text + ", until a gateway that knows it runs"
-	case w.State == subscriber.StateRefusing && w.Until.IsZero():
+	case w.State == endpoint.StateRefusing && w.Until.IsZero():
 		return text + ", until it accepts one"
-	case w.State == subscriber.StateRefusing:
+	case w.State == endpoint.StateRefusing:
 		return text + ", until it accepts one; the next attempt is at " + until
 	case w.Until.IsZero():
 		return text + ", until it answers again"
-	case w.State == subscriber.StateBackingOff:
+	case w.State == endpoint.StateBackingOff:
 		return text + ", until " + until
 	default:
 		return text + ", until it answers again; the next probe is at " + until
@@ -77,9 +76,9 @@ func (o *Outlook) Refuse(endpoint string) error {
 
 // goes reports whether deliveries go out to an endpoint in a state, soon if not
 // at once.
-func goes(s subscriber.State) bool {
-	return slices.Contains([]subscriber.State{
-		subscriber.StateHealthy, subscriber.StateSlow, subscriber.StateLimited, subscriber.StateHalfOpen,
+func goes(s endpoint.State) bool {
+	return slices.Contains([]endpoint.State{
+		endpoint.StateHealthy, endpoint.StateSlow, endpoint.StateLimited, endpoint.StateHalfOpen,
 	}, s)
 }
 

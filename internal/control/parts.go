@@ -3,11 +3,10 @@ package control
 import (
 	"cmp"
 	"encoding/json"
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 // maxPart bounds a message of an answer, in bytes, also where NATS takes larger
@@ -33,7 +32,7 @@ type part struct {
 // Parts lays the answer of a gateway out in messages that NATS takes; maxPayload
 // is its limit, in bytes. There is at least one. peers are the gateways that it knows
 // to live.
-func Parts(replica Replica, statuses []subscriber.Status, maxPayload int64, peers ...Peer) ([][]byte, error) {
+func Parts(replica Replica, statuses []endpoint.Status, maxPayload int64, peers ...Peer) ([][]byte, error) {
 	limit := max(int(min(maxPart, maxPayload-partHeadroom)), 1)
 	groups := [][]json.RawMessage{{}}
 	known, err := json.Marshal(peers)
@@ -149,7 +148,7 @@ func (a *assembly) add(data []byte) error {
 	}
 	from.have[p.Part] = true
 	for _, text := range p.Statuses {
-		var s subscriber.Status
+		var s endpoint.Status
 		if err := json.Unmarshal(text, &s); err != nil {
 			return fmt.Errorf("unreadable answer of the gateway %s on %s: %w", p.Replica.ID, p.Replica.Host, err)
 		}

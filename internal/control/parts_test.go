@@ -1,21 +1,20 @@
 package control
 
 import (
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/subscriber"
 )
 
-func statusesOf(n int) []subscriber.Status {
-	statuses := make([]subscriber.Status, n)
+func statusesOf(n int) []endpoint.Status {
+	statuses := make([]endpoint.Status, n)
 	for i := range statuses {
-		statuses[i] = subscriber.Status{
-			Endpoint: fmt.Sprintf("endpoint-%d", i), State: subscriber.StateOpen, Reason: strings.Repeat("r", i%300),
+		statuses[i] = endpoint.Status{
+			Endpoint: fmt.Sprintf("endpoint-%d", i), State: endpoint.StateOpen, Reason: strings.Repeat("r", i%300),
 			Since: time.Date(2026, 3, 1, 12, 0, i%60, 0, time.UTC), InFlight: i,
 		}
 	}
@@ -65,7 +64,7 @@ func TestPartsAndBack(t *testing.T) {
 				t.Fatalf("reports() = %d, %v", len(reports), err)
 			}
 			got := reports[0].Statuses
-			slices.SortFunc(got, func(x, y subscriber.Status) int { return x.InFlight - y.InFlight })
+			slices.SortFunc(got, func(x, y endpoint.Status) int { return x.InFlight - y.InFlight })
 			if len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
 				t.Errorf("%d statuses came back, not the %d that were sent", len(got), len(want))
 			}

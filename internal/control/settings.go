@@ -1,14 +1,13 @@
 package control
 
 import (
+	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 // EndpointSettings are the settings of an endpoint that are no secret, in the
@@ -28,7 +27,7 @@ type EndpointSettings struct {
 	DeadLetterOn []int    `json:"dead_letter_on"`
 }
 
-func settingsOf(e *subscriber.Endpoint) *EndpointSettings {
+func settingsOf(e *endpoint.Settings) *EndpointSettings {
 	s := &EndpointSettings{
 		URL:          publicURL(e.URL),
 		Headers:      slices.Sorted(maps.Keys(e.Headers)),

@@ -3,24 +3,24 @@ package control
 import (
 	"context"
 	"errors"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"maps"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"fanjet/subscriber"
 )
 
 // survey is what was found out about endpoints.
 type survey struct {
-	configured map[string]subscriber.Endpoint
+	configured map[string]endpoint.Settings
 	noConfig   bool
 
 	reports   []Report
 	gateways  Gateways
 	noGateway error // nil, or why nobody says how endpoints do
-	pauses    map[string]subscriber.Pause
+	pauses    map[string]endpoint.Pause
 	backlogs  map[string]Backlog
 	removed   map[string]subscriber.Removed
 }
@@ -45,7 +45,7 @@ func (o *Operator) survey(ctx context.Context, endpoint string) (s *survey, err 
 func (s *survey) outdated() bool {
 	for _, r := range s.reports {
 		for _, status := range r.Statuses {
-			if _, stored := s.pauses[status.Endpoint]; status.State == subscriber.StatePaused && !stored {
+			if _, stored := s.pauses[status.Endpoint]; status.State == endpoint.StatePaused && !stored {
 				return true
 			}
 		}
@@ -132,7 +132,7 @@ func (s *survey) views() []EndpointView {
 		}
 		// What is stored is the truth: a gateway hears of it a moment later.
 		if p, ok := s.pauses[name]; ok {
-			v.State, v.Since, v.Next, v.Pause = subscriber.StatePaused, p.Since, time.Time{}, &p
+			v.State, v.Since, v.Next, v.Pause = endpoint.StatePaused, p.Since, time.Time{}, &p
 			v.Reason = DescribePause(p)
 		}
 		if r, ok := s.removed[name]; ok && (v.State == StateRemoved || v.State == StateUnknown) {
@@ -146,7 +146,7 @@ func (s *survey) views() []EndpointView {
 }
 
 // unseen says why no gateway told how an endpoint does.
-func (s *survey) unseen(name string) (subscriber.State, string) {
+func (s *survey) unseen(name string) (endpoint.State, string) {
 	_, configured := s.configured[name]
 	switch {
 	case configured && s.noGateway == nil:

@@ -1,15 +1,14 @@
 package control
 
 import (
+	"fanjet/internal/natstest"
+	"fanjet/subscriber/endpoint"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"fanjet/internal/natstest"
-	"fanjet/subscriber"
 )
 
 // What waits for an endpoint that was removed shows since when, and when it dies. So
@@ -42,7 +41,7 @@ func TestRemovedEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := srv.Connect().Subscribe(names.ControlEndpointsSubject(), func(m *nats.Msg) {
-		parts, err := Parts(Replica{ID: "one"}, []subscriber.Status{{Endpoint: "known", State: subscriber.StateHealthy}}, 8<<10, Peer{"one", "a"}, Peer{"two", "b"})
+		parts, err := Parts(Replica{ID: "one"}, []endpoint.Status{{Endpoint: "known", State: endpoint.StateHealthy}}, 8<<10, Peer{"one", "a"}, Peer{"two", "b"})
 		if err == nil {
 			err = m.Respond(parts[0])
 		}
@@ -57,7 +56,7 @@ func TestRemovedEndpoints(t *testing.T) {
 		t.Fatalf("%+v, %v", views, err)
 	}
 	for _, v := range views {
-		want := map[string]subscriber.State{"gone": StateRemoved, "billing": StateUnknown, "known": subscriber.StateHealthy}[v.Endpoint]
+		want := map[string]endpoint.State{"gone": StateRemoved, "billing": StateUnknown, "known": endpoint.StateHealthy}[v.Endpoint]
 		waits := v.Endpoint != "known"
 		if v.State != want || (v.Removed != nil) != waits || strings.Contains(v.Reason, "become dead letters at 20") != waits {
 			t.Errorf("%+v", v)

@@ -2,36 +2,36 @@ package control
 
 import (
 	"cmp"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 	"slices"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 // States that no gateway reports.
 const (
-	StateUnknown subscriber.State = "unknown" // no gateway says how it does
-	StateRemoved subscriber.State = "removed" // it is in no configuration, but NATS holds something for it
+	StateUnknown endpoint.State = "unknown" // no gateway says how it does
+	StateRemoved endpoint.State = "removed" // it is in no configuration, but NATS holds something for it
 )
 
 // StatesByTrouble lists all states, from the worst.
-func StatesByTrouble() []subscriber.State {
-	return []subscriber.State{
-		subscriber.StatePaused, subscriber.StateOpen, subscriber.StateRefusing, subscriber.StateHalfOpen, subscriber.StateBackingOff,
-		subscriber.StateLimited, subscriber.StateSlow, subscriber.StateHealthy, StateUnknown, StateRemoved,
+func StatesByTrouble() []endpoint.State {
+	return []endpoint.State{
+		endpoint.StatePaused, endpoint.StateOpen, endpoint.StateRefusing, endpoint.StateHalfOpen, endpoint.StateBackingOff,
+		endpoint.StateLimited, endpoint.StateSlow, endpoint.StateHealthy, StateUnknown, StateRemoved,
 	}
 }
 
 // EndpointView is an endpoint as all gateways together see it, and NATS. It is
 // the JSON that list and show print.
 type EndpointView struct {
-	Endpoint string            `json:"endpoint"`
-	State    subscriber.State  `json:"state"` // of several gateways the worst
-	Reason   string            `json:"reason,omitempty"`
-	Since    time.Time         `json:"since,omitzero"`
-	Next     time.Time         `json:"next,omitzero"`
-	Ordered  bool              `json:"ordered,omitempty"`
-	Pause    *subscriber.Pause `json:"pause,omitempty"`
+	Endpoint string          `json:"endpoint"`
+	State    endpoint.State  `json:"state"` // of several gateways the worst
+	Reason   string          `json:"reason,omitempty"`
+	Since    time.Time       `json:"since,omitzero"`
+	Next     time.Time       `json:"next,omitzero"`
+	Ordered  bool            `json:"ordered,omitempty"`
+	Pause    *endpoint.Pause `json:"pause,omitempty"`
 
 	InFlight    int       `json:"in_flight"`
 	Held        int       `json:"held"`    // in the memory of gateways, waiting for an attempt
@@ -59,7 +59,7 @@ type EndpointView struct {
 // ReplicaView is an endpoint as one gateway sees it.
 type ReplicaView struct {
 	Replica
-	Status subscriber.Status `json:"status"`
+	Status endpoint.Status `json:"status"`
 }
 
 // Waits is how many deliveries wait for an attempt.
@@ -74,7 +74,7 @@ func mergeReplicas(name string, replicas []ReplicaView) EndpointView {
 	for _, r := range replicas {
 		s := r.Status
 		worse := slices.Index(order, s.State) < slices.Index(order, v.State)
-		longer := s.State == v.State && s.State == subscriber.StateBackingOff && s.Next.After(v.Next)
+		longer := s.State == v.State && s.State == endpoint.StateBackingOff && s.Next.After(v.Next)
 		if v.State == "" || worse || longer {
 			v.State, v.Reason, v.Since, v.Next = s.State, s.Reason, s.Since, s.Next
 		}
@@ -97,7 +97,7 @@ func mergeReplicas(name string, replicas []ReplicaView) EndpointView {
 }
 
 // DescribePause says who paused an endpoint, and why.
-func DescribePause(p subscriber.Pause) string {
+func DescribePause(p endpoint.Pause) string {
 	text := "by " + cmp.Or(p.By, "somebody")
 	if p.Reason != "" {
 		text += ": " + p.Reason

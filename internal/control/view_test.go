@@ -2,52 +2,51 @@ package control
 
 import (
 	"encoding/json"
+	"fanjet/subscriber/endpoint"
 	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
-
-	"fanjet/subscriber"
 )
 
 func TestMergeReplicas(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	healthy := subscriber.Status{State: subscriber.StateHealthy, InFlight: 1, Held: 2, Delivered: 90, Failed: 10, LatencyMS: 10, LastError: "500"}
-	open := subscriber.Status{
-		State: subscriber.StateOpen, Reason: "down", Since: at, Next: at.Add(time.Minute), InFlight: 1, Failed: 300, LatencyMS: 50, LastError: "refused", Ordered: true,
+	healthy := endpoint.Status{State: endpoint.StateHealthy, InFlight: 1, Held: 2, Delivered: 90, Failed: 10, LatencyMS: 10, LastError: "500"}
+	open := endpoint.Status{
+		State: endpoint.StateOpen, Reason: "down", Since: at, Next: at.Add(time.Minute), InFlight: 1, Failed: 300, LatencyMS: 50, LastError: "refused", Ordered: true,
 	}
-	idle := subscriber.Status{State: subscriber.StateHealthy}
-	held := func(until time.Time) subscriber.Status {
-		return subscriber.Status{State: subscriber.StateBackingOff, Reason: "until " + until.String(), Next: until}
+	idle := endpoint.Status{State: endpoint.StateHealthy}
+	held := func(until time.Time) endpoint.Status {
+		return endpoint.Status{State: endpoint.StateBackingOff, Reason: "until " + until.String(), Next: until}
 	}
 	tests := []struct {
 		name     string
-		statuses []subscriber.Status
+		statuses []endpoint.Status
 		want     EndpointView
 	}{
 		{"none", nil, EndpointView{}},
-		{"one", []subscriber.Status{healthy}, EndpointView{
-			State: subscriber.StateHealthy, InFlight: 1, Held: 2, Delivered: 90, Failed: 10, LatencyMS: 10, LastError: "500",
+		{"one", []endpoint.Status{healthy}, EndpointView{
+			State: endpoint.StateHealthy, InFlight: 1, Held: 2, Delivered: 90, Failed: 10, LatencyMS: 10, LastError: "500",
 		}},
-		{"idle", []subscriber.Status{idle, idle}, EndpointView{State: subscriber.StateHealthy}},
-		{"held", []subscriber.Status{held(at), held(at.Add(time.Hour)), held(at.Add(time.Minute))}, EndpointView{
-			State: subscriber.StateBackingOff, Reason: "until " + at.Add(time.Hour).String(), Next: at.Add(time.Hour),
+		{"idle", []endpoint.Status{idle, idle}, EndpointView{State: endpoint.StateHealthy}},
+		{"held", []endpoint.Status{held(at), held(at.Add(time.Hour)), held(at.Add(time.Minute))}, EndpointView{
+			State: endpoint.StateBackingOff, Reason: "until " + at.Add(time.Hour).String(), Next: at.Add(time.Hour),
 		}},
 	}
 	merged := EndpointView{
-		State: subscriber.StateOpen, Reason: "down", Since: at, Next: at.Add(time.Minute), Ordered: true,
+		State: endpoint.StateOpen, Reason: "down", Since: at, Next: at.Add(time.Minute), Ordered: true,
 		InFlight: 2, Held: 2, Delivered: 90, Failed: 310, LatencyMS: 40, LastError: "refused",
 	}
 	tests = append(tests, []struct {
 		name     string
-		statuses []subscriber.Status
+		statuses []endpoint.Status
 		want     EndpointView
 	}{
-		{"worst last", []subscriber.Status{healthy, idle, open}, merged},
-		{"worst first", []subscriber.Status{open, healthy, idle}, merged},
+		{"worst last", []endpoint.Status{healthy, idle, open}, merged},
+		{"worst first", []endpoint.Status{open, healthy, idle}, merged},
 	}...)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -66,16 +65,16 @@ func TestMergeReplicas(t *testing.T) {
 
 func TestEveryStateHasARank(t *testing.T) {
 	t.Parallel()
-	ranks := make(map[subscriber.State]bool)
+	ranks := make(map[endpoint.State]bool)
 	for _, s := range StatesByTrouble() {
 		if ranks[s] {
 			t.Errorf("%s is listed twice", s)
 		}
 		ranks[s] = true
 	}
-	for _, s := range []subscriber.State{
-		subscriber.StateHealthy, subscriber.StateSlow, subscriber.StateLimited, subscriber.StateBackingOff,
-		subscriber.StateHalfOpen, subscriber.StateRefusing, subscriber.StateOpen, subscriber.StatePaused,
+	for _, s := range []endpoint.State{
+		endpoint.StateHealthy, endpoint.StateSlow, endpoint.StateLimited, endpoint.StateBackingOff,
+		endpoint.StateHalfOpen, endpoint.StateRefusing, endpoint.StateOpen, endpoint.StatePaused,
 	} {
 		if !ranks[s] {
 			t.Errorf("%s has no rank", s)
@@ -111,9 +110,9 @@ func TestTextsOfSettings(t *testing.T) {
 
 func TestSettingsOf(t *testing.T) {
 	t.Parallel()
-	e := subscriber.DefaultEndpoint()
+	e := endpoint.Default()
 	e.Headers = http.Header{"X-Team": {"payments"}, "Authorization": {"secret"}}
-	e.RateLimit = subscriber.Rate{Count: 600, Per: time.Minute}
+	e.RateLimit = endpoint.Rate{Count: 600, Per: time.Minute}
 	e.Circuit.Failures = 0
 	e.Ordered, e.Block = true, true
 	text, err := json.Marshal(settingsOf(&e))

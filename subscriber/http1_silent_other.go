@@ -1,7 +1,0 @@
-//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
-
-package subscriber
-
-// isSilent cannot tell here. A request over a connection that was closed is
-// tried once more.
-func isSilent(uintptr) bool { return true }
