@@ -21,19 +21,28 @@ var allowed = map[string][]string{
 	"bench":         {"..."},
 	"cmd/fanjet":    {"..."},
 	"examples/...":  {"..."},
-	"gateway":       {"admin", "config", "subscriber", "dlq", "gateway/match", "webhook", "internal/..."},
+	"gateway":       {"admin", "config", "subscriber", "subscriber/...", "dlq", "gateway/match", "webhook", "internal/..."},
 	"gateway/match": {"internal/wire"},
-	"config":        {"admin", "subscriber", "dlq", "gateway/match", "internal/broker", "internal/secret", "internal/slip", "internal/wire"},
-	"subscriber":    {"webhook", "dlq", "internal/..."},
-	"dlq":           {"internal/failpoint", "internal/jsapi", "internal/publish", "internal/wire"},
-	"webhook":       {},
-	"admin":         {"subscriber", "dlq", "internal/..."},
-	"internal/...":  {"internal/..."},
+	"config": {
+		"admin", "subscriber/egress", "subscriber/endpoint", "dlq", "gateway/match",
+		"internal/broker", "internal/secret", "internal/slip", "internal/wire",
+	},
+	"subscriber":          {"subscriber/...", "webhook", "dlq", "internal/..."},
+	"subscriber/gate":     {"subscriber/endpoint", "subscriber/outcome"},
+	"subscriber/endpoint": {"subscriber/egress", "webhook", "internal/secret"},
+	"subscriber/outcome":  {"subscriber/egress"},
+	"subscriber/egress":   {"subscriber/quiet", "internal/secret"},
+	"subscriber/quiet":    {},
+	"dlq":                 {"internal/failpoint", "internal/jsapi", "internal/publish", "internal/wire"},
+	"webhook":             {},
+	"admin":               {"subscriber/endpoint", "dlq", "internal/..."},
+	"internal/...":        {"internal/..."},
 	// It judges the others, so it learns nothing from them.
 	"internal/ledger": {},
 	"chaos":           {},
 	// What operators do, for the command line and the HTTP API.
-	"internal/control": {"subscriber", "dlq", "internal/..."},
+	"internal/control": {"subscriber/endpoint", "subscriber/outcome", "dlq", "internal/..."},
+	"internal/state":   {"subscriber/endpoint", "internal/jsapi"},
 }
 
 func TestImportDirection(t *testing.T) {

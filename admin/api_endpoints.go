@@ -2,11 +2,12 @@ package admin
 
 import (
 	"errors"
+	"net/http"
+	"time"
+
 	"fanjet/internal/audit"
 	"fanjet/internal/control"
 	"fanjet/subscriber/endpoint"
-	"net/http"
-	"time"
 )
 
 // pingTime is how long a test event may take, unless the request says less.

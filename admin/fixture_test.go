@@ -3,13 +3,6 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"fanjet/dlq"
-	"fanjet/internal/audit"
-	"fanjet/internal/control"
-	"fanjet/internal/natstest"
-	"fanjet/internal/secret"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +10,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/internal/audit"
+	"fanjet/internal/control"
+	"fanjet/internal/natstest"
+	"fanjet/internal/secret"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"

@@ -1,11 +1,12 @@
 package config
 
 import (
+	"reflect"
+	"slices"
+
 	"fanjet/admin"
 	"fanjet/gateway/match"
 	"fanjet/subscriber/endpoint"
-	"reflect"
-	"slices"
 )
 
 // Changes are what tells one configuration from another.

@@ -1,11 +1,12 @@
 package config
 
 import (
-	"fanjet/subscriber/endpoint"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // Client is as much of a configuration as a command needs that runs beside a

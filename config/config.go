@@ -2,12 +2,13 @@
 package config
 
 import (
+	"time"
+
 	"fanjet/admin"
 	"fanjet/gateway/match"
 	"fanjet/internal/broker"
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
-	"time"
 )
 
 // Config is a configuration that passed every check.

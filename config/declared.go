@@ -1,8 +1,9 @@
 package config
 
 import (
-	"fanjet/subscriber/endpoint"
 	"reflect"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // Declared says in which file something stands, for people. Its zero value knows

@@ -2,9 +2,10 @@ package config
 
 import (
 	"cmp"
-	"fanjet/subscriber/endpoint"
 	"slices"
 	"strings"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // keys of the main file, and those that an included file may have.

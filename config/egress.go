@@ -1,12 +1,13 @@
 package config
 
 import (
-	"fanjet/internal/broker"
-	"fanjet/subscriber/egress"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"fanjet/internal/broker"
+	"fanjet/subscriber/egress"
 )
 
 func (l *loader) egress(n *node) {

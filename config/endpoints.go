@@ -2,11 +2,12 @@ package config
 
 import (
 	"errors"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
 	"net/http"
 	"strings"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
 )
 
 // endpoints reads the endpoints of one file.

@@ -2,13 +2,14 @@ package config
 
 import (
 	"errors"
-	"fanjet/subscriber/endpoint"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // FuzzLoad loads anything, without a file system. Loading must end, never

@@ -3,12 +3,6 @@ package config
 import (
 	"encoding/json"
 	"errors"
-	"fanjet/gateway/match"
-	"fanjet/internal/broker"
-	"fanjet/internal/secret"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/webhook"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -20,6 +14,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/gateway/match"
+	"fanjet/internal/broker"
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/webhook"
 )
 
 func mustLoad(t *testing.T, path string, opts Options) *Config {

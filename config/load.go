@@ -3,8 +3,6 @@ package config
 import (
 	"cmp"
 	"errors"
-	"fanjet/gateway/match"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"fanjet/gateway/match"
+	"fanjet/subscriber/endpoint"
 )
 
 // Options steer [Load].

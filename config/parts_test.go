@@ -1,10 +1,11 @@
 package config
 
 import (
-	"fanjet/subscriber/endpoint"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 func TestParseDuration(t *testing.T) {

@@ -1,13 +1,14 @@
 package config
 
 import (
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"math"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 const day = 24 * time.Hour

@@ -1,13 +1,14 @@
 package config
 
 import (
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // tree makes a folder with a main file and one that it may include. DIR in include

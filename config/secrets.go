@@ -1,9 +1,10 @@
 package config
 
 import (
+	"strings"
+
 	"fanjet/internal/secret"
 	"fanjet/subscriber/endpoint"
-	"strings"
 )
 
 // webhookSecret is what the requests to an endpoint are signed with.

@@ -1,13 +1,14 @@
 package gateway
 
 import (
-	"fanjet/config"
-	"fanjet/dlq"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/config"
+	"fanjet/dlq"
+	"fanjet/internal/state"
+	"fanjet/subscriber/endpoint"
 )
 
 func newCanaryWorld(t *testing.T) *world {
@@ -64,18 +65,18 @@ func TestCanariesThatStayAwayMakeUnready(t *testing.T) {
 	w := newCanaryWorld(t)
 	w.start()
 	w.cameThrough(w.gw)
-	state, err := w.js.KeyValue(t.Context(), w.gw.names.StateBucket())
+	bucket, err := w.js.KeyValue(t.Context(), w.gw.names.StateBucket())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := subscriber.SetPause(t.Context(), state, config.CanaryEndpoint, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
+	if _, err := state.SetPause(t.Context(), bucket, config.CanaryEndpoint, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	w.waitFor("the gateway is not ready", func() bool {
 		err := w.gw.Ready()
 		return err != nil && strings.Contains(err.Error(), "canary: no event that was published in the last 2s came through")
 	})
-	if _, err := subscriber.ClearPause(t.Context(), state, config.CanaryEndpoint); err != nil {
+	if _, err := state.ClearPause(t.Context(), bucket, config.CanaryEndpoint); err != nil {
 		t.Fatal(err)
 	}
 	w.waitFor("the gateway is ready again", func() bool { return w.gw.Ready() == nil })

@@ -1,12 +1,13 @@
 package gateway
 
 import (
-	"fanjet/dlq"
-	"fanjet/subscriber/endpoint"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/subscriber/endpoint"
 )
 
 // steadfast tries each delivery again and again, with a circuit that opens soon.

@@ -5,17 +5,17 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"fanjet/internal/control"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"fanjet/internal/control"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
@@ -34,7 +34,7 @@ type endpointControl interface {
 	Statuses() []endpoint.Status
 	// Lift ends what an endpoint waits for without being paused; nil: there was
 	// nothing. The error says why it is not known.
-	Lift(endpoint string) (*subscriber.Lifted, error)
+	Lift(endpoint string) (*endpoint.Lifted, error)
 	// Ping sends a signed test event to an endpoint, outside of all streams and
 	// limits. The error says why no attempt was made.
 	Ping(ctx context.Context, endpoint string) (outcome.Result, error)

@@ -4,18 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fanjet/internal/control"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"fanjet/internal/control"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap/zaptest"
@@ -28,7 +28,7 @@ type fakeEndpoints struct {
 	pings, lifts int
 }
 
-func (f *fakeEndpoints) Lift(name string) (*subscriber.Lifted, error) {
+func (f *fakeEndpoints) Lift(name string) (*endpoint.Lifted, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch name {
@@ -36,7 +36,7 @@ func (f *fakeEndpoints) Lift(name string) (*subscriber.Lifted, error) {
 		return nil, nil
 	case "down":
 		f.lifts++
-		return &subscriber.Lifted{State: endpoint.StateOpen, Reason: "503", Until: time.Unix(int64(f.lifts), 0)}, nil
+		return &endpoint.Lifted{State: endpoint.StateOpen, Reason: "503", Until: time.Unix(int64(f.lifts), 0)}, nil
 	default:
 		return nil, errors.New("no such name")
 	}

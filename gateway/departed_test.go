@@ -1,16 +1,17 @@
 package gateway
 
 import (
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/gateway/match"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"

@@ -1,15 +1,16 @@
 package gateway
 
 import (
+	"fmt"
+	"testing"
+	"time"
+
 	"fanjet/dlq"
 	"fanjet/internal/broker"
 	"fanjet/internal/control"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/natstest"
 	"fanjet/subscriber/endpoint"
-	"fmt"
-	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"

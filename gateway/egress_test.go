@@ -3,13 +3,6 @@ package gateway
 import (
 	"context"
 	"encoding/pem"
-	"fanjet/dlq"
-	"fanjet/gateway/match"
-	"fanjet/internal/control"
-	"fanjet/subscriber"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +15,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/internal/control"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"

@@ -1,16 +1,18 @@
 package gateway
 
 import (
-	"fanjet/gateway/match"
-	"fanjet/internal/natstest"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/gateway/match"
+	"fanjet/internal/natstest"
+	"fanjet/internal/state"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 )
 
 // newElectionWorld has an endpoint for each way that a delivery takes to it:
@@ -37,12 +39,12 @@ func newElectionWorld(t *testing.T, cluster *natstest.Cluster) (w *world, resume
 
 	// A backlog gathers in front of all of them.
 	names := w.gw.names
-	state, err := w.js.KeyValue(t.Context(), names.StateBucket())
+	bucket, err := w.js.KeyValue(t.Context(), names.StateBucket())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"lane", "line"} {
-		if _, err := subscriber.SetPause(t.Context(), state, name, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
+		if _, err := state.SetPause(t.Context(), bucket, name, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,7 +73,7 @@ func newElectionWorld(t *testing.T, cluster *natstest.Cluster) (w *world, resume
 		w.hold(names.RetriesStream(), names.DueConsumer(), false)
 		w.hold(names.DeliveriesStream(), names.DeliverConsumer(), false)
 		for _, name := range []string{"lane", "line"} {
-			if _, err := subscriber.ClearPause(t.Context(), state, name); err != nil {
+			if _, err := state.ClearPause(t.Context(), bucket, name); err != nil {
 				t.Fatal(err)
 			}
 		}

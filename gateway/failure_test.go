@@ -1,15 +1,16 @@
 package gateway
 
 import (
-	"fanjet/gateway/match"
-	"fanjet/internal/control"
-	"fanjet/subscriber/endpoint"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/gateway/match"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"

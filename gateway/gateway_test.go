@@ -1,14 +1,15 @@
 package gateway
 
 import (
-	"fanjet/dlq"
-	"fanjet/gateway/match"
-	"fanjet/internal/natstest"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/internal/natstest"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"

@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +13,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"

@@ -4,9 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"fanjet/dlq"
-	"fanjet/gateway/match"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"net"
@@ -17,6 +14,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/subscriber/endpoint"
 )
 
 // hostileEvent is one that a producer can store, and what of it must arrive.

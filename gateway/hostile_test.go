@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"bufio"
-	"fanjet/dlq"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"maps"
@@ -18,6 +16,9 @@ import (
 	"testing"
 	"time"
 	"unicode"
+
+	"fanjet/dlq"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"

@@ -1,14 +1,15 @@
 package gateway
 
 import (
-	"fanjet/dlq"
-	"fanjet/gateway/match"
-	"fanjet/internal/control"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"net/http"
 	"testing"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/gateway/match"
+	"fanjet/internal/control"
+	"fanjet/internal/state"
+	"fanjet/subscriber/endpoint"
 )
 
 // Two installations in one account, with prefixes of which one begins the other,
@@ -69,11 +70,11 @@ func TestTwoInstallations(t *testing.T) {
 	if got, err := second.queue().Count(t.Context(), dlq.Filter{}); err != nil || got != events {
 		t.Errorf("after a purge of the first one the second has %d dead letters, want %d: %v", got, events, err)
 	}
-	state, err := first.js.KeyValue(t.Context(), first.gw.names.StateBucket())
+	bucket, err := first.js.KeyValue(t.Context(), first.gw.names.StateBucket())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := subscriber.SetPause(t.Context(), state, "a", endpoint.Pause{Since: time.Now().UTC(), By: "ann"}); err != nil {
+	if _, err := state.SetPause(t.Context(), bucket, "a", endpoint.Pause{Since: time.Now().UTC(), By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	first.waitFor("the first one holds a", func() bool { return first.states("a")[endpoint.StatePaused] == 1 })
@@ -89,7 +90,7 @@ func TestTwoInstallations(t *testing.T) {
 
 	// One stops; the other goes on, and nothing is missing afterwards.
 	second.stop()
-	if _, err := subscriber.ClearPause(t.Context(), state, "a"); err != nil {
+	if _, err := state.ClearPause(t.Context(), bucket, "a"); err != nil {
 		t.Fatal(err)
 	}
 	first.delivered("a", events+5)

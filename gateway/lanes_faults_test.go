@@ -1,14 +1,16 @@
 package gateway
 
 import (
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"fanjet/internal/state"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 )
 
 // More endpoints than lanes that are pulled at once fail together, and heal.
@@ -224,20 +226,20 @@ func TestLaneConsumersRetire(t *testing.T) {
 	}
 	gw.adjust = func(o *subscriber.Options) { o.LaneRest = time.Millisecond }
 	w.gw, w.stop = gw, w.launch(gw)
-	state, err := w.js.KeyValue(t.Context(), gw.names.StateBucket())
+	bucket, err := w.js.KeyValue(t.Context(), gw.names.StateBucket())
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := 0
 	for range 4 {
-		if _, err := subscriber.SetPause(t.Context(), state, "a", endpoint.Pause{Since: time.Now(), By: "ann"}); err != nil {
+		if _, err := state.SetPause(t.Context(), bucket, "a", endpoint.Pause{Since: time.Now(), By: "ann"}); err != nil {
 			t.Fatal(err)
 		}
 		w.inState("a", endpoint.StatePaused)
 		w.publishMany("events.x", 30)
 		n += 30
 		w.waitFor("they wait in the lane", func() bool { return w.messages(gw.names.LanesStream()) > 0 })
-		if _, err := subscriber.ClearPause(t.Context(), state, "a"); err != nil {
+		if _, err := state.ClearPause(t.Context(), bucket, "a"); err != nil {
 			t.Fatal(err)
 		}
 		w.delivered("a", n)

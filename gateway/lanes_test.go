@@ -1,13 +1,14 @@
 package gateway
 
 import (
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"fanjet/gateway/match"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go/jetstream"
 )

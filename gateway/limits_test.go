@@ -1,9 +1,10 @@
 package gateway
 
 import (
-	"fanjet/subscriber/endpoint"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // A rate limit lets a burst through and then holds the endpoint to its rate.

@@ -2,13 +2,14 @@ package gateway
 
 import (
 	"context"
+	"os"
+
 	"fanjet/admin"
 	"fanjet/config"
 	"fanjet/internal/audit"
 	"fanjet/internal/broker"
 	"fanjet/internal/control"
 	"fanjet/subscriber/endpoint"
-	"os"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"

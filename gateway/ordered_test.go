@@ -3,13 +3,6 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
-	"fanjet/config"
-	"fanjet/dlq"
-	"fanjet/internal/control"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,6 +15,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/config"
+	"fanjet/dlq"
+	"fanjet/internal/control"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/state"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 )
 
 func ordered(ep *endpoint.Settings) { ep.Ordered = true }
@@ -201,12 +202,12 @@ func (w *world) head(endpoint string) (h struct {
 
 func (w *world) pauseAndResume(name string) {
 	w.Helper()
-	state := w.state()
-	if _, err := subscriber.SetPause(w.Context(), state, name, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
+	bucket := w.state()
+	if _, err := state.SetPause(w.Context(), bucket, name, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
 		w.Fatal(err)
 	}
 	w.waitFor("it is paused", func() bool { return w.endpointState(name).State == endpoint.StatePaused })
-	if _, err := subscriber.ClearPause(w.Context(), state, name); err != nil {
+	if _, err := state.ClearPause(w.Context(), bucket, name); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -260,13 +261,13 @@ func TestOrderedBlock(t *testing.T) {
 	})
 	w.start()
 	w.publishMany("events.x", 6)
-	state := w.state()
+	bucket := w.state()
 	// blocked waits until the line stands after so many requests in all.
 	blocked := func(requests int) endpoint.Pause {
 		t.Helper()
 		var p endpoint.Pause
 		w.waitFor(fmt.Sprintf("the line stands after %d requests", requests), func() bool {
-			pauses, err := subscriber.Pauses(t.Context(), state)
+			pauses, err := state.Pauses(t.Context(), bucket)
 			p = pauses["a"]
 			return err == nil && p.Blocked != "" && w.head("a").Stands && len(w.hook.all()) >= requests
 		})
@@ -277,7 +278,7 @@ func TestOrderedBlock(t *testing.T) {
 	}
 	resume := func() {
 		t.Helper()
-		if _, err := subscriber.ClearPause(t.Context(), state, "a"); err != nil {
+		if _, err := state.ClearPause(t.Context(), bucket, "a"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -293,7 +294,7 @@ func TestOrderedBlock(t *testing.T) {
 	p := blocked(7 + 2 + 3) // 1, 2, and three times 3
 	w.stop()
 	w.start()
-	if err := subscriber.SkipFirst(t.Context(), state, "a", p.Blocked); err != nil {
+	if err := state.SkipFirst(t.Context(), bucket, "a", p.Blocked); err != nil {
 		t.Fatal(err)
 	}
 	resume()

@@ -2,14 +2,15 @@ package gateway
 
 import (
 	"errors"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"testing"
 	"time"
+
+	"fanjet/internal/jsapi"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"

@@ -2,14 +2,15 @@ package gateway
 
 import (
 	"context"
-	"fanjet/internal/broker"
-	"fanjet/subscriber/egress"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"fanjet/internal/broker"
+	"fanjet/subscriber/egress"
 
 	"github.com/nats-io/nats.go"
 )

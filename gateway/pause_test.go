@@ -1,10 +1,6 @@
 package gateway
 
 import (
-	"fanjet/internal/control"
-	"fanjet/internal/jsapi"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +8,11 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/control"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/state"
+	"fanjet/subscriber/endpoint"
 )
 
 // pausing is a world with the endpoints "a", which is paused in tests, and "b".
@@ -38,7 +39,7 @@ func (p pausing) state() jetstream.KeyValue {
 func (p pausing) pause() {
 	p.Helper()
 	pause := endpoint.Pause{Since: time.Now().UTC(), By: "ann"}
-	if _, err := subscriber.SetPause(p.Context(), p.state(), "a", pause); err != nil {
+	if _, err := state.SetPause(p.Context(), p.state(), "a", pause); err != nil {
 		p.Fatal(err)
 	}
 	p.waitFor("all gateways hold a", func() bool { return p.inState(endpoint.StatePaused) && p.inFlight() == 0 })
@@ -46,7 +47,7 @@ func (p pausing) pause() {
 
 func (p pausing) resume() {
 	p.Helper()
-	if was, err := subscriber.ClearPause(p.Context(), p.state(), "a"); err != nil || was == nil {
+	if was, err := state.ClearPause(p.Context(), p.state(), "a"); err != nil || was == nil {
 		p.Fatalf("ClearPause() = %v, %v", was, err)
 	}
 }
@@ -162,7 +163,7 @@ func TestPauseOutlivesTheStateBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.waitFor("the pause is stored anew", func() bool {
-		pauses, err := subscriber.Pauses(t.Context(), p.state())
+		pauses, err := state.Pauses(t.Context(), p.state())
 		return err == nil && pauses["a"].By == "ann"
 	})
 	p.resume()
@@ -192,7 +193,7 @@ func TestGivenBackIsNotPurged(t *testing.T) {
 	release := p.hook.blockAfter("a", 5)
 	p.resume()
 	p.waitFor("five are delivered and the next one is attempted", func() bool { return p.requests() == 6 })
-	if _, err := subscriber.SetPause(t.Context(), p.state(), "a", endpoint.Pause{Since: time.Now().UTC(), By: "ann"}); err != nil {
+	if _, err := state.SetPause(t.Context(), p.state(), "a", endpoint.Pause{Since: time.Now().UTC(), By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	names, purged, givenBack := p.gw.names, 0, 0

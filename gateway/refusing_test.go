@@ -1,11 +1,12 @@
 package gateway
 
 import (
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // finally makes 404 final, with a circuit that is told to probe often.

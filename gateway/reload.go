@@ -2,15 +2,16 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
 	"fanjet/admin"
 	"fanjet/config"
 	"fanjet/internal/failpoint"
 	"fanjet/subscriber"
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
-	"fmt"
-	"slices"
-	"sync"
 
 	"go.uber.org/zap"
 )

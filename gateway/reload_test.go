@@ -3,11 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fanjet/config"
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"fanjet/config"
+	"fanjet/gateway/match"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"

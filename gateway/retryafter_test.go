@@ -1,14 +1,15 @@
 package gateway
 
 import (
-	"fanjet/internal/audit"
-	"fanjet/internal/control"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/internal/audit"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 )
 
 // A Retry-After that cannot be meant holds nobody.

@@ -2,13 +2,14 @@ package gateway
 
 import (
 	"errors"
-	"fanjet/internal/audit"
-	"fanjet/internal/control"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/internal/audit"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"

@@ -1,10 +1,6 @@
 package gateway
 
 import (
-	"fanjet/gateway/match"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"net"
@@ -13,6 +9,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/gateway/match"
+	"fanjet/internal/wire"
+	"fanjet/subscriber"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"

@@ -2,15 +2,16 @@ package gateway
 
 import (
 	"context"
-	"fanjet/config"
-	"fanjet/gateway/match"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/config"
+	"fanjet/gateway/match"
+	"fanjet/internal/state"
+	"fanjet/subscriber/endpoint"
 )
 
 // Very many lanes are truncated together, and never beyond what is not settled.
@@ -27,12 +28,12 @@ func TestManyLanesAreTruncatedTogether(t *testing.T) {
 	w.cfg.Subscriptions = []match.Subscription{{Name: "all", Subjects: []string{"events.>"}, Endpoints: names}}
 	w.cfg.Sources = []config.Source{{Stream: "EVENTS", Subjects: []string{"events.>"}, Create: true, MaxAge: time.Hour}}
 	w.start()
-	state, err := w.js.KeyValue(t.Context(), w.gw.names.StateBucket())
+	bucket, err := w.js.KeyValue(t.Context(), w.gw.names.StateBucket())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if _, err := subscriber.SetPause(t.Context(), state, name, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
+		if _, err := state.SetPause(t.Context(), bucket, name, endpoint.Pause{Since: time.Now(), By: "test"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -45,7 +46,7 @@ func TestManyLanesAreTruncatedTogether(t *testing.T) {
 	// it goes.
 	last := names[n-1]
 	for _, name := range names[:n-1] {
-		if _, err := subscriber.ClearPause(t.Context(), state, name); err != nil {
+		if _, err := state.ClearPause(t.Context(), bucket, name); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +62,7 @@ func TestManyLanesAreTruncatedTogether(t *testing.T) {
 	if got := held(); got != uint64(waits) {
 		t.Fatalf("%d deliveries are held, want %d", got, waits)
 	}
-	if _, err := subscriber.ClearPause(t.Context(), state, last); err != nil {
+	if _, err := state.ClearPause(t.Context(), bucket, last); err != nil {
 		t.Fatal(err)
 	}
 	w.delivered(last, each)

@@ -1,13 +1,14 @@
 package gateway
 
 import (
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // picky is an endpoint whose circuit opens soon, whose deliveries expire soon,

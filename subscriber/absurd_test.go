@@ -1,13 +1,14 @@
 package subscriber
 
 import (
-	"fanjet/internal/wire"
-	"fanjet/subscriber/outcome"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"

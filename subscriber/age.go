@@ -3,9 +3,10 @@ package subscriber
 import (
 	"context"
 	"errors"
-	"fanjet/subscriber/egress"
 	"slices"
 	"time"
+
+	"fanjet/subscriber/egress"
 )
 
 const (

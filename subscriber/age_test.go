@@ -4,9 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +13,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // aged is a policy under which connections are renewed all the time.

@@ -3,15 +3,16 @@ package subscriber
 import (
 	"context"
 	"errors"
-	"fanjet/internal/failpoint"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"time"
+
+	"fanjet/internal/failpoint"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 )

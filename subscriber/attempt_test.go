@@ -5,9 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"io"
 	"log"
@@ -22,6 +19,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 

@@ -4,11 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fanjet/internal/intake"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/gate"
-	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"os"
@@ -17,6 +12,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"fanjet/internal/intake"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
+	"fanjet/subscriber/outcome"
 )
 
 func TestAwake(t *testing.T) {

@@ -5,9 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +16,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 )

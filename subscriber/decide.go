@@ -1,12 +1,13 @@
 package subscriber
 
 import (
+	"slices"
+	"time"
+
 	"fanjet/dlq"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/outcome"
-	"slices"
-	"time"
 )
 
 // verb is what to do with a delivery after an attempt.

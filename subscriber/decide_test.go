@@ -2,10 +2,6 @@ package subscriber
 
 import (
 	"errors"
-	"fanjet/dlq"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +10,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 func TestDecide(t *testing.T) {

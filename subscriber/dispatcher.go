@@ -15,16 +15,6 @@ package subscriber
 
 import (
 	"context"
-	"fanjet/dlq"
-	"fanjet/internal/failpoint"
-	"fanjet/internal/intake"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/publish"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/gate"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -39,6 +29,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"fanjet/dlq"
+	"fanjet/internal/failpoint"
+	"fanjet/internal/intake"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/publish"
+	"fanjet/internal/state"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
+	"fanjet/subscriber/outcome"
 )
 
 // Options configure a [Dispatcher]. All fields are required unless they say
@@ -109,8 +111,8 @@ type Dispatcher struct {
 	conns     *idleLimit
 	awake     awake
 	paused    map[string]endpoint.Pause // guarded by applying
-	pauses    *pauseWatch
-	removals  *removals
+	pauses    *state.PauseWatch
+	removals  *state.Removals
 	departed  departed
 
 	letterLines letterLines
@@ -136,11 +138,11 @@ type delivery struct {
 	old     bool    // of a lane: it is older than its endpoint's max_age
 	expired bool    // it waited too long behind an open circuit
 
-	since      time.Time // when it began to wait for a slot
-	notBefore  time.Time // of an ordered endpoint: when its next attempt may begin
-	heldFor    time.Time // the time, by the server's clock, that notBefore stands for; zero: none
-	planned    time.Time // when head was stored, by the server's clock; zero: it was made here
-	head       *head     // of an ordered endpoint: what is known about it; nil: not looked up
+	since      time.Time   // when it began to wait for a slot
+	notBefore  time.Time   // of an ordered endpoint: when its next attempt may begin
+	heldFor    time.Time   // the time, by the server's clock, that notBefore stands for; zero: none
+	planned    time.Time   // when head was stored, by the server's clock; zero: it was made here
+	head       *state.Head // of an ordered endpoint: what is known about it; nil: not looked up
 	permit     gate.Permit
 	permitUsed bool
 	started    bool // it holds a slot
@@ -150,7 +152,7 @@ type delivery struct {
 // error names an endpoint whose secrets cannot be used.
 func New(o Options) (*Dispatcher, error) {
 	if o.RemovalGrace == 0 {
-		o.RemovalGrace = removalGrace
+		o.RemovalGrace = state.RemovalGrace
 	}
 	if o.LaneRest == 0 {
 		o.LaneRest = 2 * time.Minute
@@ -171,9 +173,9 @@ func New(o Options) (*Dispatcher, error) {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
 	}))
 	d.endpoints.Store(&map[string]*member{})
-	d.pauses = newPauseWatch(o.State, d.onPause, d.log)
-	d.pauses.onFault = func(err error) { d.state("pauses", err) }
-	d.removals = newRemovals(o.State, o.ServerTime, func(name string) bool { return d.endpoint(name) != nil }, d.log)
+	d.pauses = state.NewPauseWatch(o.State, d.onPause, d.log)
+	d.pauses.OnFault = func(err error) { d.state("pauses", err) }
+	d.removals = state.NewRemovals(o.State, o.ServerTime, func(name string) bool { return d.endpoint(name) != nil }, d.log)
 	d.fast = newFastLane(d)
 	d.lanes = newLanes(d)
 	return d, d.apply(o.Endpoints, o.Egress)
@@ -251,7 +253,7 @@ func (d *Dispatcher) apply(endpoints []endpoint.Settings, policy egress.Policy) 
 			d.divertRemoved(e)
 		}
 	}
-	d.removals.look()
+	d.removals.Look()
 	d.lanes.look()
 	return nil
 }
@@ -358,10 +360,10 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 		return nil // called off
 	}
 	background.Go(func() { d.awake.run(beats, d.log) })
-	background.Go(func() { d.pauses.run(ctx) })
+	background.Go(func() { d.pauses.Run(ctx) })
 	background.Go(func() { d.fast.beat(beats) })
 	background.Go(func() { d.lanes.beat(beats) })
-	background.Go(func() { d.removals.run(ctx) })
+	background.Go(func() { d.removals.Run(ctx) })
 	background.Go(func() { d.forgetDeparted(ctx) })
 
 	var receiving sync.WaitGroup
@@ -393,7 +395,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 func (d *Dispatcher) loadPauses(ctx context.Context) bool {
 	const pause = time.Second
 	for {
-		err := d.pauses.load(ctx)
+		err := d.pauses.Load(ctx)
 		if err == nil {
 			d.state("pauses", nil)
 			return true

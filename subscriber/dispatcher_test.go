@@ -3,13 +3,6 @@ package subscriber
 import (
 	"context"
 	"errors"
-	"fanjet/dlq"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/natstest"
-	"fanjet/internal/publish"
-	"fanjet/internal/secret"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,6 +10,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/natstest"
+	"fanjet/internal/publish"
+	"fanjet/internal/secret"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"

@@ -1,10 +1,11 @@
 package subscriber
 
 import (
-	"fanjet/internal/wire"
-	"fanjet/subscriber/gate"
 	"slices"
 	"time"
+
+	"fanjet/internal/wire"
+	"fanjet/subscriber/gate"
 )
 
 // What is done with the deliveries of an endpoint in doubt: its circuit is not

@@ -1,17 +1,18 @@
 package subscriber
 
 import (
-	"fanjet/internal/intake"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/gate"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/internal/intake"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
+	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 )

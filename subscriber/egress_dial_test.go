@@ -3,9 +3,6 @@ package subscriber
 import (
 	"context"
 	"errors"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,6 +11,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // names is a resolver whose answers a test can change. The zero value knows no

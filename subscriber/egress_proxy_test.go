@@ -3,10 +3,6 @@ package subscriber
 import (
 	"bufio"
 	"crypto/tls"
-	"fanjet/internal/secret"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -21,6 +17,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // connectProxy is a proxy that answers CONNECT and nothing else.

@@ -1,12 +1,13 @@
 package subscriber
 
 import (
-	"fanjet/subscriber/outcome"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"fanjet/subscriber/outcome"
 )
 
 // explain makes what [Result.Failure] says. It may wait for the body of a

@@ -5,11 +5,6 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"errors"
-	"fanjet/internal/secret"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"html"
 	"io"
@@ -19,6 +14,12 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"fanjet/internal/secret"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // What a receiver says when it refuses gets to those who need it, in one line,

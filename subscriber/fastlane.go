@@ -2,11 +2,12 @@ package subscriber
 
 import (
 	"context"
-	"fanjet/internal/intake"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"fanjet/internal/intake"
 
 	"go.uber.org/zap"
 )

@@ -4,10 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"io"
 	"net"
+
+	"fanjet/subscriber/outcome"
 )
 
 // handshakeFailure tells what went wrong in a handshake from a connection that

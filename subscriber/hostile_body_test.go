@@ -3,8 +3,6 @@ package subscriber
 import (
 	"bufio"
 	"bytes"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // drip sends text and then a byte at a time, for ever.

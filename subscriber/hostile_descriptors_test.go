@@ -4,12 +4,13 @@ package subscriber
 
 import (
 	"errors"
-	"fanjet/subscriber/outcome"
 	"net/http"
 	"os"
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"fanjet/subscriber/outcome"
 )
 
 const descriptorsVariable = "FANJET_TEST_DESCRIPTORS"

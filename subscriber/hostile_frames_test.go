@@ -5,13 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
-	"fanjet/subscriber/endpoint"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // Frames of HTTP/2 (RFC 9113, 6).

@@ -1,11 +1,12 @@
 package subscriber
 
 import (
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // Whatever a receiver sends instead of a head, no more of it is read than a head

@@ -2,10 +2,6 @@ package subscriber
 
 import (
 	"context"
-	"fanjet/internal/secret"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"net"
 	"net/netip"
 	"net/url"
@@ -13,6 +9,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // resolving is an endpoint whose name has the addresses that resolve finds.

@@ -3,12 +3,13 @@ package subscriber
 import (
 	"bufio"
 	"bytes"
-	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/outcome"
 )
 
 // A second response behind the first one is never taken for the answer to the

@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fanjet/subscriber/outcome"
 	"io"
 	"math/big"
 	"net"
@@ -19,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/outcome"
 )
 
 // authority issues certificates.

@@ -3,14 +3,15 @@ package subscriber
 import (
 	"bytes"
 	"errors"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/outcome"
 	"io"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -130,7 +131,7 @@ func TestClassesAreFew(t *testing.T) {
 	for status := 100; status <= 999; status++ {
 		m.attempt(outcome.StatusClass(status)).Inc()
 	}
-	for _, err := range []error{io.EOF, errors.New(evil), errRefused, streamError(2), &outcome.HandshakeError{io.EOF}} {
+	for _, err := range []error{io.EOF, errors.New(evil), errRefused, streamError(2), &outcome.HandshakeError{Err: io.EOF}} {
 		m.attempt(outcome.ClassOf(err)).Inc() // panics if it is none of them
 	}
 }

@@ -2,12 +2,13 @@ package subscriber
 
 import (
 	"context"
-	"fanjet/subscriber/quiet"
 	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"fanjet/subscriber/quiet"
 )
 
 const (

@@ -4,10 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io"
 	"strconv"
+
+	"fanjet/subscriber/endpoint"
 )
 
 var (

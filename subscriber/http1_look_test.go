@@ -3,8 +3,6 @@ package subscriber
 import (
 	"bufio"
 	"crypto/tls"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
 )
 
 // route is a way to a receiver: what is spoken over TLS.

@@ -2,7 +2,6 @@ package subscriber
 
 import (
 	"errors"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"net/http"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // preamble is what all requests of an endpoint have in common.

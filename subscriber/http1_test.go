@@ -3,10 +3,6 @@ package subscriber
 import (
 	"bufio"
 	"bytes"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +11,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/internal/wire"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 )

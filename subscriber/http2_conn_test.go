@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/quiet"
 	"io"
 	"maps"
 	"net"
@@ -15,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/quiet"
 
 	"golang.org/x/net/http2/hpack"
 )

@@ -2,14 +2,16 @@ package subscriber
 
 import (
 	"context"
-	"fanjet/internal/failpoint"
-	"fanjet/internal/intake"
-	"fanjet/internal/wire"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+
+	"fanjet/internal/failpoint"
+	"fanjet/internal/intake"
+	"fanjet/internal/state"
+	"fanjet/internal/wire"
 )
 
 const (
@@ -33,11 +35,11 @@ type lane struct {
 	cancel context.CancelFunc // ends the pulling; nil: it is not pulled
 	began  time.Time          // when it was pulled last
 
-	running bool      // the pulling has not ended yet
-	swept   bool      // what was settled before the pulling ended is removed
-	gaveWay time.Time // when it made room for others because nothing came
-	left    time.Time // when the endpoint returned to the fast lane
-	missing absence   // of the endpoint from the configuration
+	running bool          // the pulling has not ended yet
+	swept   bool          // what was settled before the pulling ended is removed
+	gaveWay time.Time     // when it made room for others because nothing came
+	left    time.Time     // when the endpoint returned to the fast lane
+	missing state.Absence // of the endpoint from the configuration
 
 	behind  atomic.Int64  // when more waited in it than is held in memory, in ns
 	arrived atomic.Int64  // when its consumer was ready, or something came, in ns
@@ -86,7 +88,7 @@ func (l *lane) ready(now time.Time) (is bool, at time.Time) {
 		}
 		return l.orphaned(now)
 	}
-	l.missing = absence{}
+	l.missing = state.Absence{}
 	l.removed.Store(false)
 	if l.active() && l.count == 0 && !l.empty.IsZero() && now.Sub(l.empty) > restAfter {
 		return false, time.Time{}
@@ -118,11 +120,11 @@ func (e *member) laneReady(now time.Time) (is bool, at time.Time) {
 func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
 	grace, server := l.d.opts.RemovalGrace, l.d.opts.ServerTime()
 	switch {
-	case l.missing.since.IsZero():
+	case l.missing.Since.IsZero():
 		return false, time.Time{} // the next poll tells
-	case !l.missing.over(server, grace):
-		return false, now.Add(l.missing.since.Add(grace).Sub(server))
-	case !l.missing.confirmed(grace):
+	case !l.missing.Over(server, grace):
+		return false, now.Add(l.missing.Since.Add(grace).Sub(server))
+	case !l.missing.Confirmed(grace):
 		return false, time.Time{} // the next poll looks once more
 	}
 	l.removed.Store(true)

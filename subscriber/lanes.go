@@ -13,6 +13,7 @@ import (
 
 	"fanjet/internal/intake"
 	"fanjet/internal/jsapi"
+	"fanjet/internal/state"
 )
 
 const (
@@ -168,8 +169,8 @@ func (l *lanes) poll(ctx context.Context) {
 
 // missing returns since when the endpoints of some lanes are not in the
 // configuration.
-func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[string]absence {
-	out := make(map[string]absence)
+func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[string]state.Absence {
+	out := make(map[string]state.Absence)
 	for name := range counts {
 		if l.d.endpoint(name) != nil {
 			continue
@@ -177,13 +178,13 @@ func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[strin
 		l.mu.Lock()
 		a := l.of(name).missing
 		l.mu.Unlock()
-		if now := l.d.opts.ServerTime(); a.stale(now, l.d.opts.RemovalGrace) {
-			since, err := l.d.removals.since(ctx, name)
+		if now := l.d.opts.ServerTime(); a.Stale(now, l.d.opts.RemovalGrace) {
+			since, err := l.d.removals.Since(ctx, name)
 			if err != nil {
 				l.d.sampled.Error("it is not known since when an endpoint is missing; its deliveries wait", zap.String("endpoint", name), zap.Error(err))
 				continue
 			}
-			a = absence{since: since, read: now}
+			a = state.Absence{Since: since, Read: now}
 		}
 		out[name] = a
 	}

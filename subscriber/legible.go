@@ -1,13 +1,14 @@
 package subscriber
 
 import (
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"html"
 	"mime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"fanjet/subscriber/outcome"
 )
 
 // legible makes a line of the beginning of a body: of HTML and XML the text, of

@@ -1,13 +1,14 @@
 package subscriber
 
 import (
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/gate"
-	"fanjet/subscriber/outcome"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
+	"fanjet/subscriber/outcome"
 )
 
 // member is an endpoint at work: what may be sent to it now, and what waits.

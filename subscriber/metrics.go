@@ -1,9 +1,10 @@
 package subscriber
 
 import (
-	"fanjet/subscriber/outcome"
 	"slices"
 	"sync/atomic"
+
+	"fanjet/subscriber/outcome"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"

@@ -2,44 +2,27 @@ package subscriber
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fanjet/dlq"
-	"fanjet/internal/failpoint"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"math"
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"fanjet/dlq"
+	"fanjet/internal/failpoint"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/state"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // An ordered endpoint is always served from its lane, whose consumer hands out
 // one delivery at a time. The first of the line is retried in place: the lane
 // moves on when it is delivered or dead-lettered. How often it was attempted is
 // in the state bucket, because the server's own count is lost in a crash.
-
-const headPrefix = "head." // + endpoint: its head
-
-// head is what is known about the first delivery of an ordered endpoint's line.
-type head struct {
-	Delivery string    `json:"delivery"` // its key and generation
-	Attempt  int       `json:"attempt"`  // number of the next attempt, from 1
-	Next     time.Time `json:"next"`     // not before, by the server's clock
-	First    time.Time `json:"first"`
-	Last     time.Time `json:"last"`
-	Status   int       `json:"status,omitempty"`
-	Error    string    `json:"error,omitempty"`
-	// Stands says that its attempts are used up and that the line stands until an
-	// operator acts.
-	Stands   bool `json:"stands,omitempty"`
-	Attempts int  `json:"attempts,omitempty"` // made until then
-}
 
 // drainWait is how long older deliveries are sent away that would hold up others.
 const drainWait = time.Second
@@ -81,27 +64,22 @@ func (d *Dispatcher) inPlace(ctx context.Context, dl *delivery, env wire.Envelop
 
 // recall returns what the state bucket knows about the delivery. It is asked
 // only when somebody may have attempted the delivery before.
-func (d *Dispatcher) recall(ctx context.Context, dl *delivery, env *wire.Envelope) (head, error) {
+func (d *Dispatcher) recall(ctx context.Context, dl *delivery, env *wire.Envelope) (state.Head, error) {
 	fresh := headOf(env, time.Time{})
 	if dl.ep.knowsHead() && dl.msg.Deliveries <= 1 {
 		return fresh, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	entry, err := d.opts.State.Get(ctx, headPrefix+env.Endpoint)
-	switch {
-	case errors.Is(err, jetstream.ErrKeyNotFound):
-		dl.ep.learnHead()
-		return fresh, nil
-	case err != nil:
-		return head{}, err
+	stored, at, err := state.HeadOf(ctx, d.opts.State, env.Endpoint)
+	if err != nil {
+		return state.Head{}, err
 	}
 	dl.ep.learnHead()
-	var stored head
-	if json.Unmarshal(entry.Value(), &stored) != nil || stored.Delivery != fresh.Delivery || stored.Attempt < 1 {
+	if stored.Delivery != fresh.Delivery || stored.Attempt < 1 {
 		return fresh, nil // of a delivery that is settled
 	}
-	dl.planned = entry.Created()
+	dl.planned = at
 	return stored, nil
 }
 
@@ -128,7 +106,7 @@ func (d *Dispatcher) headWait(dl *delivery) time.Duration {
 
 // lineWait is how long the line has to wait yet for a delivery's next attempt, by
 // the clock of this process; very long if that is not known.
-func (e *member) lineWait(h *head) time.Duration {
+func (e *member) lineWait(h *state.Head) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.lineHead != h.Delivery || !e.lineFor.Equal(h.Next) {
@@ -256,33 +234,21 @@ func times(n int) string {
 	return strconv.Itoa(n) + " times"
 }
 
-func headOf(env *wire.Envelope, next time.Time) head {
-	return head{
+func headOf(env *wire.Envelope, next time.Time) state.Head {
+	return state.Head{
 		Delivery: deliveryName(env), Attempt: env.Attempt, Next: next,
 		First: env.FirstAttempt, Last: env.LastAttempt, Status: env.LastStatus, Error: env.LastError,
 	}
 }
 
-// failure says how the latest attempt failed. Older versions stored no error when
-// there was an answer.
-func (h head) failure() string {
-	if h.Error != "" {
-		return h.Error
-	}
-	return "status " + strconv.Itoa(h.Status)
-}
-
 // remember stores what is known about the line's first delivery. When that
 // fails it is known here only, and a crash may repeat an attempt.
-func (d *Dispatcher) remember(ctx context.Context, dl *delivery, h head) {
+func (d *Dispatcher) remember(ctx context.Context, dl *delivery, h state.Head) {
 	dl.head = &h
-	text, err := json.Marshal(h)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		_, err = d.opts.State.Put(ctx, headPrefix+dl.ep.name, text)
-		failpoint.Hit(failpoint.HeadStored)
-	}
+	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	err := state.StoreHead(timed, d.opts.State, dl.ep.name, h)
+	failpoint.Hit(failpoint.HeadStored)
 	if err != nil && ctx.Err() == nil {
 		d.sampled.Warn("it cannot be stored how often the first delivery of an ordered endpoint was attempted",
 			zap.String("endpoint", dl.ep.name), zap.Error(err))
@@ -292,10 +258,10 @@ func (d *Dispatcher) remember(ctx context.Context, dl *delivery, h head) {
 // block lets the line stand: it pauses the endpoint until an operator acts. The
 // pause is stored first: a crash in between leaves an endpoint that is paused,
 // and a delivery with one attempt left.
-func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope, h head) {
+func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope, h state.Head) {
 	p := endpoint.Pause{
 		Since: d.opts.ServerTime().UTC(), By: endpoint.PausedByFanjet, Blocked: env.Key,
-		Reason: fmt.Sprintf("the first delivery of the line, of event %s, failed %s: %s", env.EventID, times(h.Attempts), h.failure()),
+		Reason: fmt.Sprintf("the first delivery of the line, of event %s, failed %s: %s", env.EventID, times(h.Attempts), h.Failure()),
 	}
 	dl.ep.pause(&p, time.Now())
 	d.settling.Go(func() {
@@ -327,7 +293,7 @@ func (d *Dispatcher) passOver(ctx context.Context, dl *delivery, env wire.Envelo
 	env.Attempt = h.Attempts
 	d.settling.Go(func() {
 		d.deadLetter(ctx, dl.msg, env, dlq.ReasonExhausted, h.Attempts)
-		if err := forgetSkipped(ctx, d.opts.State, env.Endpoint, env.Key); err != nil && ctx.Err() == nil {
+		if err := state.ForgetSkipped(ctx, d.opts.State, env.Endpoint, env.Key); err != nil && ctx.Err() == nil {
 			d.sampled.Warn("the word to pass over a delivery cannot be removed; it does no harm", zap.String("endpoint", env.Endpoint), zap.Error(err))
 		}
 	})
@@ -343,14 +309,14 @@ var errStillStands = errors.New("the line still stands")
 func (d *Dispatcher) skips(ctx context.Context, env *wire.Envelope) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	pause, err := storedPause(ctx, d.opts.State, env.Endpoint)
+	pause, err := state.PauseOf(ctx, d.opts.State, env.Endpoint)
 	if err != nil {
 		return false, err
 	}
 	if pause != nil {
 		return false, errStillStands
 	}
-	delivery, err := skipped(ctx, d.opts.State, env.Endpoint)
+	delivery, err := state.Skipped(ctx, d.opts.State, env.Endpoint)
 	return delivery == env.Key, err
 }
 

@@ -3,10 +3,12 @@ package subscriber
 import (
 	"context"
 	"errors"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/outcome"
 	"testing"
 	"time"
+
+	"fanjet/internal/state"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 )
 
 // What is stored of a line's first delivery says how its latest attempt failed,
@@ -20,11 +22,11 @@ func TestOrderedHeadFailure(t *testing.T) {
 	} {
 		var env wire.Envelope
 		note(&env, r)
-		if got := headOf(&env, time.Time{}).failure(); got != want {
+		if got := headOf(&env, time.Time{}).Failure(); got != want {
 			t.Errorf("failure() of %+v = %q, want %q", r, got, want)
 		}
 	}
-	if got := (head{Status: 500}).failure(); got != "status 500" {
+	if got := (state.Head{Status: 500}).Failure(); got != "status 500" {
 		t.Errorf("failure() of what an older version stored = %q", got)
 	}
 }

@@ -5,11 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"errors"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"strings"
 	"time"
+
+	"fanjet/internal/wire"
+	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 )

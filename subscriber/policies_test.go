@@ -2,10 +2,11 @@ package subscriber
 
 import (
 	"errors"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/outcome"
 	"net/netip"
 	"testing"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
 )
 
 // ownListeners is what [Own] knows of a machine without interfaces.

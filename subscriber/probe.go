@@ -3,10 +3,11 @@ package subscriber
 import (
 	"context"
 	"crypto/tls"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/outcome"
 	"net/url"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
 )
 
 // Probe is how far an attempt would get, up to the request.

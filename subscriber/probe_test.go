@@ -3,10 +3,6 @@ package subscriber
 import (
 	"context"
 	"crypto/x509"
-	"fanjet/internal/secret"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"io"
 	"log"
 	"net/http"
@@ -17,6 +13,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // A probe goes as far as an attempt would, and sends no request.

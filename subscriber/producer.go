@@ -1,9 +1,10 @@
 package subscriber
 
 import (
+	"strings"
+
 	"fanjet/internal/wire"
 	"fanjet/subscriber/endpoint"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 )

@@ -3,13 +3,14 @@ package subscriber
 import (
 	"bytes"
 	"compress/gzip"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 )

@@ -3,9 +3,6 @@ package subscriber
 import (
 	"bufio"
 	"bytes"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
-	"fanjet/webhook"
 	"io"
 	"maps"
 	"net/http"
@@ -14,6 +11,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/webhook"
 
 	"github.com/nats-io/nats.go"
 )

@@ -3,15 +3,16 @@ package subscriber
 import (
 	"context"
 	"crypto/x509"
-	"fanjet/internal/secret"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/outcome"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"sync/atomic"
 	"testing"
+
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
 )
 
 // Once another policy is in force, nothing is sent any more over the connections

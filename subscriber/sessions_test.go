@@ -8,8 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"os"
@@ -19,6 +17,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
 )
 
 // resuming is a receiver with TLS that counts the handshakes that resumed a

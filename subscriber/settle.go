@@ -3,16 +3,17 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/outcome"
-	"fmt"
-	"maps"
-	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"

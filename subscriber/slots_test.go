@@ -1,12 +1,13 @@
 package subscriber
 
 import (
-	"fanjet/internal/intake"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/gate"
 	"sync"
 	"testing"
 	"time"
+
+	"fanjet/internal/intake"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
 )
 
 // noon is when everything happens.

@@ -1,8 +1,9 @@
 package subscriber
 
 import (
-	"fanjet/subscriber/endpoint"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // countStates sets the gauge of the endpoints' states.

@@ -1,11 +1,12 @@
 package subscriber
 
 import (
+	"fmt"
+	"sync"
+
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
 	"fanjet/webhook"
-	"fmt"
-	"sync"
 
 	"github.com/hashicorp/go-retryablehttp"
 )

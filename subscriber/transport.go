@@ -4,15 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/outcome"
-	"fanjet/subscriber/quiet"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/outcome"
+	"fanjet/subscriber/quiet"
 
 	"github.com/hashicorp/go-retryablehttp"
 )

@@ -2,8 +2,6 @@ package subscriber
 
 import (
 	"crypto/x509"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +10,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // hushProxy forwards connections to a server. Those that were open when it was

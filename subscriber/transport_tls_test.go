@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"io"
 	"net"
 	"net/http"
@@ -16,6 +13,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // secureReceiver is a receiver with TLS that counts its connections.

@@ -1,12 +1,13 @@
 package subscriber
 
 import (
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"net/http"
 	"net/url"
 	"testing"
+
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // A receiver gets a request line that every parser takes, the same over both

@@ -2,17 +2,19 @@ package subscriber
 
 import (
 	"context"
-	"fanjet/dlq"
-	"fanjet/internal/intake"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/gate"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
+
+	"fanjet/dlq"
+	"fanjet/internal/intake"
+	"fanjet/internal/state"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/gate"
+	"fanjet/subscriber/outcome"
 )
 
 // workerIdle is how long a worker without work stays, so that its grown stack
@@ -170,7 +172,7 @@ func (d *Dispatcher) hear(dl *delivery, t *target, env *wire.Envelope, r outcome
 func (d *Dispatcher) storePause(ctx context.Context, endpoint string, p endpoint.Pause) {
 	for {
 		timed, cancel := context.WithTimeout(ctx, 5*time.Second)
-		was, err := SetPause(timed, d.opts.State, endpoint, p)
+		was, err := state.SetPause(timed, d.opts.State, endpoint, p)
 		cancel()
 		if err == nil && was == nil && d.opts.OnPause != nil {
 			d.settling.Go(func() { d.opts.OnPause(ctx, endpoint, p) })

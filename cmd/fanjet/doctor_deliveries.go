@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fanjet/gateway"
-	"fanjet/internal/control"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"fanjet/gateway"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 )
 
 const (

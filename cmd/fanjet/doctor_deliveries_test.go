@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fanjet/gateway"
-	"fanjet/internal/control"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +8,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/gateway"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 )
 
 // What stands still is no "0 problems".

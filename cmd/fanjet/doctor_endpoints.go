@@ -2,18 +2,19 @@ package main
 
 import (
 	"context"
-	"fanjet/config"
-	"fanjet/internal/slip"
-	"fanjet/subscriber"
-	"fanjet/subscriber/egress"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"fanjet/config"
+	"fanjet/internal/slip"
+	"fanjet/subscriber"
+	"fanjet/subscriber/egress"
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 
 	"golang.org/x/sync/errgroup"
 )

@@ -3,14 +3,15 @@ package main
 import (
 	"crypto/rand"
 	"errors"
-	"fanjet/config"
-	"fanjet/internal/broker"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"fanjet/config"
+	"fanjet/internal/broker"
+	"fanjet/subscriber/endpoint"
 )
 
 // Parts of a mode: what others than owner and group may do.

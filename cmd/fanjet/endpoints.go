@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+
 	"fanjet/config"
 	"fanjet/internal/broker"
 	"fanjet/internal/control"
 	"fanjet/internal/slip"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/endpoint"
-	"fmt"
-	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"

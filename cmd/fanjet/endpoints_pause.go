@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fanjet/internal/audit"
-	"fanjet/internal/control"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
+
+	"fanjet/internal/audit"
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/spf13/cobra"
 )

@@ -3,11 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"fanjet/internal/control"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strings"
 	"time"
+
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/spf13/cobra"
 )

@@ -2,14 +2,15 @@ package main
 
 import (
 	"encoding/json"
-	"fanjet/internal/control"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"fanjet/internal/control"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"

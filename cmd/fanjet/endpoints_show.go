@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fanjet/internal/control"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"fanjet/internal/control"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/spf13/cobra"
 )

@@ -2,14 +2,15 @@ package main
 
 import (
 	"bytes"
+	"strings"
+	"testing"
+	"time"
+
 	"fanjet/internal/control"
 	"fanjet/internal/natstest"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/outcome"
-	"strings"
-	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"

@@ -4,15 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fanjet/internal/audit"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/audit"
+	"fanjet/internal/state"
+	"fanjet/subscriber/endpoint"
 )
 
 // ErrNothingToSkip means that no delivery blocks the line of an endpoint.
@@ -35,8 +36,8 @@ type PauseReport struct {
 // LiftReport is what gateways ended at an endpoint that was in the same state for
 // them.
 type LiftReport struct {
-	subscriber.Lifted     // of the one that would have waited the longest
-	Gateways          int `json:"gateways"`
+	endpoint.Lifted     // of the one that would have waited the longest
+	Gateways        int `json:"gateways"`
 }
 
 // PingReport is what became of a test event.
@@ -50,7 +51,7 @@ type PingReport struct {
 // [Operator.Check].
 func (o *Operator) Pause(ctx context.Context, by audit.Actor, name, reason string) (PauseReport, error) {
 	p := endpoint.Pause{Since: o.now(ctx), By: by.Name, Reason: reason}
-	was, err := subscriber.SetPause(ctx, o.opts.State, name, p)
+	was, err := state.SetPause(ctx, o.opts.State, name, p)
 	report := PauseReport{Endpoint: name, Changed: was == nil, Pause: cmp.Or(was, &p)}
 	record := audit.Record{Action: audit.Pause, Target: name, Reason: reason}
 	if err == nil && !report.Changed {
@@ -85,9 +86,9 @@ func (o *Operator) Resume(ctx context.Context, by audit.Actor, endpoint, reason 
 
 func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, skip bool) (PauseReport, error) {
 	report := PauseReport{Endpoint: endpoint}
-	state := o.opts.State
+	bucket := o.opts.State
 	if skip {
-		pauses, err := subscriber.Pauses(ctx, state)
+		pauses, err := state.Pauses(ctx, bucket)
 		if err != nil {
 			return report, err
 		}
@@ -96,7 +97,7 @@ func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, 
 			return report, fmt.Errorf("endpoint %s: %w", endpoint, ErrNothingToSkip)
 		}
 		// First: once the pause has ended, the gateway would try that one again.
-		if err := subscriber.SkipFirst(ctx, state, endpoint, report.Skipped); err != nil {
+		if err := state.SkipFirst(ctx, bucket, endpoint, report.Skipped); err != nil {
 			return report, err
 		}
 	}
@@ -111,11 +112,11 @@ func (o *Operator) resume(ctx context.Context, by audit.Actor, endpoint string, 
 	}
 	report.Lifted, report.Gateways = mergeLifted(answers), gateways
 	report.Changed = len(report.Lifted) > 0
-	if report.Pause, err = subscriber.ClearPause(ctx, state, endpoint); err != nil || report.Pause == nil {
+	if report.Pause, err = state.ClearPause(ctx, bucket, endpoint); err != nil || report.Pause == nil {
 		return report, err
 	}
 	report.Changed, report.Held = true, &backlog.Waiting
-	return report, subscriber.RecordResume(ctx, state, endpoint, subscriber.Resume{
+	return report, state.RecordResume(ctx, bucket, endpoint, state.Resume{
 		At: o.now(ctx), By: by.Name, Pause: *report.Pause, Skipped: report.Skipped,
 	})
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go"
 )

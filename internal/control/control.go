@@ -10,12 +10,12 @@ package control
 
 import (
 	"errors"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"strings"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // ErrNoGateway means that nobody answered.
@@ -114,10 +114,10 @@ type PingAnswer struct {
 
 // LiftAnswer is what one gateway ended at an endpoint.
 type LiftAnswer struct {
-	Replica Replica            `json:"replica"`
-	Lifted  *subscriber.Lifted `json:"lifted,omitempty"` // nil: there was nothing
-	Error   string             `json:"error,omitempty"`  // why it did nothing; it may not know the endpoint
-	Peers   []Peer             `json:"gateways,omitempty"`
+	Replica Replica          `json:"replica"`
+	Lifted  *endpoint.Lifted `json:"lifted,omitempty"` // nil: there was nothing
+	Error   string           `json:"error,omitempty"`  // why it did nothing; it may not know the endpoint
+	Peers   []Peer           `json:"gateways,omitempty"`
 }
 
 // OK reports whether the endpoint took the event.

@@ -2,8 +2,9 @@ package control
 
 import (
 	"encoding/json"
-	"fanjet/subscriber/endpoint"
 	"testing"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // FuzzAssembly puts together what claims to be answers of gateways: it is

@@ -2,11 +2,12 @@ package control
 
 import (
 	"errors"
+	"testing"
+	"time"
+
 	"fanjet/internal/audit"
 	"fanjet/internal/natstest"
 	"fanjet/subscriber/endpoint"
-	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"

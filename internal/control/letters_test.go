@@ -2,17 +2,18 @@ package control
 
 import (
 	"errors"
-	"fanjet/dlq"
-	"fanjet/internal/audit"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/internal/audit"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go/jetstream"
 )

@@ -3,19 +3,20 @@ package control
 import (
 	"context"
 	"errors"
-	"fanjet/internal/audit"
-	"fanjet/internal/broker"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/slip"
-	"fanjet/internal/wire"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/audit"
+	"fanjet/internal/broker"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/slip"
+	"fanjet/internal/state"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 )
 
 // ErrUnknownEndpoint means that an endpoint is in no configuration, and that
@@ -145,7 +146,7 @@ func (o *Operator) Endpoint(ctx context.Context, name string) (*EndpointView, er
 	if e, ok := found.configured[name]; ok {
 		v.Settings = settingsOf(&e)
 	}
-	if v.LastResume, err = subscriber.LastResume(ctx, o.opts.State, name); err != nil {
+	if v.LastResume, err = state.LastResume(ctx, o.opts.State, name); err != nil {
 		return nil, err
 	}
 	return v, found.noGateway
@@ -184,23 +185,23 @@ func (o *Operator) Check(ctx context.Context, name string) error {
 
 // Paused returns the pauses in force, by endpoint.
 func (o *Operator) Paused(ctx context.Context) (map[string]endpoint.Pause, error) {
-	state, err := o.state(ctx)
-	if state == nil {
+	bucket, err := o.state(ctx)
+	if bucket == nil {
 		return nil, err
 	}
-	return subscriber.Pauses(ctx, state)
+	return state.Pauses(ctx, bucket)
 }
 
 // removed returns the removed endpoints that deliveries wait for.
-func (o *Operator) removed(ctx context.Context) (map[string]subscriber.Removed, error) {
-	state, err := o.state(ctx)
-	if state == nil {
+func (o *Operator) removed(ctx context.Context) (map[string]state.Removed, error) {
+	bucket, err := o.state(ctx)
+	if bucket == nil {
 		return nil, err
 	}
-	return subscriber.RemovedEndpoints(ctx, state)
+	return state.RemovedEndpoints(ctx, bucket)
 }
 
-// state is the state bucket; nil if there is none, or an error.
+// bucket is the state bucket; nil if there is none, or an error.
 func (o *Operator) state(ctx context.Context) (jetstream.KeyValue, error) {
 	if o.opts.State != nil {
 		return o.opts.State, nil

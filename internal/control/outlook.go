@@ -3,12 +3,13 @@ package control
 import (
 	"context"
 	"errors"
-	"fanjet/dlq"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
+
+	"fanjet/dlq"
+	"fanjet/subscriber/endpoint"
 
 	"golang.org/x/sync/errgroup"
 )

@@ -3,10 +3,11 @@ package control
 import (
 	"cmp"
 	"encoding/json"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"slices"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // maxPart bounds a message of an answer, in bytes, also where NATS takes larger

@@ -1,13 +1,14 @@
 package control
 
 import (
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 func statusesOf(n int) []endpoint.Status {

@@ -1,13 +1,14 @@
 package control
 
 import (
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // EndpointSettings are the settings of an endpoint that are no secret, in the

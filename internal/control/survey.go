@@ -3,13 +3,14 @@ package control
 import (
 	"context"
 	"errors"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"maps"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"fanjet/internal/state"
+	"fanjet/subscriber/endpoint"
 )
 
 // survey is what was found out about endpoints.
@@ -22,7 +23,7 @@ type survey struct {
 	noGateway error // nil, or why nobody says how endpoints do
 	pauses    map[string]endpoint.Pause
 	backlogs  map[string]Backlog
-	removed   map[string]subscriber.Removed
+	removed   map[string]state.Removed
 }
 
 // surveys is how often it is asked, at most, until gateways know what is stored.

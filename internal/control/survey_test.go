@@ -1,11 +1,12 @@
 package control
 
 import (
-	"fanjet/internal/natstest"
-	"fanjet/subscriber/endpoint"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/internal/natstest"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"

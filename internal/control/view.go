@@ -2,10 +2,11 @@ package control
 
 import (
 	"cmp"
-	"fanjet/subscriber"
-	"fanjet/subscriber/endpoint"
 	"slices"
 	"time"
+
+	"fanjet/internal/state"
+	"fanjet/subscriber/endpoint"
 )
 
 // States that no gateway reports.
@@ -47,13 +48,13 @@ type EndpointView struct {
 
 	// Removed is since when deliveries wait for it that is in no configuration, and
 	// until when.
-	Removed *subscriber.Removed `json:"removed,omitempty"`
+	Removed *state.Removed `json:"removed,omitempty"`
 	// Gateways is who answered of those that live: what the others know is missing.
 	Gateways Gateways `json:"gateways"`
 
-	Settings   *EndpointSettings  `json:"settings,omitempty"`    // only in show
-	LastResume *subscriber.Resume `json:"last_resume,omitempty"` // only in show
-	Replicas   []ReplicaView      `json:"replicas,omitempty"`    // only in show
+	Settings   *EndpointSettings `json:"settings,omitempty"`    // only in show
+	LastResume *state.Resume     `json:"last_resume,omitempty"` // only in show
+	Replicas   []ReplicaView     `json:"replicas,omitempty"`    // only in show
 }
 
 // ReplicaView is an endpoint as one gateway sees it.

@@ -2,13 +2,14 @@ package control
 
 import (
 	"encoding/json"
-	"fanjet/subscriber/endpoint"
 	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 func TestMergeReplicas(t *testing.T) {

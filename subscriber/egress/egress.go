@@ -1,3 +1,10 @@
+// Package egress decides where webhooks may go, and connects there: the policy, the
+// address ranges that are never public, the operator's proxy, and the URL of an
+// endpoint as it is read and sent.
+//
+// What is judged is the address that is dialled, after the name was resolved, for
+// every connection: a name may lead elsewhere a moment later. Nothing is taken from the
+// environment.
 package egress
 
 import (

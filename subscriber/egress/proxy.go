@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
-	"fanjet/subscriber/quiet"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +14,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"fanjet/subscriber/quiet"
 )
 
 // maxProxyAnswer bounds what is read of the proxy's answer to CONNECT, in bytes.

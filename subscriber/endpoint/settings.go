@@ -1,11 +1,17 @@
+// Package endpoint is what others know of an endpoint without delivering to it: its
+// settings, what is allowed in them, and how one does.
+//
+// It has no machinery. Configuration, console and commands import it, and not the code
+// that delivers.
 package endpoint
 
 import (
-	"fanjet/internal/secret"
-	"fanjet/subscriber/egress"
 	"net/http"
 	"net/url"
 	"time"
+
+	"fanjet/internal/secret"
+	"fanjet/subscriber/egress"
 
 	"golang.org/x/time/rate"
 )
@@ -80,6 +86,7 @@ func Default() Settings {
 	}
 }
 
+// Limit is the rate in tokens a second.
 func (r Rate) Limit() rate.Limit { return rate.Limit(float64(r.Count) / r.Per.Seconds()) }
 
 // Burst is a second's worth of tokens, and at least one.

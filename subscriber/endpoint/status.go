@@ -64,6 +64,7 @@ const PausedByFanjet = "fanjet"
 // we pause one, we name a delivery.
 func (p *Pause) Gone() bool { return p != nil && p.By == PausedByFanjet && p.Blocked == "" }
 
+// Text says by whom the endpoint was paused, and why.
 func (p *Pause) Text() string {
 	if p.Reason == "" {
 		return "paused by " + p.By
@@ -74,4 +75,12 @@ func (p *Pause) Text() string {
 // Equal reports whether two pauses say the same.
 func (p Pause) Equal(q Pause) bool {
 	return p.Since.Equal(q.Since) && p.By == q.By && p.Reason == q.Reason && p.Blocked == q.Blocked
+}
+
+// Lifted is what an operator ended at an endpoint that waited for reasons of its
+// own.
+type Lifted struct {
+	State  State     `json:"state"` // that it was in
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until,omitzero"` // when it would have gone on by itself, or been tried
 }

@@ -1,9 +1,10 @@
 package gate
 
 import (
+	"time"
+
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/outcome"
-	"time"
 )
 
 // circuit stops sending to an endpoint that fails attempt after attempt.

@@ -1,10 +1,11 @@
 package gate
 
 import (
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // What counts as a failure of the endpoint, and what resets the count.

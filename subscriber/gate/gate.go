@@ -1,9 +1,14 @@
+// Package gate decides whether an endpoint may be sent to now: pauses, the circuit, what
+// an endpoint refuses, Retry-After, slots and the rate limit, joined in one [Gate].
+//
+// It is pure: no lock, no goroutine, no timer, no clock of its own.
 package gate
 
 import (
+	"time"
+
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/outcome"
-	"time"
 )
 
 // Gate decides whether an endpoint may be sent to now: it joins the pause, the
@@ -36,6 +41,7 @@ type Permit struct {
 // metrics.
 type Change uint8
 
+// The changes.
 const (
 	Opened      Change = 1 << iota // the circuit opened, or opened again out of half-open
 	ProbeFailed                    // it stays open, and the next probe is further off
@@ -50,6 +56,7 @@ const (
 // Has reports whether any of those is in the set.
 func (c Change) Has(any Change) bool { return c&any != 0 }
 
+// New returns the gate of an endpoint that is healthy.
 func New(ep *endpoint.Settings) *Gate {
 	g := new(Gate)
 	g.Configure(ep, time.Time{})

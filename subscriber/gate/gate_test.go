@@ -1,13 +1,14 @@
 package gate
 
 import (
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // testFailer is what tests, benchmarks and rapid have in common.

@@ -1,9 +1,10 @@
 package gate
 
 import (
-	"fanjet/subscriber/outcome"
 	"net/http"
 	"time"
+
+	"fanjet/subscriber/outcome"
 )
 
 // An endpoint is gone after that many answers 410 in a row, each soon after the

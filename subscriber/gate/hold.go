@@ -1,8 +1,9 @@
 package gate
 
 import (
-	"fanjet/subscriber/outcome"
 	"time"
+
+	"fanjet/subscriber/outcome"
 )
 
 // hold is the wait that an endpoint asked for with Retry-After. It covers the

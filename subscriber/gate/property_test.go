@@ -1,10 +1,11 @@
 package gate
 
 import (
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 
 	"pgregory.net/rapid"
 )
@@ -155,7 +156,7 @@ func (m *gateModel) configure(t *rapid.T) {
 	ep.Circuit.Failures = rapid.IntRange(0, 4).Draw(t, "failures")
 	ep.Circuit.MaxProbe = time.Duration(rapid.IntRange(4, 30).Draw(t, "max_probe")) * time.Second
 	ep.Ordered = rapid.IntRange(0, 4).Draw(t, "ordered") == 0
-	ep.RateLimit = rapid.SampledFrom([]endpoint.Rate{{}, {4, time.Second}, {40, time.Minute}}).Draw(t, "rate")
+	ep.RateLimit = rapid.SampledFrom([]endpoint.Rate{{}, {Count: 4, Per: time.Second}, {Count: 40, Per: time.Minute}}).Draw(t, "rate")
 	m.c.g.Configure(ep, m.c.now)
 	if m.seen != m.circuit() {
 		if m.circuit() != endpoint.StateHealthy {

@@ -1,8 +1,9 @@
 package gate
 
 import (
-	"fanjet/subscriber/endpoint"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 
 	"golang.org/x/time/rate"
 )

@@ -1,11 +1,12 @@
 package gate
 
 import (
-	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/outcome"
 	"fmt"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/outcome"
 )
 
 // final is an endpoint for which 404 and 422 are final, and 410.

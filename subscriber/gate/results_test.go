@@ -2,8 +2,9 @@ package gate
 
 import (
 	"errors"
-	"fanjet/subscriber/outcome"
 	"time"
+
+	"fanjet/subscriber/outcome"
 )
 
 func answered(status int) outcome.Result {

@@ -1,9 +1,10 @@
 package gate
 
 import (
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 )
 
 // Status says how the endpoint does as far as the gate knows: the worst that

@@ -5,13 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fanjet/subscriber/egress"
 	"net"
 	"net/http"
 	"strings"
 	"syscall"
 	"unicode"
 	"unicode/utf8"
+
+	"fanjet/subscriber/egress"
 )
 
 // Class groups the outcomes of attempts for metrics and decisions.
@@ -37,6 +38,7 @@ var Classes = [...]Class{
 	Class2xx, Class3xx, Class4xx, Class5xx, ClassTimeout, ClassDNS, ClassConnect, ClassTLS, ClassBlocked, ClassLocal, ClassInterrupted,
 }
 
+// StatusClass is the class of a response with a status.
 func StatusClass(status int) Class {
 	switch {
 	case status >= 200 && status < 300:
@@ -50,6 +52,7 @@ func StatusClass(status int) Class {
 	}
 }
 
+// ClassOf is the class of an attempt that got no response for a reason.
 func ClassOf(err error) Class {
 	var (
 		dns       *net.DNSError

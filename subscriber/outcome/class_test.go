@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fanjet/subscriber/egress"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +13,8 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"fanjet/subscriber/egress"
 )
 
 func TestClassOf(t *testing.T) {

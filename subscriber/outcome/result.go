@@ -1,3 +1,5 @@
+// Package outcome is what became of an attempt: its [Result], the [Class] of that, what the
+// endpoint asked for, and the one line that says why it failed.
 package outcome
 
 import (

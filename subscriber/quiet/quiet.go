@@ -1,3 +1,5 @@
+// Package quiet sees whether something came over a connection that nobody asked for:
+// in the socket, or in any layer of TLS above it.
 package quiet
 
 import (

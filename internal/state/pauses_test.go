@@ -1,15 +1,16 @@
-package subscriber
+package state
 
 import (
 	"context"
-	"fanjet/internal/jsapi"
-	"fanjet/internal/natstest"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"fanjet/internal/jsapi"
+	"fanjet/internal/natstest"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go/jetstream"
 )

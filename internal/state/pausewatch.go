@@ -1,12 +1,13 @@
-package subscriber
+package state
 
 import (
 	"context"
 	"errors"
-	"fanjet/internal/jsapi"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"time"
+
+	"fanjet/internal/jsapi"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -18,17 +19,17 @@ const (
 	pausesRenewal = time.Minute     // after which a watch is opened anew, whatever it seems to be
 )
 
-// pauseWatch tells a replica which endpoints are paused. What it knows stays in
+// PauseWatch tells a replica which endpoints are paused. What it knows stays in
 // force while the bucket cannot be read: a pause that somebody meant must not
 // end because of a fault. load and run must not run at the same time.
-type pauseWatch struct {
+type PauseWatch struct {
 	kv       jetstream.KeyValue
 	onChange func(endpoint string, p *endpoint.Pause)
 	log      *zap.Logger
 
 	// onFault, if set, hears when the pauses can no longer be read, and with nil
 	// when they can be again. Set it before load.
-	onFault func(error)
+	OnFault func(error)
 
 	known   map[string]endpoint.Pause
 	seen    map[string]uint64 // revisions of the entries that were read, by endpoint
@@ -39,20 +40,20 @@ type pauseWatch struct {
 	retry, probe, renewal time.Duration // tests shorten them
 }
 
-// newPauseWatch returns a watch on the pauses in the state bucket. onChange
+// NewPauseWatch returns a watch on the pauses in the state bucket. onChange
 // hears of every endpoint that is paused, whose pause changes, and, with nil,
 // that is resumed; one call at a time, from load and run.
-func newPauseWatch(kv jetstream.KeyValue, onChange func(endpoint string, p *endpoint.Pause), log *zap.Logger) *pauseWatch {
-	return &pauseWatch{
+func NewPauseWatch(kv jetstream.KeyValue, onChange func(endpoint string, p *endpoint.Pause), log *zap.Logger) *PauseWatch {
+	return &PauseWatch{
 		kv: kv, onChange: onChange, log: log, known: make(map[string]endpoint.Pause),
 		retry: pausesRetry, probe: pausesProbe, renewal: pausesRenewal,
 	}
 }
 
-// load reads the pauses that are stored. Call it until it succeeds, before
+// Load reads the pauses that are stored. Call it until it succeeds, before
 // anything is delivered: a restart must not let one request out to an endpoint
 // that is paused.
-func (w *pauseWatch) load(ctx context.Context) error {
+func (w *PauseWatch) Load(ctx context.Context) error {
 	created, err := bucketCreated(ctx, w.kv)
 	if err != nil {
 		return err
@@ -60,8 +61,8 @@ func (w *pauseWatch) load(ctx context.Context) error {
 	return w.read(ctx, created)
 }
 
-// run follows the changes until ctx ends.
-func (w *pauseWatch) run(ctx context.Context) {
+// Run follows the changes until ctx ends.
+func (w *PauseWatch) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := w.follow(ctx)
 		if ctx.Err() != nil {
@@ -81,7 +82,7 @@ func (w *pauseWatch) run(ctx context.Context) {
 // follow opens a watch, brings what is known up to date, and follows the changes
 // for the time of a renewal. It returns an error when the watch can no longer be
 // relied on.
-func (w *pauseWatch) follow(ctx context.Context) error {
+func (w *PauseWatch) follow(ctx context.Context) error {
 	created, err := bucketCreated(ctx, w.kv)
 	if err != nil {
 		return err
@@ -128,7 +129,7 @@ func (w *pauseWatch) follow(ctx context.Context) error {
 // entry that vanished is a pause that ended, unless the whole bucket vanished: into
 // a new one the pauses that are in force are written again. The bucket is the one
 // that was created at a time.
-func (w *pauseWatch) read(ctx context.Context, created time.Time) error {
+func (w *PauseWatch) read(ctx context.Context, created time.Time) error {
 	entries, err := pauseEntries(ctx, w.kv)
 	if err != nil {
 		return err
@@ -162,13 +163,13 @@ func (w *pauseWatch) read(ctx context.Context, created time.Time) error {
 }
 
 // note remembers the revision of an entry that was read.
-func (w *pauseWatch) note(entry jetstream.KeyValueEntry) {
+func (w *PauseWatch) note(entry jetstream.KeyValueEntry) {
 	w.seen[pausedEndpoint(entry)] = entry.Revision()
 	w.newest = max(w.newest, entry.Revision())
 }
 
 // upToDate returns an error if there were changes that the watch did not tell yet.
-func (w *pauseWatch) upToDate(ctx context.Context) error {
+func (w *PauseWatch) upToDate(ctx context.Context) error {
 	newest, err := jsapi.Newest(ctx, w.kv, pausedPrefix+"*")
 	if err != nil {
 		return fmt.Errorf("cannot read the pauses in the state bucket: %w", err)
@@ -180,7 +181,7 @@ func (w *pauseWatch) upToDate(ctx context.Context) error {
 }
 
 // sameBucket returns nil if the bucket is the one that was created at a time.
-func (w *pauseWatch) sameBucket(ctx context.Context, created time.Time) error {
+func (w *PauseWatch) sameBucket(ctx context.Context, created time.Time) error {
 	now, err := bucketCreated(ctx, w.kv)
 	if err == nil && !now.Equal(created) {
 		err = errOtherBucket
@@ -190,7 +191,7 @@ func (w *pauseWatch) sameBucket(ctx context.Context, created time.Time) error {
 
 // restore writes the pauses that are known into a bucket that took the place of
 // another one, and adds them to what is stored.
-func (w *pauseWatch) restore(ctx context.Context, stored map[string]endpoint.Pause) error {
+func (w *PauseWatch) restore(ctx context.Context, stored map[string]endpoint.Pause) error {
 	for endpoint, p := range w.known {
 		if _, ok := stored[endpoint]; ok {
 			continue
@@ -210,7 +211,7 @@ func (w *pauseWatch) restore(ctx context.Context, stored map[string]endpoint.Pau
 
 // apply takes one change that the watch told. What is not newer than what is known
 // came late; nil is the end of what was stored before the watch.
-func (w *pauseWatch) apply(entry jetstream.KeyValueEntry) {
+func (w *PauseWatch) apply(entry jetstream.KeyValueEntry) {
 	if entry == nil || entry.Revision() <= w.seen[pausedEndpoint(entry)] {
 		return
 	}
@@ -219,7 +220,7 @@ func (w *pauseWatch) apply(entry jetstream.KeyValueEntry) {
 }
 
 // set tells of a change; nil means resumed.
-func (w *pauseWatch) set(endpoint string, p *endpoint.Pause) {
+func (w *PauseWatch) set(endpoint string, p *endpoint.Pause) {
 	before, paused := w.known[endpoint]
 	switch {
 	case p == nil && !paused, p != nil && paused && p.Equal(before):
@@ -233,7 +234,7 @@ func (w *pauseWatch) set(endpoint string, p *endpoint.Pause) {
 }
 
 // report tells of the beginning and the end of a fault.
-func (w *pauseWatch) report(err error) {
+func (w *PauseWatch) report(err error) {
 	switch {
 	case err != nil && !w.faulty:
 		w.log.Warn("cannot watch the pauses; those that are known stay in force", zap.Int("paused", len(w.known)), zap.Error(err))
@@ -243,8 +244,8 @@ func (w *pauseWatch) report(err error) {
 		return
 	}
 	w.faulty = err != nil
-	if w.onFault != nil {
-		w.onFault(err)
+	if w.OnFault != nil {
+		w.OnFault(err)
 	}
 }
 

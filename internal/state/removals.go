@@ -1,4 +1,4 @@
-package subscriber
+package state
 
 import (
 	"context"
@@ -13,14 +13,14 @@ import (
 	"fanjet/internal/jsapi"
 )
 
-// removals remembers in the state bucket since when an endpoint is missing from
+// Removals remembers in the state bucket since when an endpoint is missing from
 // the configuration. A replica that meets a delivery to an unknown endpoint
 // writes the entry; one that knows the endpoint deletes it. So replicas may run
 // different configurations for a while, and a restart starts no clock anew.
 //
 // All times are the server's: the clocks of two replicas may differ by more than
 // the grace time.
-type removals struct {
+type Removals struct {
 	state   jetstream.KeyValue
 	now     func() time.Time // by the server's clock
 	known   func(endpoint string) bool
@@ -30,11 +30,11 @@ type removals struct {
 
 const removedPrefix = "removed."
 
-// absence is since when an endpoint is missing, as far as it was read. The zero
+// Absence is since when an endpoint is missing, as far as it was read. The zero
 // value: it is not known.
-type absence struct {
-	since time.Time
-	read  time.Time // when the entry was looked at
+type Absence struct {
+	Since time.Time
+	Read  time.Time // when the entry was looked at
 }
 
 // rereads is how often the entry is read during the grace time. A replica that
@@ -42,28 +42,30 @@ type absence struct {
 // time begins again.
 const rereads = 20
 
-// stale reports whether the entry must be read: for the first time, again, or
+// Stale reports whether the entry must be read: for the first time, again, or
 // once more after the end of the grace time, before anything follows from it.
-func (a absence) stale(now time.Time, grace time.Duration) bool {
-	return a.since.IsZero() || now.Sub(a.read) >= grace/rereads || a.over(now, grace) && !a.confirmed(grace)
+func (a Absence) Stale(now time.Time, grace time.Duration) bool {
+	return a.Since.IsZero() || now.Sub(a.Read) >= grace/rereads || a.Over(now, grace) && !a.Confirmed(grace)
 }
 
-// over reports whether the grace time has ended.
-func (a absence) over(now time.Time, grace time.Duration) bool {
-	return !a.since.IsZero() && !a.since.Add(grace).After(now)
+// Over reports whether the grace time has ended.
+func (a Absence) Over(now time.Time, grace time.Duration) bool {
+	return !a.Since.IsZero() && !a.Since.Add(grace).After(now)
 }
 
-// confirmed reports whether the entry was still there after the grace time.
-func (a absence) confirmed(grace time.Duration) bool { return !a.read.Before(a.since.Add(grace)) }
+// Confirmed reports whether the entry was still there after the grace time.
+func (a Absence) Confirmed(grace time.Duration) bool { return !a.Read.Before(a.Since.Add(grace)) }
 
-func newRemovals(state jetstream.KeyValue, now func() time.Time, known func(endpoint string) bool, log *zap.Logger) *removals {
-	return &removals{state: state, now: now, known: known, changed: make(chan struct{}, 1), log: log}
+// NewRemovals returns what remembers removed endpoints in the state bucket. now is the
+// server's time, known says which endpoints this replica has.
+func NewRemovals(state jetstream.KeyValue, now func() time.Time, known func(endpoint string) bool, log *zap.Logger) *Removals {
+	return &Removals{state: state, now: now, known: known, changed: make(chan struct{}, 1), log: log}
 }
 
-// since returns when the endpoint was first missed: now, unless an entry exists.
+// Since returns when the endpoint was first missed: now, unless an entry exists.
 // It goes by when the server stored the entry. What is written in it is for
 // people: replicas of earlier versions write the time of their own clocks.
-func (r *removals) since(ctx context.Context, endpoint string) (time.Time, error) {
+func (r *Removals) Since(ctx context.Context, endpoint string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	key, since := removedPrefix+endpoint, r.now()
@@ -99,25 +101,25 @@ func RemovedEndpoints(ctx context.Context, kv jetstream.KeyValue) (map[string]Re
 	for _, entry := range entries {
 		if entry != nil && entry.Operation() == jetstream.KeyValuePut {
 			since := entry.Created().UTC()
-			removed[strings.TrimPrefix(entry.Key(), removedPrefix)] = Removed{since, since.Add(removalGrace)}
+			removed[strings.TrimPrefix(entry.Key(), removedPrefix)] = Removed{since, since.Add(RemovalGrace)}
 		}
 	}
 	return removed, nil
 }
 
-// removalGrace is how long the deliveries of a removed endpoint wait.
-const removalGrace = 10 * time.Minute
+// RemovalGrace is how long the deliveries of a removed endpoint wait.
+const RemovalGrace = 10 * time.Minute
 
-// look has the entries looked through again: other endpoints are known now.
-func (r *removals) look() {
+// Look has the entries looked through again: other endpoints are known now.
+func (r *Removals) Look() {
 	select {
 	case r.changed <- struct{}{}:
 	default:
 	}
 }
 
-// run deletes the entries of endpoints that are known here, until ctx ends.
-func (r *removals) run(ctx context.Context) {
+// Run deletes the entries of endpoints that are known here, until ctx ends.
+func (r *Removals) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := r.watch(ctx)
 		if err == nil || ctx.Err() != nil {
@@ -133,7 +135,7 @@ func (r *removals) run(ctx context.Context) {
 
 // watch looks through the entries and follows their changes, until ctx ends or
 // other endpoints are known.
-func (r *removals) watch(ctx context.Context) error {
+func (r *Removals) watch(ctx context.Context) error {
 	watcher, err := r.state.Watch(ctx, removedPrefix+">", jetstream.IgnoreDeletes())
 	if err != nil {
 		return err

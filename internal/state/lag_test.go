@@ -1,4 +1,4 @@
-package subscriber
+package state
 
 import (
 	"encoding/json"
@@ -40,11 +40,11 @@ func TestStateIsTrueOnEveryServer(t *testing.T) {
 	for n := range 5 {
 		by := strconv.Itoa(n)
 		mustPause(t, writer, "a")
-		if p, err := storedPause(ctx, reader, "a"); err != nil || p == nil {
+		if p, err := PauseOf(ctx, reader, "a"); err != nil || p == nil {
 			t.Errorf("a is paused: read %+v, %v", p, err)
 		}
 		mustResume(t, writer, "a")
-		if p, err := storedPause(ctx, reader, "a"); err != nil || p != nil {
+		if p, err := PauseOf(ctx, reader, "a"); err != nil || p != nil {
 			t.Errorf("a is not paused: read %+v, %v", p, err)
 		}
 		mustPause(t, writer, "a")
@@ -66,7 +66,7 @@ func TestStateIsTrueOnEveryServer(t *testing.T) {
 		// A gateway that starts lets nothing out to what is paused.
 		mustPause(t, writer, "a")
 		w := newWatched(t, reader)
-		if err := w.watch.load(ctx); err != nil || len(w.names()) != 1 {
+		if err := w.watch.Load(ctx); err != nil || len(w.names()) != 1 {
 			t.Errorf("a is paused: loaded %v, %v", w.names(), err)
 		}
 		mustResume(t, writer, "a")
@@ -74,7 +74,7 @@ func TestStateIsTrueOnEveryServer(t *testing.T) {
 		if err := SkipFirst(ctx, writer, "a", by); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := skipped(ctx, reader, "a"); err != nil || got != by {
+		if got, err := Skipped(ctx, reader, "a"); err != nil || got != by {
 			t.Errorf("skipped %q, %v; want %q", got, err, by)
 		}
 		if err := RecordResume(ctx, writer, "a", Resume{By: by}); err != nil {
@@ -84,35 +84,35 @@ func TestStateIsTrueOnEveryServer(t *testing.T) {
 			t.Errorf("resumed by %+v, %v; want %q", got, err, by)
 		}
 		// How often the first of a line was attempted.
-		value, err := json.Marshal(head{Delivery: by, Attempt: n + 1})
+		value, err := json.Marshal(Head{Delivery: by, Attempt: n + 1})
 		if err == nil {
 			_, err = writer.Put(ctx, headPrefix+"a", value)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got head
+		var got Head
 		if entry, err := reader.Get(ctx, headPrefix+"a"); err != nil || json.Unmarshal(entry.Value(), &got) != nil || got.Attempt != n+1 {
 			t.Errorf("the head is %+v, %v; want attempt %d", got, err, n+1)
 		}
 		// Since when an endpoint is missing.
-		removals := func(kv jetstream.KeyValue) *removals {
-			return newRemovals(kv, time.Now, func(string) bool { return false }, zap.NewNop())
+		removals := func(kv jetstream.KeyValue) *Removals {
+			return NewRemovals(kv, time.Now, func(string) bool { return false }, zap.NewNop())
 		}
-		if _, err := removals(writer).since(ctx, "gone"); err != nil {
+		if _, err := removals(writer).Since(ctx, "gone"); err != nil {
 			t.Fatal(err)
 		}
-		first, err := removals(writer).since(ctx, "gone") // who made the entry does not know yet when it was stored
+		first, err := removals(writer).Since(ctx, "gone") // who made the entry does not know yet when it was stored
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := removals(reader).since(ctx, "gone"); err != nil || !again.Equal(first) {
+		if again, err := removals(reader).Since(ctx, "gone"); err != nil || !again.Equal(first) {
 			t.Errorf("missing since %v, %v; want %v", again, err, first)
 		}
 		if err := writer.Delete(ctx, removedPrefix+"gone"); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := removals(reader).since(ctx, "gone"); err != nil || again.Equal(first) {
+		if again, err := removals(reader).Since(ctx, "gone"); err != nil || again.Equal(first) {
 			t.Errorf("missing since %v, %v, although it was there meanwhile", again, err)
 		}
 		if err := writer.Delete(ctx, removedPrefix+"gone"); err != nil {
@@ -139,7 +139,7 @@ func TestPauseWatchThatLagsBehind(t *testing.T) {
 	paused := entry()
 	mustResume(t, kv, "a")
 	resumed := entry()
-	if err := watch.load(ctx); err != nil {
+	if err := watch.Load(ctx); err != nil {
 		t.Fatal(err)
 	}
 	watch.apply(paused)

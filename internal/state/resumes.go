@@ -1,13 +1,14 @@
-package subscriber
+package state
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fanjet/internal/jsapi"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"time"
+
+	"fanjet/internal/jsapi"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -60,9 +61,9 @@ func SkipFirst(ctx context.Context, kv jetstream.KeyValue, endpoint, delivery st
 	return nil
 }
 
-// skipped returns the key of the delivery of an endpoint that an operator gave
+// Skipped returns the key of the delivery of an endpoint that an operator gave
 // up; empty if there is none. It may be one that is long gone.
-func skipped(ctx context.Context, kv jetstream.KeyValue, endpoint string) (delivery string, err error) {
+func Skipped(ctx context.Context, kv jetstream.KeyValue, endpoint string) (delivery string, err error) {
 	entry, err := kv.Get(ctx, skipPrefix+endpoint)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
@@ -73,9 +74,9 @@ func skipped(ctx context.Context, kv jetstream.KeyValue, endpoint string) (deliv
 	return string(entry.Value()), nil
 }
 
-// forgetSkipped removes what SkipFirst stored, once that delivery is
+// ForgetSkipped removes what SkipFirst stored, once that delivery is
 // dead-lettered. What an operator said about another one meanwhile stays.
-func forgetSkipped(ctx context.Context, kv jetstream.KeyValue, endpoint, delivery string) error {
+func ForgetSkipped(ctx context.Context, kv jetstream.KeyValue, endpoint, delivery string) error {
 	return jsapi.Change(ctx, kv, skipPrefix+endpoint, func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
 		if before == nil || string(before.Value()) != delivery {
 			return jsapi.Leave, nil, nil

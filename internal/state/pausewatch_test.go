@@ -1,13 +1,14 @@
-package subscriber
+package state
 
 import (
 	"context"
-	"fanjet/subscriber/endpoint"
 	"maps"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -18,7 +19,7 @@ import (
 // watched is a pauseWatch at work, and what it told.
 type watched struct {
 	*testing.T
-	watch *pauseWatch
+	watch *PauseWatch
 	logs  *observer.ObservedLogs
 
 	mu     sync.Mutex
@@ -31,7 +32,7 @@ func newWatched(t *testing.T, kv jetstream.KeyValue) *watched {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	w := &watched{T: t, logs: logs, paused: map[string]endpoint.Pause{}}
-	w.watch = newPauseWatch(kv, func(endpoint string, p *endpoint.Pause) {
+	w.watch = NewPauseWatch(kv, func(endpoint string, p *endpoint.Pause) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.calls++
@@ -41,7 +42,7 @@ func newWatched(t *testing.T, kv jetstream.KeyValue) *watched {
 			w.paused[endpoint] = *p
 		}
 	}, zap.New(core))
-	w.watch.onFault = func(err error) {
+	w.watch.OnFault = func(err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.faults = append(w.faults, err != nil)
@@ -53,14 +54,14 @@ func newWatched(t *testing.T, kv jetstream.KeyValue) *watched {
 // start loads and runs it until the test ends.
 func (w *watched) start() {
 	w.Helper()
-	if err := w.watch.load(w.Context()); err != nil {
+	if err := w.watch.Load(w.Context()); err != nil {
 		w.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(w.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.watch.run(ctx)
+		w.watch.Run(ctx)
 	}()
 	w.Cleanup(func() { cancel(); <-done })
 }
@@ -158,7 +159,7 @@ func TestPauseWatchMissesNothingBetweenLoadAndRun(t *testing.T) {
 	mustPause(t, kv, "a")
 	mustPause(t, kv, "b")
 	w := newWatched(t, kv)
-	if err := w.watch.load(t.Context()); err != nil {
+	if err := w.watch.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	mustResume(t, kv, "a")
@@ -221,11 +222,11 @@ func TestPauseWatchLoadFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWatched(t, kv)
-	if err := w.watch.load(t.Context()); err == nil {
+	if err := w.watch.Load(t.Context()); err == nil {
 		t.Error("load() of a bucket that is gone succeeded: something may be delivered to a paused endpoint")
 	}
 	mustPause(t, createBucket(t, srv), "a")
-	if err := w.watch.load(t.Context()); err != nil {
+	if err := w.watch.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.expect("a")

@@ -1,4 +1,4 @@
-package subscriber
+package state
 
 import (
 	"testing"
@@ -36,7 +36,7 @@ func TestSkipFirst(t *testing.T) {
 	ctx := t.Context()
 	expect := func(want string) {
 		t.Helper()
-		if got, err := skipped(ctx, kv, "billing"); got != want || err != nil {
+		if got, err := Skipped(ctx, kv, "billing"); got != want || err != nil {
 			t.Errorf("skipped() = %q, %v, want %q", got, err, want)
 		}
 	}
@@ -46,11 +46,11 @@ func TestSkipFirst(t *testing.T) {
 	}
 	expect("key-7")
 	// Of another delivery: the operator has said something new meanwhile.
-	if err := forgetSkipped(ctx, kv, "billing", "key-6"); err != nil {
+	if err := ForgetSkipped(ctx, kv, "billing", "key-6"); err != nil {
 		t.Fatal(err)
 	}
 	expect("key-7")
-	if err := forgetSkipped(ctx, kv, "billing", "key-7"); err != nil {
+	if err := ForgetSkipped(ctx, kv, "billing", "key-7"); err != nil {
 		t.Fatal(err)
 	}
 	expect("")

@@ -1,14 +1,15 @@
-package subscriber
+package state
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fanjet/internal/jsapi"
-	"fanjet/subscriber/endpoint"
 	"fmt"
 	"strings"
 	"time"
+
+	"fanjet/internal/jsapi"
+	"fanjet/subscriber/endpoint"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -82,8 +83,8 @@ func pauseEntries(ctx context.Context, kv jetstream.KeyValue) ([]jetstream.KeyVa
 	return entries, nil
 }
 
-// storedPause reads the pause of one endpoint; nil if there is none.
-func storedPause(ctx context.Context, kv jetstream.KeyValue, endpoint string) (*endpoint.Pause, error) {
+// PauseOf reads the pause of one endpoint; nil if there is none.
+func PauseOf(ctx context.Context, kv jetstream.KeyValue, endpoint string) (*endpoint.Pause, error) {
 	entry, err := kv.Get(ctx, pausedPrefix+endpoint)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
