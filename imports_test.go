@@ -27,7 +27,11 @@ var allowed = map[string][]string{
 		"admin", "subscriber/egress", "subscriber/endpoint", "dlq", "gateway/match",
 		"internal/broker", "internal/secret", "internal/slip", "internal/wire",
 	},
-	"subscriber":          {"subscriber/...", "webhook", "dlq", "internal/..."},
+	"subscriber": {"subscriber/...", "webhook", "dlq", "internal/..."},
+	"subscriber/attempt": {
+		"subscriber/egress", "subscriber/endpoint", "subscriber/outcome", "subscriber/quiet", "webhook",
+		"internal/failpoint", "internal/secret", "internal/wire",
+	},
 	"subscriber/gate":     {"subscriber/endpoint", "subscriber/outcome"},
 	"subscriber/endpoint": {"subscriber/egress", "webhook", "internal/secret"},
 	"subscriber/outcome":  {"subscriber/egress"},

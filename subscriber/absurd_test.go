@@ -35,13 +35,13 @@ func TestAbsurdRetryAfterIsLogged(t *testing.T) {
 			{"in a while", true, 0},
 			{strings.Repeat("9", 400), true, 0},
 		} {
-			hook := receiver(t, func(w http.ResponseWriter, _ *http.Request) {
+			hook := hookAt(t, func(w http.ResponseWriter, _ *http.Request) {
 				if tt.value != "" {
 					w.Header().Set("Retry-After", tt.value)
 				}
 				w.WriteHeader(status)
 			})
-			r := try(t.Context(), testEndpoint(t, hook.URL, loopback), nil, []byte("{}"))
+			r := attemptAt(t, hook.URL)
 			if r.RetryAfter != tt.wait {
 				t.Errorf("%d with %q: waits %v, want %v", status, tt.value, r.RetryAfter, tt.wait)
 			}

@@ -37,6 +37,7 @@ import (
 	"fanjet/internal/publish"
 	"fanjet/internal/state"
 	"fanjet/internal/wire"
+	"fanjet/subscriber/attempt"
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/gate"
@@ -108,8 +109,8 @@ type Dispatcher struct {
 	guard     *egress.Guard // that applies egress
 	endpoints atomic.Pointer[map[string]*member]
 	slots     *slots
-	conns     *idleLimit
-	awake     awake
+	conns     *attempt.IdleLimit
+	awake     attempt.Awake
 	paused    map[string]endpoint.Pause // guarded by applying
 	pauses    *state.PauseWatch
 	removals  *state.Removals
@@ -164,7 +165,7 @@ func New(o Options) (*Dispatcher, error) {
 		random:  rand.Float64,
 		egress:  o.Egress,
 		slots:   newSlots(maxAttempts),
-		conns:   &idleLimit{max: maxIdle},
+		conns:   attempt.NewIdleLimit(),
 		paused:  make(map[string]endpoint.Pause),
 		idle:    make(chan *delivery),
 		done:    make(chan struct{}),
@@ -202,7 +203,7 @@ func (d *Dispatcher) apply(endpoints []endpoint.Settings, policy egress.Policy) 
 	if !sameEgress || guard == nil {
 		guard = egress.New(policy, d.opts.Guard)
 	}
-	targets := make(map[string]*target)
+	targets := make(map[string]*attempt.Target)
 	for _, settings := range endpoints {
 		if old := before[settings.Name]; old != nil && sameEgress && reflect.DeepEqual(old.settings().Settings, settings) {
 			continue
@@ -211,11 +212,11 @@ func (d *Dispatcher) apply(endpoints []endpoint.Settings, policy egress.Policy) 
 		if settings.Policy != nil {
 			own = egress.New(*settings.Policy, d.opts.Guard)
 		}
-		t, err := newTarget(settings, own, d.opts.Version, d.conns)
+		t, err := attempt.NewTarget(settings, own, d.opts.Version, d.conns)
 		if err != nil {
 			return err
 		}
-		t.awake = &d.awake
+		t.Awake = &d.awake
 		targets[settings.Name] = t
 	}
 
@@ -238,9 +239,9 @@ func (d *Dispatcher) apply(endpoints []endpoint.Settings, policy egress.Policy) 
 	for _, e := range changed {
 		old, others := e.configure(targets[e.name], now)
 		if sameEgress {
-			old.closeIdle()
+			old.CloseIdle()
 		} else {
-			old.retire()
+			old.Retire()
 		}
 		if old.Ordered != targets[e.name].Ordered {
 			d.lanes.reopen(e.name)
@@ -258,7 +259,7 @@ func (d *Dispatcher) apply(endpoints []endpoint.Settings, policy egress.Policy) 
 	return nil
 }
 
-func (d *Dispatcher) newEndpoint(t *target) *member {
+func (d *Dispatcher) newEndpoint(t *attempt.Target) *member {
 	e := &member{
 		name: t.Name, metrics: endpointMetrics{all: d.metrics, endpoint: t.Name}, slots: d.slots, begun: &d.begun, fast: d.fast, target: t,
 		gate: gate.New(&t.Settings),
@@ -359,7 +360,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	if !d.loadPauses(ctx) {
 		return nil // called off
 	}
-	background.Go(func() { d.awake.run(beats, d.log) })
+	background.Go(func() { d.awake.Run(beats, d.log) })
 	background.Go(func() { d.pauses.Run(ctx) })
 	background.Go(func() { d.fast.beat(beats) })
 	background.Go(func() { d.lanes.beat(beats) })
@@ -378,7 +379,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	close(d.done)
 	d.workers.Wait()
 	for _, ep := range *d.endpoints.Load() {
-		ep.settings().closeIdle()
+		ep.settings().CloseIdle()
 	}
 	d.settled(work)
 

@@ -75,7 +75,7 @@ func deliver(t *testing.T, endpoints ...endpoint.Settings) *running {
 		return p
 	}
 	d, err := New(Options{
-		Conn: s.Conn(), JetStream: js, Names: names, State: state, Endpoints: endpoints, Egress: loopback,
+		Conn: s.Conn(), JetStream: js, Names: names, State: state, Endpoints: endpoints, Egress: onLoopback,
 		OpenDeliver: consumer(names.DeliveriesStream(), names.DeliverConsumer(), names.DeliverSubject("*")),
 		OpenDue:     consumer(names.RetriesStream(), names.DueConsumer(), names.DueSubject("*")),
 		OpenLane: func(ctx context.Context, endpoint string, _ bool) error {
@@ -117,7 +117,7 @@ func endpointAt(t *testing.T, rawURL string, change func(*endpoint.Settings)) en
 	if e.URL, err = url.Parse(rawURL); err != nil {
 		t.Fatal(err)
 	}
-	e.Secrets = []secret.Value{secret.New(testSecret)}
+	e.Secrets = []secret.Value{secret.New(hookSecret)}
 	change(&e)
 	return e
 }
@@ -156,7 +156,7 @@ func (r *running) waitFor(what string, ok func() bool) {
 func TestStopMeetsTheRemovalOfAnEndpoint(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int64
-	hook := receiver(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) })
+	hook := hookAt(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) })
 	r := deliver(t, endpointAt(t, hook.URL, func(e *endpoint.Settings) { e.RateLimit = endpoint.Rate{Count: 2, Per: time.Second} }))
 	e := r.endpoint("a")
 	waiting := func() int {
@@ -188,7 +188,7 @@ func TestStopMeetsTheRemovalOfAnEndpoint(t *testing.T) {
 	if err := <-r.ended; err != nil {
 		t.Errorf("Run() = %v", err)
 	}
-	if err := r.Apply(nil, loopback); !errors.Is(err, ErrStopping) {
+	if err := r.Apply(nil, onLoopback); !errors.Is(err, ErrStopping) {
 		t.Errorf("Apply() after the stop = %v", err)
 	}
 }
@@ -197,7 +197,7 @@ func TestStopMeetsTheRemovalOfAnEndpoint(t *testing.T) {
 // finds a worker.
 func TestStopWhileTimersRing(t *testing.T) {
 	t.Parallel()
-	hook := receiver(t, func(http.ResponseWriter, *http.Request) {})
+	hook := hookAt(t, func(http.ResponseWriter, *http.Request) {})
 	for range 5 {
 		r := deliver(t, endpointAt(t, hook.URL, func(e *endpoint.Settings) { e.RateLimit = endpoint.Rate{Count: 5000, Per: time.Second} }))
 		r.publish("a", 50)

@@ -46,7 +46,7 @@ func (d *Dispatcher) divertRemoved(e *member) {
 		dl.ep = nil
 		d.divert([]*delivery{dl})
 	}
-	e.settings().closeIdle()
+	e.settings().CloseIdle()
 }
 
 // move is a delivery on its way to its lane. It implements

@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"fanjet/internal/intake"
 	"fanjet/internal/wire"
+	"fanjet/subscriber/attempt"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/gate"
 	"fanjet/subscriber/outcome"
-
-	"github.com/nats-io/nats.go"
 )
 
 // doubtful is an endpoint with a queue, whose time passes as the test wants.
@@ -30,7 +31,7 @@ func newDoubtful(t *testing.T, change func(*endpoint.Settings)) *doubtful {
 	settings := endpoint.Default()
 	settings.Name = "a"
 	change(&settings)
-	d.e.target, d.e.gate = &target{Settings: settings}, gate.New(&settings)
+	d.e.target, d.e.gate = &attempt.Target{Settings: settings}, gate.New(&settings)
 	d.e.laned.Store(true)
 	d.e.wake = func() {}
 	t.Cleanup(func() { d.e.stop() })

@@ -118,7 +118,7 @@ func (f *fastLane) look(ctx context.Context) {
 	tick := time.NewTicker(reviewEvery)
 	defer tick.Stop()
 	last := time.Now()
-	lost := f.d.awake.lost(last)
+	lost := f.d.awake.Lost(last)
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,9 +127,9 @@ func (f *fastLane) look(ctx context.Context) {
 			now = later(now, time.Now()) // a tick waits for who stood still
 			took := now.Sub(last)
 			last = now
-			if stood := f.d.awake.lost(now); stood != lost {
-				f.forgive(stood.since(lost).stood, now)
-				took = max(took-stood.since(lost).stood, reviewEvery)
+			if stood := f.d.awake.Lost(now); stood != lost {
+				f.forgive(stood.Since(lost).Stood, now)
+				took = max(took-stood.Since(lost).Stood, reviewEvery)
 				lost = stood
 			}
 			f.learn(took)

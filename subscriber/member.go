@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fanjet/subscriber/attempt"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/gate"
 	"fanjet/subscriber/outcome"
@@ -28,7 +29,7 @@ type member struct {
 	absurd atomic.Int64
 
 	mu       sync.Mutex
-	target   *target
+	target   *attempt.Target
 	gate     *gate.Gate
 	inFlight int
 	queue    []*delivery // waits, oldest first
@@ -331,7 +332,7 @@ func (e *member) stop() []*delivery {
 
 // configure takes over new settings. others are deliveries that must go to the
 // lane.
-func (e *member) configure(t *target, now time.Time) (old *target, others []*delivery) {
+func (e *member) configure(t *attempt.Target, now time.Time) (old *attempt.Target, others []*delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old = e.target
@@ -362,7 +363,7 @@ func (e *member) pause(p *endpoint.Pause, now time.Time) (others []*delivery) {
 }
 
 // settings returns what attempts are made with.
-func (e *member) settings() *target {
+func (e *member) settings() *attempt.Target {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.target

@@ -34,7 +34,7 @@ func (d *Dispatcher) Ping(ctx context.Context, endpoint string) (outcome.Result,
 	}
 	body := fmt.Appendf(nil, `{"type":"fanjet.ping","timestamp":%q,"data":{"endpoint":%q}}`, now.Format(time.RFC3339Nano), endpoint)
 	var result outcome.Result
-	e.settings().attempt(ctx, &env, nats.Header{"Content-Type": {"application/json"}}, body, func(r outcome.Result) { result = r })
+	e.settings().Attempt(ctx, &env, nats.Header{"Content-Type": {"application/json"}}, body, func(r outcome.Result) { result = r })
 	return result, nil
 }
 

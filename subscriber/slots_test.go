@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fanjet/internal/intake"
+	"fanjet/subscriber/attempt"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/gate"
 )
@@ -28,7 +29,7 @@ func newCrowd(t *testing.T, total int) *crowd {
 // endpoint returns an endpoint with deliveries that wait.
 func (c *crowd) endpoint(name string, waiting int) *member {
 	settings := endpoint.Settings{Name: name, MaxInFlight: 10_000}
-	e := &member{name: name, slots: c.slots, begun: &c.begun, fast: &fastLane{}, target: &target{Settings: settings}, gate: gate.New(&settings)}
+	e := &member{name: name, slots: c.slots, begun: &c.begun, fast: &fastLane{}, target: &attempt.Target{Settings: settings}, gate: gate.New(&settings)}
 	e.wake = func() { c.Errorf("%s is woken by its timer", name) }
 	for range waiting {
 		e.queue = append(e.queue, &delivery{ep: e, msg: &intake.Message{}, lane: true})

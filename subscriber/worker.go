@@ -12,6 +12,7 @@ import (
 	"fanjet/internal/intake"
 	"fanjet/internal/state"
 	"fanjet/internal/wire"
+	"fanjet/subscriber/attempt"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/gate"
 	"fanjet/subscriber/outcome"
@@ -115,7 +116,7 @@ func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
 func (d *Dispatcher) attempt(ctx context.Context, dl *delivery, env *wire.Envelope, settle func(outcome.Result)) {
 	d.metrics.inFlight.Inc()
 	t := dl.ep.settings()
-	t.attempt(ctx, env, dl.msg.Msg.Header, dl.msg.Msg.Data, func(r outcome.Result) {
+	t.Attempt(ctx, env, dl.msg.Msg.Header, dl.msg.Msg.Data, func(r outcome.Result) {
 		d.metrics.inFlight.Dec()
 		d.observe(dl.ep, env, r)
 		d.hear(dl, t, env, r)
@@ -125,7 +126,7 @@ func (d *Dispatcher) attempt(ctx context.Context, dl *delivery, env *wire.Envelo
 
 // hear tells the endpoint what came of an attempt, and acts on what that
 // changes.
-func (d *Dispatcher) hear(dl *delivery, t *target, env *wire.Envelope, r outcome.Result) {
+func (d *Dispatcher) hear(dl *delivery, t *attempt.Target, env *wire.Envelope, r outcome.Result) {
 	final := r.Status != 0 && slices.Contains(t.DeadLetterOn, r.Status)
 	e := dl.ep
 	changes, others, lapsed := e.heard(dl, r, final, env.EventID, time.Now())
