@@ -18,11 +18,12 @@ import (
 // both NATS and HTTP; who uses a setting owns it, and config composes; webhook
 // can be used by receivers that know nothing of Fanjet.
 var allowed = map[string][]string{
-	"bench":         {"..."},
-	"cmd/fanjet":    {"..."},
-	"examples/...":  {"..."},
-	"gateway":       {"admin", "config", "subscriber", "subscriber/...", "dlq", "gateway/match", "webhook", "internal/..."},
-	"gateway/match": {"internal/wire"},
+	"bench":            {"..."},
+	"cmd/fanjet":       {"..."},
+	"examples/...":     {"..."},
+	"gateway":          {"admin", "config", "subscriber", "subscriber/...", "dlq", "gateway/match", "gateway/topology", "webhook", "internal/..."},
+	"gateway/topology": {"config", "internal/broker", "internal/jsapi", "internal/wire"},
+	"gateway/match":    {"internal/wire"},
 	"config": {
 		"admin", "subscriber/egress", "subscriber/endpoint", "dlq", "gateway/match",
 		"internal/broker", "internal/secret", "internal/slip", "internal/wire",

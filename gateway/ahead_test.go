@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/config"
+	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
 	"fanjet/internal/wire"
 )
@@ -38,10 +39,10 @@ func TestHandedOutAhead(t *testing.T) {
 				consumer jetstream.ConsumerConfig
 				subject  string
 			}{
-				{sourceConfig(config.Source{Stream: "EVENTS", Subjects: []string{"events.>"}}, 1, 1<<20), consumerConfig(names.MatchConsumer(), "", ""), "events.x"},
-				{deliveriesConfig(names, 1), deliverConsumerConfig(names), names.DeliverSubject("a")},
-				{retriesConfig(names, 1), dueConsumerConfig(names), names.DueSubject("a")},
-				{lanesConfig(names, 1), laneConsumerConfig(names, "a", false), names.LaneSubject("a")},
+				{topology.SourceStream(config.Source{Stream: "EVENTS", Subjects: []string{"events.>"}}, 1, 1<<20), topology.Consumer(names.MatchConsumer(), "", ""), "events.x"},
+				{topology.DeliveriesStream(names, 1), topology.DeliverConsumer(names), names.DeliverSubject("a")},
+				{topology.RetriesStream(names, 1), topology.DueConsumer(names), names.DueSubject("a")},
+				{topology.LanesStream(names, 1), topology.LaneConsumer(names, "a", false), names.LaneSubject("a")},
 			} {
 				stream, err := js.CreateStream(t.Context(), c.stream)
 				if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
@@ -197,5 +198,5 @@ func ackFloorOf(ctx context.Context, js jetstream.JetStream, stream string, want
 	info := consumer.CachedInfo() // of just now
 	// One that was created by hand to deliver new events only has its floor at
 	// the end of the stream, and below it events wait.
-	return info.AckFloor, checkConsumer(info, want)
+	return info.AckFloor, topology.CheckConsumer(info, want)
 }

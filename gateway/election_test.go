@@ -11,7 +11,7 @@ import (
 	"fanjet/gateway/match"
 	"fanjet/internal/natstest"
 	"fanjet/internal/state"
-	"fanjet/subscriber"
+	"fanjet/internal/wire"
 	"fanjet/subscriber/endpoint"
 )
 
@@ -67,7 +67,7 @@ func newElectionWorld(t *testing.T, cluster *natstest.Cluster) (w *world, resume
 		return w.messages(names.LanesStream()) == 2*backlogSize && w.pendingOf(names.DeliveriesStream(), names.DeliverConsumer()) == backlogSize
 	})
 	stored := time.Now()
-	w.waitFor("it is older than the ack wait", func() bool { return time.Since(stored) > subscriber.AckWait+time.Second })
+	w.waitFor("it is older than the ack wait", func() bool { return time.Since(stored) > wire.DeliverAckWait+time.Second })
 	return w, func() {
 		w.Helper()
 		w.hold(names.RetriesStream(), names.DueConsumer(), false)

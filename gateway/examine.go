@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fanjet/config"
+	"fanjet/gateway/topology"
 	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
@@ -47,19 +48,19 @@ type Watch func(ctx context.Context, stream string) (watched context.Context, en
 // Every one of them has at least one finding. Several are asked about at once; watch
 // is optional.
 func Examine(ctx context.Context, js jetstream.JetStream, cfg *config.Config, watch Watch) []Finding {
-	plans := plan(wire.NewNames(cfg.NATS.Prefix), cfg, js.Conn().MaxPayload())
+	plans := topology.PlanFor(wire.NewNames(cfg.NATS.Prefix), cfg, js.Conn().MaxPayload())
 	if watch == nil {
 		watch = func(ctx context.Context, _ string) (context.Context, func()) { return ctx, func() {} }
 	}
 	first := &examination{js: js}
-	first.refusals(checkSourceNames(plans))
+	first.refusals(topology.CheckSourceNames(plans))
 	found := make([]*examination, len(plans))
 	var group errgroup.Group
 	group.SetLimit(examinedAtOnce)
 	for i := range plans {
 		found[i] = &examination{js: js}
 		group.Go(func() error {
-			ctx, end := watch(ctx, plans[i].want.Name)
+			ctx, end := watch(ctx, plans[i].Want.Name)
 			defer end()
 			found[i].stream(ctx, &plans[i])
 			return nil
@@ -99,23 +100,23 @@ func (x *examination) refusals(err error) {
 		for _, e := range err.Unwrap() {
 			x.refusals(e)
 		}
-	case *refusal:
-		what := err.what
-		if err.why != "" {
-			what += ": " + err.why
+	case *topology.Refusal:
+		what := err.What
+		if err.Why != "" {
+			what += ": " + err.Why
 		}
-		if err.cause != nil {
-			what += fmt.Sprintf(" (%v)", err.cause)
+		if err.Cause != nil {
+			what += fmt.Sprintf(" (%v)", err.Cause)
 		}
-		x.add(LevelProblem, err.object, err.fix, "%s", what)
+		x.add(LevelProblem, err.Object, err.Fix, "%s", what)
 	default:
 		x.add(LevelProblem, "JetStream", "", "%v", err)
 	}
 }
 
-func (x *examination) stream(ctx context.Context, p *streamPlan) {
-	object := "stream " + p.want.Name
-	found, err := p.inspect(ctx, x.js)
+func (x *examination) stream(ctx context.Context, p *topology.Plan) {
+	object := "stream " + p.Want.Name
+	found, err := p.Inspect(ctx, x.js)
 	if err != nil {
 		x.unanswered(ctx, object, err)
 		return
@@ -124,26 +125,26 @@ func (x *examination) stream(ctx context.Context, p *streamPlan) {
 		x.add(LevelWarning, object, "", "does not exist yet: the next start of `fanjet serve` creates it")
 		return
 	}
-	stream, err := x.js.Stream(ctx, p.want.Name)
+	stream, err := x.js.Stream(ctx, p.Want.Name)
 	if err != nil {
 		x.unanswered(ctx, object, fmt.Errorf("look at the %s: %w", object, err))
 		return
 	}
 	info := stream.CachedInfo() // of just now
 	before := len(x.found)
-	if len(found.changes) > 0 {
-		x.add(LevelWarning, object, "", "differs from the configuration, and the next start of `fanjet serve` changes it: %s", strings.Join(found.changes, "; "))
+	if len(found.Changes) > 0 {
+		x.add(LevelWarning, object, "", "differs from the configuration, and the next start of `fanjet serve` changes it: %s", strings.Join(found.Changes, "; "))
 	}
-	for _, a := range found.advices {
-		x.add(LevelWarning, object, a.fix, "%s: %s", a.what, a.why)
+	for _, a := range found.Advices {
+		x.add(LevelWarning, object, a.Fix, "%s: %s", a.What, a.Why)
 	}
 	x.cluster(object, info.Cluster)
 	x.room(object, info)
 	if len(x.found) == before {
 		x.add(LevelOK, object, "", "%s, %s", messages(info.State.Msgs), copies(info))
 	}
-	if p.consumer != nil {
-		x.consumer(ctx, stream, p.consumer)
+	if p.Consumer != nil {
+		x.consumer(ctx, stream, p.Consumer)
 	}
 }
 
@@ -189,7 +190,7 @@ func (x *examination) room(object string, info *jetstream.StreamInfo) {
 }
 
 func (x *examination) consumer(ctx context.Context, stream jetstream.Stream, want *jetstream.ConsumerConfig) {
-	object := consumerObject(stream.CachedInfo().Config.Name, want.Durable)
+	object := topology.ConsumerObject(stream.CachedInfo().Config.Name, want.Durable)
 	consumer, err := stream.Consumer(ctx, want.Durable)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
@@ -201,8 +202,8 @@ func (x *examination) consumer(ctx context.Context, stream jetstream.Stream, wan
 	}
 	info := consumer.CachedInfo()
 	before := len(x.found)
-	x.refusals(checkPaused(info))
-	if adjusted(info.Config, within(stream.CachedInfo().Config.ConsumerLimits, *want)) != nil {
+	x.refusals(topology.CheckPaused(info))
+	if topology.Adjusted(info.Config, topology.Within(stream.CachedInfo().Config.ConsumerLimits, *want)) != nil {
 		x.add(LevelWarning, object, "", "differs from what Fanjet wants, and the next start of `fanjet serve` changes it")
 	}
 	x.cluster(object, info.Cluster)

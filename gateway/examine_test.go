@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/gateway/topology"
 )
 
 // findings by object; the worst of each.
@@ -89,12 +91,12 @@ func TestExamine(t *testing.T) {
 	before := w.streamConfigs()
 	got := worst(Examine(t.Context(), w.js, w.cfg, nil))
 	for object, want := range map[string]Finding{
-		"stream " + names.DeliveriesStream():                       {Level: LevelProblem, What: "max_msgs is 1000", Fix: "nats stream edit"},
-		"stream " + names.DeadLettersStream():                      {Level: LevelWarning, What: "allow_direct: false → true"},
-		"stream EVENTS":                                            {Level: LevelWarning, What: "max_bytes: -1 → 1073741824"},
-		"stream " + names.LanesStream():                            {Level: LevelOK},
-		consumerObject(names.RetriesStream(), names.DueConsumer()): {Level: LevelWarning, What: "differs from what Fanjet wants"},
-		consumerObject("EVENTS", names.MatchConsumer()):            {Level: LevelWarning, What: "does not exist yet"},
+		"stream " + names.DeliveriesStream():                                {Level: LevelProblem, What: "max_msgs is 1000", Fix: "nats stream edit"},
+		"stream " + names.DeadLettersStream():                               {Level: LevelWarning, What: "allow_direct: false → true"},
+		"stream EVENTS":                                                     {Level: LevelWarning, What: "max_bytes: -1 → 1073741824"},
+		"stream " + names.LanesStream():                                     {Level: LevelOK},
+		topology.ConsumerObject(names.RetriesStream(), names.DueConsumer()): {Level: LevelWarning, What: "differs from what Fanjet wants"},
+		topology.ConsumerObject("EVENTS", names.MatchConsumer()):            {Level: LevelWarning, What: "does not exist yet"},
 	} {
 		f := got[object]
 		if f.Level != want.Level || !strings.Contains(f.What, want.What) || !strings.Contains(f.Fix, want.Fix) {

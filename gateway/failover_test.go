@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/gateway/match"
+	"fanjet/gateway/topology"
 	"fanjet/internal/faultproxy"
 )
 
@@ -158,7 +159,7 @@ func TestOrderSurvivesTakeoverFromTheLiving(t *testing.T) {
 	for round := range rounds {
 		w.publishFrom(round*perRound, perRound)
 		w.waitFor("a matcher holds them", func() bool { return pending() == (round+1)*perRound })
-		if err := source.UnpinConsumer(t.Context(), w.gw.names.MatchConsumer(), matchGroup); err != nil {
+		if err := source.UnpinConsumer(t.Context(), w.gw.names.MatchConsumer(), topology.MatchGroup); err != nil {
 			t.Fatal(err)
 		}
 	}

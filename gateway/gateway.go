@@ -13,10 +13,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
 	"fanjet/admin"
 	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/gateway/match"
+	"fanjet/gateway/topology"
 	"fanjet/internal/audit"
 	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
@@ -24,13 +32,6 @@ import (
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
 	"fanjet/subscriber/egress"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
-	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 )
 
 // Options configure a [Gateway].
@@ -209,7 +210,7 @@ func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 	return broker.Wait(ctx, g.log, "JetStream", broker.Transient, func(ctx context.Context) error {
 		err := g.config.NATS.CheckServer(ctx, js.Conn())
 		if err == nil {
-			err = ensureTopology(ctx, js, g.names, g.config, g.log)
+			err = topology.Ensure(ctx, js, g.names, g.config, g.log)
 		}
 		if err == nil {
 			err = g.readClock(ctx, js)
@@ -272,7 +273,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		own.look(ctx, nc)
 	}
 	consumers := &ownConsumers{js: js, log: g.log}
-	deliverConfig, dueConfig := deliverConsumerConfig(g.names), dueConsumerConfig(g.names)
+	deliverConfig, dueConfig := topology.DeliverConsumer(g.names), topology.DueConsumer(g.names)
 	live := g.reloading.config()
 	delivery := subscriber.Options{
 		Conn: nc, JetStream: js, Names: g.names, State: state,
@@ -280,13 +281,15 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		OpenDeliver: consumers.opener(g.names.DeliveriesStream(), deliverConfig),
 		OpenDue:     consumers.opener(g.names.RetriesStream(), dueConfig),
 		OpenLane: func(ctx context.Context, endpoint string, ordered bool) error {
-			return consumers.open(ctx, g.names.LanesStream(), laneConsumerConfig(g.names, endpoint, ordered))
+			return consumers.open(ctx, g.names.LanesStream(), topology.LaneConsumer(g.names, endpoint, ordered))
 		},
 		LookLane: func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error) {
-			return lookLane(ctx, js, g.names, endpoint)
+			return topology.LookLane(ctx, js, g.names, endpoint)
 		},
-		CheckLane: func(info *jetstream.ConsumerInfo, endpoint string) error { return checkLane(g.names, info, endpoint) },
-		Retries:   retries, Lanes: moves, Letters: letters, ServerTime: g.clock.now,
+		CheckLane: func(info *jetstream.ConsumerInfo, endpoint string) error {
+			return topology.CheckLane(g.names, info, endpoint)
+		},
+		Retries: retries, Lanes: moves, Letters: letters, ServerTime: g.clock.now,
 		OnState: g.health.set, OnPause: g.recordPause,
 		Log: g.log, Registerer: g.opts.Registry,
 	}
@@ -342,7 +345,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	var parts errgroup.Group
 	parts.Go(func() error { return dispatcher.Run(ctx, g.opts.Grace) })
 	for _, source := range g.config.Sources {
-		want := matchConsumerConfig(g.names)
+		want := topology.MatchConsumer(g.names)
 		m := &matcher{
 			source: source, names: g.names, js: js, nc: nc, want: want, match: &g.match, canary: g.canary,
 			deliveries: deliveries, lanes: routes, letters: letters, health: g.health, metrics: g.metrics, counts: g.metrics.forSource(source.Stream), log: g.log,

@@ -7,6 +7,7 @@ import (
 
 	"fanjet/dlq"
 	"fanjet/gateway/match"
+	"fanjet/gateway/topology"
 	"fanjet/internal/control"
 	"fanjet/internal/state"
 	"fanjet/subscriber/endpoint"
@@ -109,14 +110,14 @@ func TestTwoInstallations(t *testing.T) {
 func (w *world) streams() map[string]bool {
 	w.Helper()
 	found := make(map[string]bool)
-	for _, p := range plan(w.gw.names, w.cfg, 1<<20) {
-		if p.source {
+	for _, p := range topology.PlanFor(w.gw.names, w.cfg, 1<<20) {
+		if p.Source {
 			continue
 		}
-		if _, err := w.js.Stream(w.Context(), p.want.Name); err != nil {
-			w.Errorf("stream %s: %v", p.want.Name, err)
+		if _, err := w.js.Stream(w.Context(), p.Want.Name); err != nil {
+			w.Errorf("stream %s: %v", p.Want.Name, err)
 		}
-		found[p.want.Name] = true
+		found[p.Want.Name] = true
 	}
 	return found
 }

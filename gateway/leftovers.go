@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
@@ -70,7 +71,7 @@ func (l *leftovers) remove(ctx context.Context) (removed int, err error) {
 		return 0, fmt.Errorf("cannot look at the consumer %s: %w", l.names.DueConsumer(), err)
 	}
 	info := consumer.CachedInfo() // of just now
-	if err := checkConsumer(info, l.want); err != nil {
+	if err := topology.CheckConsumer(info, l.want); err != nil {
 		return 0, err
 	}
 	past, err := pastEnd(ctx, stream, info)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"fanjet/gateway/topology"
 )
 
 // After a kill -9 a message can still be in the work queue although it was
@@ -56,7 +58,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 		t.Fatalf("the stream holds %d messages, want 2: the one that was acknowledged is to be back", n)
 	}
 
-	l := &leftovers{js: w.js, names: names, want: dueConsumerConfig(names), log: zap.NewNop()}
+	l := &leftovers{js: w.js, names: names, want: topology.DueConsumer(names), log: zap.NewNop()}
 	if removed, err := l.remove(t.Context()); err != nil || removed != 1 {
 		t.Fatalf("%d removed, %v; want 1", removed, err)
 	}

@@ -16,14 +16,12 @@ import (
 	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/gateway/match"
+	"fanjet/gateway/topology"
 	"fanjet/internal/intake"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 )
-
-// matchWindow is how many events of a source are in memory at once.
-const matchWindow = 4096
 
 // matcher takes the events of one source, in order, and publishes a delivery
 // for every endpoint that wants them. An event is acknowledged when JetStream
@@ -68,7 +66,7 @@ func (m *matcher) init() {
 	m.sampled = m.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
 	}))
-	m.queue = make(chan *intake.Message, matchWindow)
+	m.queue = make(chan *intake.Message, topology.MatchWindow)
 	m.gaps = m.newGaps()
 	m.cursor.vouched = m.gaps.vouched.Load
 	m.in = intake.New(intake.Options{
@@ -79,9 +77,9 @@ func (m *matcher) init() {
 		Open:     m.open,
 		Handle:   func(msg *intake.Message) { m.queue <- msg }, // as long as the window: never blocks
 		State:    func(err error) { m.health.set("source "+m.source.Stream, err) },
-		Group:    matchGroup,
-		Window:   matchWindow,
-		Beat:     matchAckWait / 3,
+		Group:    topology.MatchGroup,
+		Window:   topology.MatchWindow,
+		Beat:     topology.MatchAckWait / 3,
 
 		ServerTime: m.serverTime,
 	})
@@ -105,7 +103,7 @@ func (m *matcher) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := openConsumer(ctx, stream, m.want)
+	consumer, err := topology.OpenConsumer(ctx, stream, m.want)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/config"
+	"fanjet/gateway/topology"
 	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
@@ -140,7 +141,7 @@ func (m *monitor) look(ctx context.Context) {
 	}
 	timed, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
-	err := checkTopology(timed, m.js, m.names, m.config)
+	err := topology.Check(timed, m.js, m.names, m.config)
 	if ctx.Err() != nil {
 		return
 	}

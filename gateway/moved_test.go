@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"fanjet/config"
+	"fanjet/gateway/topology"
 	"fanjet/internal/intake"
 	"fanjet/internal/natstest"
 )
@@ -222,7 +223,7 @@ func TestCursorFollowsWhatIsVouchedFor(t *testing.T) {
 	}
 	created := stream.CachedInfo().Created
 	vouched := uint64(5)
-	c := &cursor{js: w.js, state: w.state(), stream: "EVENTS", want: matchConsumerConfig(w.gw.names), vouched: func() uint64 { return vouched }}
+	c := &cursor{js: w.js, state: w.state(), stream: "EVENTS", want: topology.MatchConsumer(w.gw.names), vouched: func() uint64 { return vouched }}
 	if err := c.load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
 	"fanjet/internal/wire"
 )
@@ -21,7 +22,7 @@ func BenchmarkOverdue(b *testing.B) {
 	srv := natstest.Start(b, natstest.Options{})
 	js := srv.JetStream()
 	names := wire.NewNames("")
-	if _, err := js.CreateStream(b.Context(), retriesConfig(names, 1)); err != nil {
+	if _, err := js.CreateStream(b.Context(), topology.RetriesStream(names, 1)); err != nil {
 		b.Fatal(err)
 	}
 	at := "@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)

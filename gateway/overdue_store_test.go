@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
 	"fanjet/internal/wire"
 )
@@ -29,7 +30,7 @@ func TestSchedulesOfAStoreThatCannotBeRead(t *testing.T) {
 			srv := natstest.Start(t, natstest.Options{Listen: true, StoreDir: dir})
 			js := srv.JetStream()
 			names := wire.NewNames("")
-			if _, err := js.CreateStream(t.Context(), retriesConfig(names, 1)); err != nil {
+			if _, err := js.CreateStream(t.Context(), topology.RetriesStream(names, 1)); err != nil {
 				t.Fatal(err)
 			}
 			o := &overdue{

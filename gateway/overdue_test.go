@@ -7,11 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"fanjet/internal/jsapi"
-	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
-	"fanjet/subscriber/endpoint"
-
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,6 +14,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
+
+	"fanjet/gateway/topology"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 )
 
 // failFirst answers 500 to first attempts, and 200 to all others.
@@ -171,7 +172,7 @@ func startOverdue(t *testing.T) (*overdue, jetstream.JetStream) {
 	t.Helper()
 	js := natstest.Start(t, natstest.Options{}).JetStream()
 	names := wire.NewNames("")
-	if _, err := js.CreateStream(t.Context(), retriesConfig(names, 1)); err != nil {
+	if _, err := js.CreateStream(t.Context(), topology.RetriesStream(names, 1)); err != nil {
 		t.Fatal(err)
 	}
 	o := &overdue{

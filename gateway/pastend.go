@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"fanjet/gateway/topology"
 )
 
 // pastEnd reports whether a consumer is past the end of its stream: the stream
@@ -38,7 +40,7 @@ func replaceConsumer(ctx context.Context, stream jetstream.Stream, want jetstrea
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("cannot remove the consumer %s of the stream %s, which is past its end: %w", want.Durable, stream.CachedInfo().Config.Name, err)
 	}
-	_, err = openConsumer(ctx, stream, want)
+	_, err = topology.OpenConsumer(ctx, stream, want)
 	return err
 }
 
@@ -59,7 +61,7 @@ func (o *ownConsumers) open(ctx context.Context, name string, want jetstream.Con
 	if err != nil {
 		return fmt.Errorf("cannot open the stream %s: %w", name, err)
 	}
-	consumer, err := openConsumer(ctx, stream, want)
+	consumer, err := topology.OpenConsumer(ctx, stream, want)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/control"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/state"
@@ -159,7 +160,7 @@ func TestPauseOutlivesTheStateBucket(t *testing.T) {
 	if n := p.requests(); n != 0 {
 		t.Errorf("%d requests to a paused endpoint", n)
 	}
-	if _, err := p.js.CreateKeyValue(t.Context(), stateConfig(p.gw.names, 1)); err != nil {
+	if _, err := p.js.CreateKeyValue(t.Context(), topology.StateBucket(p.gw.names, 1)); err != nil {
 		t.Fatal(err)
 	}
 	p.waitFor("the pause is stored anew", func() bool {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/intake"
 )
 
@@ -177,7 +178,7 @@ func (s *sequencer) look(queue <-chan *intake.Message) (again bool) {
 		s.failed(err)
 		// Time in which it could not be looked does not count.
 		s.takeover = s.takeover.Add(min(waited, time.Since(s.looked)))
-	case waited > matchAckWait && time.Since(s.gaveBack) > matchAckWait/4 && s.full():
+	case waited > topology.MatchAckWait && time.Since(s.gaveBack) > topology.MatchAckWait/4 && s.full():
 		s.giveBack()
 	case waited >= takeoverWait:
 		s.late()

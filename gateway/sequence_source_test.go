@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/config"
+	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
 )
 
@@ -37,7 +38,7 @@ func matcherOf(t *testing.T, want jetstream.ConsumerConfig, events int, body []b
 // and whether there are any in between.
 func TestWhatIsBetween(t *testing.T) {
 	t.Parallel()
-	want := consumerConfig("c", "", "")
+	want := topology.Consumer("c", "", "")
 	want.AckWait = time.Minute
 	m, stream, consumer := matcherOf(t, want, 9, nil)
 	settled := func(want uint64) {

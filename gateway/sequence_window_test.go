@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/intake"
 )
 
@@ -18,9 +19,9 @@ import (
 // have to come first.
 func TestTakeoverWithAFullWindow(t *testing.T) {
 	t.Parallel()
-	want := consumerConfig("c", "", "")
-	want.AckWait, want.MaxAckPending = matchAckWait, matchWindow
-	want.PriorityPolicy, want.PriorityGroups, want.PinnedTTL = jetstream.PriorityPolicyPinned, []string{matchGroup}, time.Minute
+	want := topology.Consumer("c", "", "")
+	want.AckWait, want.MaxAckPending = topology.MatchAckWait, topology.MatchWindow
+	want.PriorityPolicy, want.PriorityGroups, want.PinnedTTL = jetstream.PriorityPolicyPinned, []string{topology.MatchGroup}, time.Minute
 	const events, lost = 200, 5
 	m, _, _ := matcherOf(t, want, events, make([]byte, 40<<10))
 	// Somebody gets some, and is forgotten.
@@ -29,7 +30,7 @@ func TestTakeoverWithAFullWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request := fmt.Appendf(nil, `{"batch":%d,"expires":1000000000,"group":%q}`, lost, matchGroup)
+	request := fmt.Appendf(nil, `{"batch":%d,"expires":1000000000,"group":%q}`, lost, topology.MatchGroup)
 	if err := nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.EVENTS.c", theirs.Subject, request); err != nil {
 		t.Fatal(err)
 	}
@@ -38,16 +39,16 @@ func TestTakeoverWithAFullWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := nc.Request("$JS.API.CONSUMER.UNPIN.EVENTS.c", fmt.Appendf(nil, `{"group":%q}`, matchGroup), 30*time.Second); err != nil {
+	if _, err := nc.Request("$JS.API.CONSUMER.UNPIN.EVENTS.c", fmt.Appendf(nil, `{"group":%q}`, topology.MatchGroup), 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 
-	queue := make(chan *intake.Message, matchWindow)
+	queue := make(chan *intake.Message, topology.MatchWindow)
 	in := intake.New(intake.Options{
-		Conn: nc, Stream: "EVENTS", Consumer: "c", Group: matchGroup,
+		Conn: nc, Stream: "EVENTS", Consumer: "c", Group: topology.MatchGroup,
 		Open:        func(context.Context) error { return nil },
 		Handle:      func(m *intake.Message) { queue <- m },
-		Beat:        matchAckWait / 3,
+		Beat:        topology.MatchAckWait / 3,
 		WindowBytes: 1, // as little as it takes: two of the largest events
 	})
 	var got []uint64

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/config"
+	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
 	"fanjet/internal/wire"
 )
@@ -58,9 +59,9 @@ func TestStallOfEachConsumer(t *testing.T) {
 		consumer jetstream.ConsumerConfig
 		subject  string
 	}{
-		{sourceConfig(cfg.Sources[0], 1, 1<<20), matchConsumerConfig(names), "events.x"},
-		{deliveriesConfig(names, 1), deliverConsumerConfig(names), names.DeliverSubject("a")},
-		{retriesConfig(names, 1), dueConsumerConfig(names), names.DueSubject("a")},
+		{topology.SourceStream(cfg.Sources[0], 1, 1<<20), topology.MatchConsumer(names), "events.x"},
+		{topology.DeliveriesStream(names, 1), topology.DeliverConsumer(names), names.DeliverSubject("a")},
+		{topology.RetriesStream(names, 1), topology.DueConsumer(names), names.DueSubject("a")},
 	} {
 		stream, err := js.CreateStream(t.Context(), c.stream)
 		if err != nil {

@@ -92,7 +92,7 @@ func TestInterruptedAttemptIsNoAttempt(t *testing.T) {
 			t.Errorf("attempt %s", r.attempt)
 		}
 	}
-	if waited := time.Since(began); waited > subscriber.AckWait/2 {
+	if waited := time.Since(began); waited > wire.DeliverAckWait/2 {
 		t.Errorf("they came again only after %v: they were not given back", waited)
 	}
 }

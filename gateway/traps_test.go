@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/dlq"
+	"fanjet/gateway/topology"
 	"fanjet/internal/wire"
 )
 
@@ -225,7 +226,7 @@ func TestMatcherRestartedInsideAckWaitKeepsOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch, err := consumer.Fetch(4, jetstream.FetchMaxWait(5*time.Second), jetstream.FetchPriorityGroup(matchGroup))
+	batch, err := consumer.Fetch(4, jetstream.FetchMaxWait(5*time.Second), jetstream.FetchPriorityGroup(topology.MatchGroup))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +282,7 @@ func TestConsumerRecreatedByHandTruncatesNothing(t *testing.T) {
 		w.publish("events.x", "{}", nil)
 	}
 	w.waitFor("they are in the log", func() bool { return w.messages(names.DeliveriesStream()) == 5 })
-	config := deliverConsumerConfig(names)
+	config := topology.DeliverConsumer(names)
 	config.DeliverPolicy = jetstream.DeliverNewPolicy
 	w.waitFor("it is created by hand before we do", func() bool {
 		err := w.js.DeleteConsumer(t.Context(), names.DeliveriesStream(), names.DeliverConsumer())

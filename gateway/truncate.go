@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
@@ -65,7 +66,7 @@ func (t *truncator) truncate(ctx context.Context) error {
 	}
 	info := consumer.CachedInfo() // of just now: the lookup asks the server
 	t.clock.observe(info.TimeStamp, asked, t.clock.here())
-	if err := checkConsumer(info, t.want); err != nil {
+	if err := topology.CheckConsumer(info, t.want); err != nil {
 		return err
 	}
 	floor := info.AckFloor.Stream

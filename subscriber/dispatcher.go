@@ -87,14 +87,10 @@ type Options struct {
 	Registerer   prometheus.Registerer
 }
 
-// AckWait is what the delivery consumers must have: how long after a gateway
-// was killed its deliveries come again.
-const AckWait = 10 * time.Second
-
 // beat is how often deliveries that are held are reported in progress. NATS may be
-// without a leader for the rest of AckWait, and hear of none: a cluster that lost a
+// without a leader for the rest of [wire.DeliverAckWait], and hear of none: a cluster that lost a
 // server needs up to nine seconds to elect another, and mostly less than seven.
-const beat = AckWait / 5
+const beat = wire.DeliverAckWait / 5
 
 // Dispatcher delivers to endpoints. Its methods may be called concurrently.
 type Dispatcher struct {

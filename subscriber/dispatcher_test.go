@@ -64,7 +64,7 @@ func deliver(t *testing.T, endpoints ...endpoint.Settings) *running {
 	consumer := func(stream, name, subject string) func(context.Context) error {
 		return func(ctx context.Context) error {
 			_, err := js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-				Durable: name, FilterSubject: subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait, MaxAckPending: 10_000,
+				Durable: name, FilterSubject: subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: wire.DeliverAckWait, MaxAckPending: 10_000,
 			})
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fanjet/internal/intake"
+	"fanjet/internal/wire"
 
 	"go.uber.org/zap"
 )
@@ -81,7 +82,7 @@ func (f *fastLane) intake(stream, consumer string, open func(context.Context) er
 		State:    func(err error) { f.d.state("consumer "+consumer, err) },
 		Window:   window,
 		Beat:     beat,
-		AckWait:  AckWait,
+		AckWait:  wire.DeliverAckWait,
 
 		ServerTime: f.d.opts.ServerTime,
 	})

@@ -283,7 +283,7 @@ func (l *lane) intake() *intake.Intake {
 		WindowBytes: 1,                 // as little as a large event needs
 		Remember:    8 * maxLaneWindow, // more than is settled between two truncations, mostly
 		Beat:        beat,
-		AckWait:     AckWait,
+		AckWait:     wire.DeliverAckWait,
 		ServerTime:  o.ServerTime,
 	})
 }

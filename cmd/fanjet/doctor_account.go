@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"fanjet/gateway"
+	"fanjet/gateway/topology"
 )
 
 // examineAccount compares what is used with the limits of the account, and what is
@@ -35,7 +35,7 @@ func examineAccount(ctx context.Context, d *diagnosis, js jetstream.JetStream, c
 			"it may have %s: Fanjet needs %d, and one for each endpoint that cannot be served with the others, up to %d at once", counted(most, "consumer"), consumers, lanesAtOnce)
 	}
 	for _, most := range slices.Sorted(maps.Values(ackLimits(info))) {
-		if need := gateway.MaxAckPending; most > 0 && most < need {
+		if need := topology.MaxAckPending; most > 0 && most < need {
 			d.problem("nats", "account", "raise max_ack_pending of the account",
 				"a consumer may have %d messages in work, and Fanjet's need up to %d: `fanjet serve` is refused", most, need)
 			break

@@ -6,7 +6,10 @@
 // older version stored unreadable, or would give it a second identity.
 package wire
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // DefaultPrefix is the prefix of every name unless the configuration sets
 // another one.
@@ -135,3 +138,7 @@ func (n Names) ControlPingSubject(endpoint string) string { return n.prefix + ".
 func (n Names) ControlResumeSubject(endpoint string) string {
 	return n.prefix + ".ctl.resume." + endpoint
 }
+
+// DeliverAckWait is what the delivery consumers must have: how long after a gateway
+// was killed its deliveries come again.
+const DeliverAckWait = 10 * time.Second

@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"fmt"

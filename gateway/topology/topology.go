@@ -1,4 +1,10 @@
-package gateway
+// Package topology is Fanjet's streams and consumers in JetStream: what they must be like,
+// making them, and looking at those that are there.
+//
+// [Ensure] looks at all of them before it touches one. What can be adjusted is adjusted,
+// what somebody must decide is refused with a remedy ([Refusal]). Streams of others are
+// never changed, and no stream is ever deleted or made a second time.
+package topology
 
 import (
 	"time"
@@ -7,7 +13,6 @@ import (
 
 	"fanjet/config"
 	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 const (
@@ -27,12 +32,13 @@ const (
 	// we create takes no event that could not be moved.
 	hopHeadroom = 32 << 10
 
-	// One matcher of a source is active, the others wait. A client that asked
-	// for nothing in matchPinnedTTL loses its place. The ack wait is shorter, so
-	// that the events that a dead matcher held come before newer ones.
-	matchGroup     = "match"
+	// MatchGroup is where the matchers of a source wait: one is active. A client that
+	// asked for nothing in matchPinnedTTL loses its place.
+	MatchGroup     = "match"
 	matchPinnedTTL = 3 * time.Second
-	matchAckWait   = 2 * time.Second
+	// MatchAckWait is shorter than that, so that the events that a dead matcher held come
+	// before newer ones.
+	MatchAckWait = 2 * time.Second
 
 	// MaxAckPending is the most that one of our consumers has in work, of all replicas
 	// together.
@@ -40,9 +46,9 @@ const (
 	deliverMaxAckPending = MaxAckPending
 )
 
-// sourceConfig is the stream of events that we create. It refuses events when
+// SourceStream is the stream of events that we create. It refuses events when
 // it is full and drops none before its maximum age.
-func sourceConfig(source config.Source, replicas int, maxPayload int64) jetstream.StreamConfig {
+func SourceStream(source config.Source, replicas int, maxPayload int64) jetstream.StreamConfig {
 	window := duplicatesWindow
 	if source.MaxAge > 0 {
 		window = min(window, source.MaxAge) // JetStream takes no longer one
@@ -64,10 +70,10 @@ func sourceConfig(source config.Source, replicas int, maxPayload int64) jetstrea
 	}
 }
 
-// deliveriesConfig is the log of deliveries that wait for their first attempt.
+// DeliveriesStream is the log of deliveries that wait for their first attempt.
 // It is truncated below the ack floor of its consumer, and nothing else may
 // remove a delivery.
-func deliveriesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+func DeliveriesStream(names wire.Names, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:               names.DeliveriesStream(),
 		Description:        "Fanjet: deliveries that wait for their first attempt",
@@ -81,10 +87,10 @@ func deliveriesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
 	}
 }
 
-// retriesConfig holds the schedules of the next attempts and those that fired.
+// RetriesStream holds the schedules of the next attempts and those that fired.
 // JetStream allows no DiscardNew together with schedules; without limits there
 // is nothing to discard. A schedule that fires is rolled up, hence AllowRollup.
-func retriesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+func RetriesStream(names wire.Names, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:               names.RetriesStream(),
 		Description:        "Fanjet: attempts that wait for their time",
@@ -100,9 +106,9 @@ func retriesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
 	}
 }
 
-// deadLettersConfig keeps dead letters until somebody replays or purges them,
+// DeadLettersStream keeps dead letters until somebody replays or purges them,
 // or until the limits that the configuration sets.
-func deadLettersConfig(names wire.Names, limits config.DeadLetters, replicas int) jetstream.StreamConfig {
+func DeadLettersStream(names wire.Names, limits config.DeadLetters, replicas int) jetstream.StreamConfig {
 	window := duplicatesWindow
 	if limits.MaxAge > 0 {
 		window = min(window, limits.MaxAge)
@@ -129,9 +135,9 @@ const (
 	auditMaxBytes = 64 << 20
 )
 
-// auditConfig keeps what operators did. Deliveries do not depend on it: it drops
+// AuditStream keeps what operators did. Deliveries do not depend on it: it drops
 // the oldest to make room. Nobody can take single records out of it.
-func auditConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+func AuditStream(names wire.Names, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:        names.AuditStream(),
 		Description: "Fanjet: what operators did",
@@ -149,8 +155,11 @@ func auditConfig(names wire.Names, replicas int) jetstream.StreamConfig {
 	}
 }
 
-// stateConfig is the bucket of cursors.
-func stateConfig(names wire.Names, replicas int) jetstream.KeyValueConfig {
+// MatchWindow is how many events of a source are in memory at once.
+const MatchWindow = 4096
+
+// StateBucket is the bucket of cursors.
+func StateBucket(names wire.Names, replicas int) jetstream.KeyValueConfig {
 	return jetstream.KeyValueConfig{
 		Bucket:      names.StateBucket(),
 		Description: "Fanjet: cursors and other small state",
@@ -160,9 +169,9 @@ func stateConfig(names wire.Names, replicas int) jetstream.KeyValueConfig {
 	}
 }
 
-// stateStreamConfig is what the stream below the bucket must be like; the
+// StateStream is what the stream below the bucket must be like; the
 // client library creates it.
-func stateStreamConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+func StateStream(names wire.Names, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:              "KV_" + names.StateBucket(),
 		Subjects:          []string{"$KV." + names.StateBucket() + ".>"},
@@ -176,37 +185,37 @@ func stateStreamConfig(names wire.Names, replicas int) jetstream.StreamConfig {
 	}
 }
 
-// matchConsumerConfig hands the events of a source to one matcher at a time.
-func matchConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
-	c := consumerConfig(names.MatchConsumer(), "Fanjet: events to match", "")
-	c.AckWait = matchAckWait
-	c.MaxAckPending = matchWindow
+// MatchConsumer hands the events of a source to one matcher at a time.
+func MatchConsumer(names wire.Names) jetstream.ConsumerConfig {
+	c := Consumer(names.MatchConsumer(), "Fanjet: events to match", "")
+	c.AckWait = MatchAckWait
+	c.MaxAckPending = MatchWindow
 	c.PriorityPolicy = jetstream.PriorityPolicyPinned
-	c.PriorityGroups = []string{matchGroup}
+	c.PriorityGroups = []string{MatchGroup}
 	c.PinnedTTL = matchPinnedTTL
 	return c
 }
 
-// deliverConsumerConfig hands first attempts to the replicas.
-func deliverConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
-	c := consumerConfig(names.DeliverConsumer(), "Fanjet: first attempts", names.DeliverSubject("*"))
-	c.AckWait = subscriber.AckWait
+// DeliverConsumer hands first attempts to the replicas.
+func DeliverConsumer(names wire.Names) jetstream.ConsumerConfig {
+	c := Consumer(names.DeliverConsumer(), "Fanjet: first attempts", names.DeliverSubject("*"))
+	c.AckWait = wire.DeliverAckWait
 	c.MaxAckPending = deliverMaxAckPending
 	return c
 }
 
-// dueConsumerConfig hands attempts whose time has come to the replicas. Its
+// DueConsumer hands attempts whose time has come to the replicas. Its
 // filter must not cover the schedules themselves.
-func dueConsumerConfig(names wire.Names) jetstream.ConsumerConfig {
-	c := consumerConfig(names.DueConsumer(), "Fanjet: attempts that are due", names.DueSubject("*"))
-	c.AckWait = subscriber.AckWait
+func DueConsumer(names wire.Names) jetstream.ConsumerConfig {
+	c := Consumer(names.DueConsumer(), "Fanjet: attempts that are due", names.DueSubject("*"))
+	c.AckWait = wire.DeliverAckWait
 	c.MaxAckPending = deliverMaxAckPending
 	return c
 }
 
-// consumerConfig is what our consumers have in common. MaxDeliver would park a
+// Consumer is what our consumers have in common. MaxDeliver would park a
 // message in silence; attempts are counted in a header instead.
-func consumerConfig(name, description, filter string) jetstream.ConsumerConfig {
+func Consumer(name, description, filter string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable:       name,
 		Description:   description,

@@ -6,9 +6,49 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"fanjet/config"
+	"fanjet/gateway/topology"
+	"fanjet/internal/broker"
+	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
 )
+
+// A stream without room for our consumer is refused before anything is touched;
+// one that has ours may be full.
+func TestTopologyNoRoomForConsumer(t *testing.T) {
+	t.Parallel()
+	f := newBareServer(t)
+	f.create(jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}, MaxConsumers: 1})
+	f.config.Sources = []config.Source{{Stream: "EVENTS"}}
+	stream, err := f.js.Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	err = f.ensure()
+	if !topology.IsRefusal(err) {
+		t.Fatalf("%v is no refusal", err)
+	}
+	for _, want := range []string{"consumer fanjet-match of the stream EVENTS: the stream has as many consumers as it may have: max_consumers is 1", "nats consumer ls EVENTS"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q lacks %q", err, want)
+		}
+	}
+	if found := worst(Examine(t.Context(), f.js, f.config, nil))["consumer fanjet-match of the stream EVENTS"]; found.Level != LevelProblem {
+		t.Errorf("doctor says %+v", found)
+	}
+	if err := stream.DeleteConsumer(t.Context(), "other"); err != nil {
+		t.Fatal(err)
+	}
+	f.mustEnsure()
+	f.mustEnsure()
+}
 
 // A source of somebody else that can be used, but not without a risk, gets a
 // warning, from `serve` as from `doctor`, and works.
@@ -34,7 +74,7 @@ func TestTopologyAdvises(t *testing.T) {
 			limits(jetstream.StreamConsumerLimits{MaxAckPending: 100}),
 			[]string{"100 messages in work", "max_ack_pending"},
 		},
-		"enough in work":                  {limits(jetstream.StreamConsumerLimits{MaxAckPending: matchWindow}), nil},
+		"enough in work":                  {limits(jetstream.StreamConsumerLimits{MaxAckPending: topology.MatchWindow}), nil},
 		"an aggregate":                    {jetstream.StreamConfig{Sources: from("ORIGIN")}, nil},
 		"an aggregate that drops":         {jetstream.StreamConfig{Sources: from("ORIGIN"), Duplicates: time.Minute}, []string{"duplicates window of its own, 1m", "drops the second", "duplicate_window to 0"}},
 		"a window, but no other streams":  {jetstream.StreamConfig{Duplicates: time.Minute}, nil},
@@ -42,7 +82,7 @@ func TestTopologyAdvises(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newTopologyFixture(t)
+			f := newBareServer(t)
 			f.create(jetstream.StreamConfig{Name: "ORIGIN", Subjects: []string{"origin.>"}})
 			test.source.Name = "EVENTS"
 			if test.source.Mirror == nil {
@@ -88,49 +128,52 @@ func TestTopologyAdvises(t *testing.T) {
 	}
 }
 
-// A stream without room for our consumer is refused before anything is touched;
-// one that has ours may be full.
-func TestTopologyNoRoomForConsumer(t *testing.T) {
-	t.Parallel()
-	f := newTopologyFixture(t)
-	f.create(jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}, MaxConsumers: 1})
-	f.config.Sources = []config.Source{{Stream: "EVENTS"}}
-	stream, err := f.js.Stream(t.Context(), "EVENTS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "other"}); err != nil {
-		t.Fatal(err)
-	}
-	wantRefusal(t, f.ensure(), "consumer fanjet-match of the stream EVENTS: the stream has as many consumers as it may have: max_consumers is 1", "nats consumer ls EVENTS")
-	if found := worst(Examine(t.Context(), f.js, f.config, nil))["consumer fanjet-match of the stream EVENTS"]; found.Level != LevelProblem {
-		t.Errorf("doctor says %+v", found)
-	}
-	if err := stream.DeleteConsumer(t.Context(), "other"); err != nil {
-		t.Fatal(err)
-	}
-	f.mustEnsure()
-	f.mustEnsure()
+// bareServer is a NATS server, and an installation that runs no gateway on it.
+type bareServer struct {
+	*testing.T
+	js     jetstream.JetStream
+	config *config.Config
+	logs   *observer.ObservedLogs
+	log    *zap.Logger
 }
 
-// Limits for the consumers of our own streams would remove ours while no gateway
-// runs, or hold them up.
-func TestTopologyRemovesConsumerLimitsOfItsOwn(t *testing.T) {
-	t.Parallel()
-	f := newTopologyFixture(t)
-	f.create(jetstream.StreamConfig{
-		Name: "FANJET_DELIVERIES", Subjects: []string{"fanjet.deliver.*"},
-		ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: time.Hour, MaxAckPending: 10},
-	})
-	f.mustEnsure()
-	if limits := f.stream("FANJET_DELIVERIES").Config.ConsumerLimits; limits != (jetstream.StreamConsumerLimits{}) {
-		t.Errorf("limits for consumers: %+v", limits)
+func newBareServer(t *testing.T) *bareServer {
+	t.Helper()
+	core, logs := observer.New(zapcore.InfoLevel)
+	return &bareServer{
+		T: t, js: natstest.Start(t, natstest.Options{}).JetStream(), logs: logs, log: zap.New(core),
+		config: &config.Config{
+			NATS: broker.Settings{Replicas: 1},
+			Sources: []config.Source{
+				{Stream: "EVENTS", Subjects: []string{"events.>"}, Create: true, MaxAge: 168 * time.Hour},
+			},
+		},
 	}
-	consumer, err := f.js.Consumer(t.Context(), "FANJET_DELIVERIES", "fanjet-deliver")
+}
+
+func (f *bareServer) ensure() error {
+	return topology.Ensure(f.Context(), f.js, wire.NewNames(""), f.config, f.log)
+}
+
+func (f *bareServer) mustEnsure() {
+	f.Helper()
+	if err := f.ensure(); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *bareServer) stream(name string) *jetstream.StreamInfo {
+	f.Helper()
+	s, err := f.js.Stream(f.Context(), name)
 	if err != nil {
-		t.Fatal(err)
+		f.Fatalf("stream %s: %v", name, err)
 	}
-	if c := consumer.CachedInfo().Config; c.InactiveThreshold != 0 || c.MaxAckPending != deliverMaxAckPending {
-		t.Errorf("the consumer: %+v", c)
+	return s.CachedInfo()
+}
+
+func (f *bareServer) create(config jetstream.StreamConfig) {
+	f.Helper()
+	if _, err := f.js.CreateStream(f.Context(), config); err != nil {
+		f.Fatalf("create %s: %v", config.Name, err)
 	}
 }

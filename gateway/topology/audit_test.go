@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"strings"
@@ -58,7 +58,7 @@ func TestTopologyAuditStopsNothing(t *testing.T) {
 	if got := f.logs.FilterMessage("what operators do cannot be recorded").All(); len(got) != 1 || !strings.Contains(got[0].ContextMap()["error"].(string), "storage is memory") {
 		t.Errorf("logged %v", got)
 	}
-	if err := checkTopology(t.Context(), f.js, f.names, f.config); err != nil {
+	if err := Check(t.Context(), f.js, f.names, f.config); err != nil {
 		t.Errorf("the gateway is not ready: %v", err)
 	}
 	if c := f.stream("FANJET_DLQ").Config; c.Name == "" {

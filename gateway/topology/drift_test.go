@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"slices"
@@ -79,7 +79,7 @@ func TestTopologyNeverRecreates(t *testing.T) {
 	if err := f.js.DeleteStream(t.Context(), "FANJET_DLQ"); err != nil {
 		t.Fatal(err)
 	}
-	err := checkTopology(t.Context(), f.js, f.names, f.config)
+	err := Check(t.Context(), f.js, f.names, f.config)
 	if err == nil || !strings.Contains(err.Error(), "stream FANJET_DLQ") {
 		t.Errorf("the check does not notice that a stream is gone: %v", err)
 	}

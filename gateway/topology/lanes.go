@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/wire"
-	"fanjet/subscriber"
 )
 
 const (
@@ -18,9 +17,9 @@ const (
 	laneMaxAckPending = 4096
 )
 
-// lanesConfig holds what waits for endpoints that cannot be served with the
+// LanesStream holds what waits for endpoints that cannot be served with the
 // others. Each lane is truncated below the ack floor of its own consumer.
-func lanesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
+func LanesStream(names wire.Names, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:               names.LanesStream(),
 		Description:        "Fanjet: deliveries that wait in the lanes of their endpoints",
@@ -36,11 +35,11 @@ func lanesConfig(names wire.Names, replicas int) jetstream.StreamConfig {
 	}
 }
 
-// laneConsumerConfig hands the deliveries of one lane to the replicas. An
+// LaneConsumer hands the deliveries of one lane to the replicas. An
 // ordered one hands out the next when the one before is settled.
-func laneConsumerConfig(names wire.Names, endpoint string, ordered bool) jetstream.ConsumerConfig {
-	c := consumerConfig(names.LaneConsumer(endpoint), "Fanjet: the lane of "+endpoint, names.LaneSubject(endpoint))
-	c.AckWait = subscriber.AckWait
+func LaneConsumer(names wire.Names, endpoint string, ordered bool) jetstream.ConsumerConfig {
+	c := Consumer(names.LaneConsumer(endpoint), "Fanjet: the lane of "+endpoint, names.LaneSubject(endpoint))
+	c.AckWait = wire.DeliverAckWait
 	c.MaxAckPending = laneMaxAckPending
 	if ordered {
 		c.MaxAckPending = 1
@@ -48,18 +47,18 @@ func laneConsumerConfig(names wire.Names, endpoint string, ordered bool) jetstre
 	return c
 }
 
-// lookLane returns what the consumer of a lane is like; an error when its ack
+// LookLane returns what the consumer of a lane is like; an error when its ack
 // floor cannot be trusted.
-func lookLane(ctx context.Context, js jetstream.JetStream, names wire.Names, endpoint string) (*jetstream.ConsumerInfo, error) {
+func LookLane(ctx context.Context, js jetstream.JetStream, names wire.Names, endpoint string) (*jetstream.ConsumerInfo, error) {
 	consumer, err := js.Consumer(ctx, names.LanesStream(), names.LaneConsumer(endpoint))
 	if err != nil {
 		return nil, err
 	}
 	info := consumer.CachedInfo() // of just now
-	return info, checkLane(names, info, endpoint)
+	return info, CheckLane(names, info, endpoint)
 }
 
-// checkLane reports why the ack floor of a lane's consumer cannot be trusted.
-func checkLane(names wire.Names, info *jetstream.ConsumerInfo, endpoint string) error {
-	return checkConsumer(info, laneConsumerConfig(names, endpoint, false))
+// CheckLane reports why the ack floor of a lane's consumer cannot be trusted.
+func CheckLane(names wire.Names, info *jetstream.ConsumerInfo, endpoint string) error {
+	return CheckConsumer(info, LaneConsumer(names, endpoint, false))
 }

@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"errors"
@@ -82,14 +82,14 @@ func TestCheckConsumer(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := newTopologyFixture(t)
-			f.create(deliveriesConfig(f.names, 1))
+			f.create(DeliveriesStream(f.names, 1))
 			test.exists.Durable = "fanjet-deliver"
 			consumer, err := f.js.CreateConsumer(t.Context(), "FANJET_DELIVERIES", test.exists)
 			if err != nil {
 				t.Fatal(err)
 			}
 			before := consumer.CachedInfo().Created
-			err = checkConsumer(consumer.CachedInfo(), deliverConsumerConfig(f.names))
+			err = CheckConsumer(consumer.CachedInfo(), DeliverConsumer(f.names))
 			ensured := f.ensure()
 			if test.want == nil {
 				if err != nil || ensured != nil {
@@ -160,7 +160,7 @@ func TestOpenConsumerRefusesWhatCannotBeChanged(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := newTopologyFixture(t)
-			stream, err := f.js.CreateStream(t.Context(), deliveriesConfig(f.names, 1))
+			stream, err := f.js.CreateStream(t.Context(), DeliveriesStream(f.names, 1))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +173,7 @@ func TestOpenConsumerRefusesWhatCannotBeChanged(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = openConsumer(t.Context(), stream, deliverConsumerConfig(f.names))
+			_, err = OpenConsumer(t.Context(), stream, DeliverConsumer(f.names))
 			wantRefusal(t, err, test.want, "nats consumer rm")
 		})
 	}
@@ -185,7 +185,7 @@ func TestOpenConsumerRepairsDrift(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	f := newTopologyFixture(t)
-	stream, err := f.js.CreateStream(ctx, sourceConfig(f.config.Sources[0], 1, 1<<20))
+	stream, err := f.js.CreateStream(ctx, SourceStream(f.config.Sources[0], 1, 1<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,16 +197,16 @@ func TestOpenConsumerRepairsDrift(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	want := matchConsumerConfig(f.names)
-	consumer, err := openConsumer(ctx, stream, want)
+	want := MatchConsumer(f.names)
+	consumer, err := OpenConsumer(ctx, stream, want)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := consumer.CachedInfo().Config
-	if adjusted(c, want) != nil {
+	if Adjusted(c, want) != nil {
 		t.Errorf("not everything was set right: %+v", c)
 	}
-	if c.HeadersOnly || c.AckWait != matchAckWait || len(c.BackOff) > 0 || c.PriorityPolicy != jetstream.PriorityPolicyPinned || c.InactiveThreshold != 0 {
+	if c.HeadersOnly || c.AckWait != MatchAckWait || len(c.BackOff) > 0 || c.PriorityPolicy != jetstream.PriorityPolicyPinned || c.InactiveThreshold != 0 {
 		t.Errorf("consumer: %+v", c)
 	}
 	if c.Metadata["owner"] != "team-a" || c.PauseUntil == nil || !c.PauseUntil.Equal(until) {
@@ -215,7 +215,7 @@ func TestOpenConsumerRepairsDrift(t *testing.T) {
 
 	// A pause is no reason not to start, but the gateway is not ready.
 	f.mustEnsure()
-	wantRefusal(t, checkTopology(ctx, f.js, f.names, f.config), "fanjet-match", "is paused", "nats consumer resume EVENTS fanjet-match")
+	wantRefusal(t, Check(ctx, f.js, f.names, f.config), "fanjet-match", "is paused", "nats consumer resume EVENTS fanjet-match")
 }
 
 func TestOpenConsumerLimits(t *testing.T) {

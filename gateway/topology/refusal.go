@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"context"
@@ -13,33 +13,33 @@ import (
 	"fanjet/internal/broker"
 )
 
-// refusal is a stream or consumer that somebody must mend before Fanjet can
+// Refusal is a stream or consumer that somebody must mend before Fanjet can
 // work on it without losing events.
-type refusal struct {
-	object string // such as "stream EVENTS"
-	what   string // what is wrong: the field and its value
-	why    string // what would come of it
-	fix    string // what to do
-	cause  error  // the server's error, if it refused
+type Refusal struct {
+	Object string // such as "stream EVENTS"
+	What   string // what is wrong: the field and its value
+	Why    string // what would come of it
+	Fix    string // what to do
+	Cause  error  // the server's error, if it refused
 }
 
-func (r *refusal) Error() string {
+func (r *Refusal) Error() string {
 	var b strings.Builder
-	b.WriteString(r.object + ": " + r.what)
-	if r.why != "" {
-		b.WriteString(": " + r.why)
+	b.WriteString(r.Object + ": " + r.What)
+	if r.Why != "" {
+		b.WriteString(": " + r.Why)
 	}
-	if r.cause != nil {
-		fmt.Fprintf(&b, " (%v)", r.cause)
+	if r.Cause != nil {
+		fmt.Fprintf(&b, " (%v)", r.Cause)
 	}
-	return b.String() + "; fix: " + r.fix
+	return b.String() + "; fix: " + r.Fix
 }
 
-func (r *refusal) Unwrap() error { return r.cause }
+func (r *Refusal) Unwrap() error { return r.Cause }
 
-// isRefusal reports whether an error is one that does not pass by itself.
-func isRefusal(err error) bool {
-	_, ok := errors.AsType[*refusal](err)
+// IsRefusal reports whether an error is one that does not pass by itself.
+func IsRefusal(err error) bool {
+	_, ok := errors.AsType[*Refusal](err)
 	return ok
 }
 
@@ -68,25 +68,25 @@ func explainStream(ctx context.Context, js jetstream.JetStream, want jetstream.S
 		api.ErrorCode == codeNoPeers:                        // fewer servers are up than there are replicas to place
 		return fmt.Errorf("%s: %w", object, err)
 	}
-	r := &refusal{object: object, what: "the server refuses it", cause: err, fix: "change what the server names"}
+	r := &Refusal{Object: object, What: "the server refuses it", Cause: err, Fix: "change what the server names"}
 	switch api.ErrorCode {
 	case codeSubjectOverlap:
-		r.what = "another stream takes some of its subjects"
+		r.What = "another stream takes some of its subjects"
 		if owners := overlapping(ctx, js, want); len(owners) > 0 {
-			r.what = "its subjects overlap those of the stream " + strings.Join(owners, " and ")
+			r.What = "its subjects overlap those of the stream " + strings.Join(owners, " and ")
 		}
-		r.why = "JetStream stores a message in one stream only"
-		r.fix = "narrow the subjects of one of them (" + strings.Join(want.Subjects, ", ") + "), use the other stream as the source with create: false, or choose another nats.prefix"
+		r.Why = "JetStream stores a message in one stream only"
+		r.Fix = "narrow the subjects of one of them (" + strings.Join(want.Subjects, ", ") + "), use the other stream as the source with create: false, or choose another nats.prefix"
 	case codeReplicasWithoutCluster:
-		r.what = fmt.Sprintf("%d replicas are not possible", want.Replicas)
-		r.why = "the NATS server is not part of a cluster"
-		r.fix = "set nats.replicas: 1, or use a cluster"
+		r.What = fmt.Sprintf("%d replicas are not possible", want.Replicas)
+		r.Why = "the NATS server is not part of a cluster"
+		r.Fix = "set nats.replicas: 1, or use a cluster"
 	case codeNoStorage, codeAccountLimits:
-		r.what = "there is no room for it"
-		r.fix = "lower max_bytes, free disk space, or raise the JetStream limits of the server and the account"
+		r.What = "there is no room for it"
+		r.Fix = "lower max_bytes, free disk space, or raise the JetStream limits of the server and the account"
 	case codeMaxStreams:
-		r.what = "the account has as many streams as it may have"
-		r.fix = "raise the account's limit of streams, or remove one that is not needed"
+		r.What = "the account has as many streams as it may have"
+		r.Fix = "raise the account's limit of streams, or remove one that is not needed"
 	}
 	return r
 }
@@ -108,31 +108,32 @@ func overlapping(ctx context.Context, js jetstream.JetStream, want jetstream.Str
 
 // explainConsumer says what an error of creating or updating a consumer means.
 func explainConsumer(stream string, want jetstream.ConsumerConfig, err error) error {
-	object := consumerObject(stream, want.Durable)
+	object := ConsumerObject(stream, want.Durable)
 	if errors.Is(err, jetstream.ErrNotPullConsumer) {
-		return &refusal{object: object, what: "it is a push consumer", why: "it hands messages to whoever listens, not to Fanjet", fix: removeConsumer(stream, want.Durable)}
+		return &Refusal{Object: object, What: "it is a push consumer", Why: "it hands messages to whoever listens, not to Fanjet", Fix: removeConsumer(stream, want.Durable)}
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	if !ok || broker.Transient(err) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerExists) {
 		return fmt.Errorf("%s: %w", object, err)
 	}
-	r := &refusal{object: object, what: "the server refuses it", cause: err, fix: removeConsumer(stream, want.Durable)}
+	r := &Refusal{Object: object, What: "the server refuses it", Cause: err, Fix: removeConsumer(stream, want.Durable)}
 	switch api.ErrorCode {
 	case jetstream.JSErrCodeMaximumConsumersLimit:
-		r.what = "the stream has as many consumers as it may have"
-		r.fix = "raise max_consumers of the stream or the account's limit, or remove a consumer that is not needed"
+		r.What = "the stream has as many consumers as it may have"
+		r.Fix = "raise max_consumers of the stream or the account's limit, or remove a consumer that is not needed"
 	case codeMaxAckPendingOverLimits:
-		r.what = fmt.Sprintf("max_ack_pending %d is more than is allowed", want.MaxAckPending)
-		r.fix = "raise that limit of the stream, the account or the server"
+		r.What = fmt.Sprintf("max_ack_pending %d is more than is allowed", want.MaxAckPending)
+		r.Fix = "raise that limit of the stream, the account or the server"
 	case codeWorkQueueUnfiltered, codeWorkQueueNotUnique:
-		r.what = "another consumer takes the same messages"
-		r.why = "a work queue gives each message to one consumer"
-		r.fix = "remove the other consumer: nats consumer ls " + stream
+		r.What = "another consumer takes the same messages"
+		r.Why = "a work queue gives each message to one consumer"
+		r.Fix = "remove the other consumer: nats consumer ls " + stream
 	}
 	return r
 }
 
-func consumerObject(stream, name string) string {
+// ConsumerObject names a consumer in messages.
+func ConsumerObject(stream, name string) string {
 	return "consumer " + name + " of the stream " + stream
 }
 

@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"slices"
@@ -44,7 +44,7 @@ func newTopologyFixture(t *testing.T) *topologyFixture {
 }
 
 func (f *topologyFixture) ensure() error {
-	return ensureTopology(f.t.Context(), f.js, f.names, f.config, f.log)
+	return Ensure(f.t.Context(), f.js, f.names, f.config, f.log)
 }
 
 func (f *topologyFixture) mustEnsure() {
@@ -176,7 +176,7 @@ func TestTopologyConsumers(t *testing.T) {
 			t.Errorf("%s: priority %v, groups %v, ttl %v", test.name, c.PriorityPolicy, c.PriorityGroups, c.PinnedTTL)
 		}
 	}
-	if matchAckWait >= matchPinnedTTL {
+	if MatchAckWait >= matchPinnedTTL {
 		t.Error("a dead matcher's events would come after newer ones: its ack wait is not shorter than the pin")
 	}
 }
@@ -195,7 +195,7 @@ func TestTopologySecondTimeChangesNothing(t *testing.T) {
 	if all := f.logs.All(); len(all) > 0 {
 		t.Errorf("the second time something was done: %v", all)
 	}
-	if err := checkTopology(t.Context(), f.js, f.names, f.config); err != nil {
+	if err := Check(t.Context(), f.js, f.names, f.config); err != nil {
 		t.Errorf("the check finds fault with what was just made: %v", err)
 	}
 }
@@ -230,15 +230,15 @@ func TestTopologyReplicas(t *testing.T) {
 	t.Parallel()
 	f := newTopologyFixture(t)
 	f.config.NATS.Replicas = 3
-	for _, p := range plan(f.names, f.config, 1<<20) {
-		if p.want.Replicas != 3 {
-			t.Errorf("%s: replicas %d", p.want.Name, p.want.Replicas)
+	for _, p := range PlanFor(f.names, f.config, 1<<20) {
+		if p.Want.Replicas != 3 {
+			t.Errorf("%s: replicas %d", p.Want.Name, p.Want.Replicas)
 		}
 		if p.bucket != nil && p.bucket.Replicas != 3 {
 			t.Errorf("bucket %s: replicas %d", p.bucket.Bucket, p.bucket.Replicas)
 		}
-		if p.consumer != nil && p.consumer.Replicas != 0 {
-			t.Errorf("consumer %s does not take the replicas of its stream", p.consumer.Durable)
+		if p.Consumer != nil && p.Consumer.Replicas != 0 {
+			t.Errorf("consumer %s does not take the replicas of its stream", p.Consumer.Durable)
 		}
 	}
 	wantRefusal(t, f.ensure(), "nats.replicas: 1", "not part of a cluster")
@@ -252,7 +252,7 @@ func TestTopologyMaxMsgSizeLeavesRoomForHeaders(t *testing.T) {
 		8 << 20:        8<<20 - 32<<10,
 		4 << 10:        2 << 10,
 	} {
-		if got := sourceConfig(config.Source{}, 1, payload).MaxMsgSize; got != want {
+		if got := SourceStream(config.Source{}, 1, payload).MaxMsgSize; got != want {
 			t.Errorf("max_payload %d: max_msg_size %d, want %d", payload, got, want)
 		}
 	}
@@ -260,7 +260,7 @@ func TestTopologyMaxMsgSizeLeavesRoomForHeaders(t *testing.T) {
 
 func wantRefusal(t *testing.T, err error, parts ...string) {
 	t.Helper()
-	if !isRefusal(err) {
+	if !IsRefusal(err) {
 		t.Errorf("error %v is no refusal", err)
 		return
 	}

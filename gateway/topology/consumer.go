@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"context"
@@ -10,11 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// openConsumer returns a durable consumer, made or set right first if need be.
+// OpenConsumer returns a durable consumer, made or set right first if need be.
 // It refuses one that may have passed over messages.
-func openConsumer(ctx context.Context, stream jetstream.Stream, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+func OpenConsumer(ctx context.Context, stream jetstream.Stream, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	name := stream.CachedInfo().Config.Name
-	want = within(stream.CachedInfo().Config.ConsumerLimits, want)
+	want = Within(stream.CachedInfo().Config.ConsumerLimits, want)
 	consumer, err := stream.Consumer(ctx, want.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		// Another replica may make it at the same moment; the same twice is once.
@@ -27,7 +27,7 @@ func openConsumer(ctx context.Context, stream jetstream.Stream, want jetstream.C
 	if err := reviewConsumer(info, want); err != nil {
 		return nil, err
 	}
-	next := adjusted(info.Config, want)
+	next := Adjusted(info.Config, want)
 	if next == nil {
 		return consumer, nil
 	}
@@ -38,10 +38,10 @@ func openConsumer(ctx context.Context, stream jetstream.Stream, want jetstream.C
 	return consumer, nil
 }
 
-// checkConsumer reports why the ack floor of a consumer cannot be trusted: what
+// CheckConsumer reports why the ack floor of a consumer cannot be trusted: what
 // is below it might never have been handed to anybody. Truncation asks before
 // every purge.
-func checkConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) error {
+func CheckConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) error {
 	have := info.Config
 	r := consumerReview{stream: info.Stream, name: info.Name}
 	if have.DeliverPolicy != want.DeliverPolicy {
@@ -60,7 +60,7 @@ func checkConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) 
 	return errors.Join(r.problems...)
 }
 
-// reviewConsumer is [checkConsumer] and what else cannot be changed in a
+// reviewConsumer is [CheckConsumer] and what else cannot be changed in a
 // consumer that exists.
 func reviewConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) error {
 	have := info.Config
@@ -71,7 +71,7 @@ func reviewConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig)
 	if have.MemoryStorage {
 		r.refuse("mem_storage", "true", "false")
 	}
-	return errors.Join(append([]error{checkConsumer(info, want)}, r.problems...)...)
+	return errors.Join(append([]error{CheckConsumer(info, want)}, r.problems...)...)
 }
 
 type consumerReview struct {
@@ -80,17 +80,17 @@ type consumerReview struct {
 }
 
 func (r *consumerReview) refuse(field, have, want string) {
-	r.problems = append(r.problems, &refusal{
-		object: consumerObject(r.stream, r.name),
-		what:   fmt.Sprintf("%s is %s, not %s", field, have, want),
-		why:    "it may have passed over messages that nobody handled",
-		fix:    removeConsumer(r.stream, r.name),
+	r.problems = append(r.problems, &Refusal{
+		Object: ConsumerObject(r.stream, r.name),
+		What:   fmt.Sprintf("%s is %s, not %s", field, have, want),
+		Why:    "it may have passed over messages that nobody handled",
+		Fix:    removeConsumer(r.stream, r.name),
 	})
 }
 
-// adjusted is have with what may be changed at any time as in want; nil when
+// Adjusted is have with what may be changed at any time as in want; nil when
 // nothing differs. The pause that an operator set, metadata and the like stay.
-func adjusted(have, want jetstream.ConsumerConfig) *jetstream.ConsumerConfig {
+func Adjusted(have, want jetstream.ConsumerConfig) *jetstream.ConsumerConfig {
 	next := have
 	next.AckWait = want.AckWait
 	next.MaxAckPending = want.MaxAckPending
@@ -116,15 +116,15 @@ func adjusted(have, want jetstream.ConsumerConfig) *jetstream.ConsumerConfig {
 	return &next
 }
 
-// checkPaused reports that an operator halted a consumer.
-func checkPaused(info *jetstream.ConsumerInfo) error {
+// CheckPaused reports that an operator halted a consumer.
+func CheckPaused(info *jetstream.ConsumerInfo) error {
 	if !info.Paused {
 		return nil
 	}
-	return &refusal{
-		object: consumerObject(info.Stream, info.Name),
-		what:   "it is paused for another " + period(info.PauseRemaining.Round(time.Second)),
-		fix:    "nats consumer resume " + info.Stream + " " + info.Name,
+	return &Refusal{
+		Object: ConsumerObject(info.Stream, info.Name),
+		What:   "it is paused for another " + period(info.PauseRemaining.Round(time.Second)),
+		Fix:    "nats consumer resume " + info.Stream + " " + info.Name,
 	}
 }
 

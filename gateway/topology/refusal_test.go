@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"fmt"
@@ -152,7 +152,7 @@ func TestTopologyRefusesSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRefusal(t, f.ensure(), "stream FANJET_DLQ", "sealed is true")
-	wantRefusal(t, checkTopology(t.Context(), f.js, f.names, f.config), "sealed is true")
+	wantRefusal(t, Check(t.Context(), f.js, f.names, f.config), "sealed is true")
 }
 
 // Every problem is reported at once.
@@ -338,7 +338,7 @@ func TestTopologyShorterAge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch, err := consumer.Fetch(1, jetstream.FetchPriorityGroup(matchGroup))
+	batch, err := consumer.Fetch(1, jetstream.FetchPriorityGroup(MatchGroup))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,7 @@ func TestTopologyOutage(t *testing.T) {
 	}
 	f.js = js
 	f.server.Stop()
-	if err := f.ensure(); err == nil || isRefusal(err) {
+	if err := f.ensure(); err == nil || IsRefusal(err) {
 		t.Errorf("error %v is nil or a refusal", err)
 	}
 	f.server.Resume()

@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"errors"
@@ -14,9 +14,9 @@ type review struct {
 	object   string
 	stream   string
 	next     jetstream.StreamConfig // what it is, with what may be changed set right
-	changes  []string               // what next changes, for the log
+	Changes  []string               // what next changes, for the log
 	problems []error                // refusals
-	advices  []advice
+	Advices  []advice
 }
 
 func newReview(have jetstream.StreamConfig) *review {
@@ -26,7 +26,7 @@ func newReview(have jetstream.StreamConfig) *review {
 func (r *review) err() error { return errors.Join(r.problems...) }
 
 func (r *review) refuse(what, why, fix string) {
-	r.problems = append(r.problems, &refusal{object: r.object, what: what, why: why, fix: fix})
+	r.problems = append(r.problems, &Refusal{Object: r.object, What: what, Why: why, Fix: fix})
 }
 
 // change sets a field right that may be changed at any time.
@@ -34,7 +34,7 @@ func change[T comparable](r *review, field string, have *T, want T) {
 	if *have == want {
 		return
 	}
-	r.changes = append(r.changes, fmt.Sprintf("%s: %v → %v", field, *have, want))
+	r.Changes = append(r.Changes, fmt.Sprintf("%s: %v → %v", field, *have, want))
 	*have = want
 }
 
@@ -212,7 +212,7 @@ func reviewSource(have, want jetstream.StreamConfig) *review {
 		r.refuse("it takes "+strings.Join(lost, ", ")+" too", "producers would be refused if those subjects went",
 			"add them to the subjects of this source, or "+editStream(have.Name, subjectsFlag(want.Subjects)))
 	} else if !sameSubjects(have.Subjects, want.Subjects) {
-		r.changes = append(r.changes, fmt.Sprintf("subjects: %v → %v", have.Subjects, want.Subjects))
+		r.Changes = append(r.Changes, fmt.Sprintf("subjects: %v → %v", have.Subjects, want.Subjects))
 		r.next.Subjects = want.Subjects
 	}
 	change(r, "max_age", &r.next.MaxAge, want.MaxAge)

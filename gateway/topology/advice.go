@@ -1,4 +1,4 @@
-package gateway
+package topology
 
 import (
 	"fmt"
@@ -9,10 +9,10 @@ import (
 
 // advice is about a stream that can be used, but not without a risk that somebody
 // should know of.
-type advice struct{ what, why, fix string }
+type advice struct{ What, Why, Fix string }
 
 func (r *review) advise(what, why, fix string) {
-	r.advices = append(r.advices, advice{what: what, why: why, fix: fix})
+	r.Advices = append(r.Advices, advice{What: what, Why: why, Fix: fix})
 }
 
 // adviseSource tells what can go wrong with a source that somebody else owns.
@@ -31,8 +31,8 @@ func (r *review) adviseSource(have jetstream.StreamConfig) {
 			"when no gateway runs for that long, Fanjet's consumer goes; the next one reads the whole stream again, and fans out what the cursor does not cover",
 			"its owner removes consumer_limits.inactive_threshold")
 	}
-	if limit := have.ConsumerLimits.MaxAckPending; limit > 0 && limit < matchWindow {
-		r.advise(fmt.Sprintf("its consumers may have %d messages in work, and Fanjet takes up to %d", limit, matchWindow),
+	if limit := have.ConsumerLimits.MaxAckPending; limit > 0 && limit < MatchWindow {
+		r.advise(fmt.Sprintf("its consumers may have %d messages in work, and Fanjet takes up to %d", limit, MatchWindow),
 			"what it can fan out in a second is bounded by that",
 			"its owner raises consumer_limits.max_ack_pending")
 	}
@@ -42,25 +42,25 @@ func (r *review) adviseSource(have jetstream.StreamConfig) {
 // when Fanjet's is not among them.
 func (r *review) noRoomForConsumer(info *jetstream.StreamInfo, consumer string) {
 	if most := info.Config.MaxConsumers; most > 0 && info.State.Consumers >= most {
-		r.problems = append(r.problems, &refusal{
-			object: consumerObject(r.stream, consumer),
-			what:   "the stream has as many consumers as it may have",
-			why:    fmt.Sprintf("max_consumers is %d", most),
-			fix:    "raise max_consumers of the stream, or remove a consumer that is not needed: nats consumer ls " + r.stream,
+		r.problems = append(r.problems, &Refusal{
+			Object: ConsumerObject(r.stream, consumer),
+			What:   "the stream has as many consumers as it may have",
+			Why:    fmt.Sprintf("max_consumers is %d", most),
+			Fix:    "raise max_consumers of the stream, or remove a consumer that is not needed: nats consumer ls " + r.stream,
 		})
 	}
 }
 
 // tell logs the advices.
 func (r *review) tell(log *zap.Logger) {
-	for _, a := range r.advices {
-		log.Warn("a source can be used, but not without a risk", zap.String("finding", a.what+": "+a.why), zap.String("fix", a.fix))
+	for _, a := range r.Advices {
+		log.Warn("a source can be used, but not without a risk", zap.String("finding", a.What+": "+a.Why), zap.String("fix", a.Fix))
 	}
 }
 
-// within is what a consumer of a stream can be, by the limits that the stream sets
+// Within is what a consumer of a stream can be, by the limits that the stream sets
 // for its consumers.
-func within(limits jetstream.StreamConsumerLimits, want jetstream.ConsumerConfig) jetstream.ConsumerConfig {
+func Within(limits jetstream.StreamConsumerLimits, want jetstream.ConsumerConfig) jetstream.ConsumerConfig {
 	if most := limits.MaxAckPending; most > 0 {
 		want.MaxAckPending = min(want.MaxAckPending, most)
 	}
