@@ -21,7 +21,8 @@ var allowed = map[string][]string{
 	"bench":            {"..."},
 	"cmd/fanjet":       {"..."},
 	"examples/...":     {"..."},
-	"gateway":          {"admin", "config", "subscriber", "subscriber/...", "dlq", "gateway/match", "gateway/topology", "webhook", "internal/..."},
+	"gateway":          {"admin", "config", "subscriber", "subscriber/...", "dlq", "gateway/match", "gateway/source", "gateway/topology", "webhook", "internal/..."},
+	"gateway/source":   {"config", "dlq", "gateway/match", "gateway/topology", "internal/..."},
 	"gateway/topology": {"config", "internal/broker", "internal/jsapi", "internal/wire"},
 	"gateway/match":    {"internal/wire"},
 	"config": {

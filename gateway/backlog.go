@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -109,7 +107,7 @@ func (b *backlog) measureSource(ctx context.Context, stream string) {
 		return
 	}
 	have := s.CachedInfo()
-	stored, err := storedTime(ctx, b.js, stream, max(info.AckFloor.Stream+1, have.State.FirstSeq))
+	stored, err := jsapi.StoredTime(ctx, b.js, stream, max(info.AckFloor.Stream+1, have.State.FirstSeq))
 	if err != nil || stored.IsZero() {
 		return
 	}
@@ -121,19 +119,4 @@ func (b *backlog) measureSource(ctx context.Context, stream string) {
 			zap.String("source", stream), zap.Duration("oldest", age), zap.Duration("max_age", have.Config.MaxAge), zap.Uint64("pending", pending))
 	}
 	b.warned[stream] = late
-}
-
-// storedTime returns when a stream stored a message; the zero time if it is
-// gone.
-func storedTime(ctx context.Context, js jetstream.JetStream, stream string, seq uint64) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, js.Options().DefaultTimeout)
-	defer cancel()
-	m, err := jsapi.Of(js).Message(ctx, stream, seq)
-	switch {
-	case errors.Is(err, jsapi.ErrNoMessage):
-		return time.Time{}, nil
-	case err != nil:
-		return time.Time{}, fmt.Errorf("cannot read the event %s/%d: %w", stream, seq, err)
-	}
-	return m.Time, nil
 }

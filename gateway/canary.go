@@ -124,9 +124,11 @@ func (c *canary) close() {
 	}
 }
 
-// is reports whether an event is a canary. It goes to its endpoint only, and no
-// subscription sees it.
-func (c *canary) is(subject string) bool { return c != nil && subject == c.Subject }
+// own returns the endpoint of a canary, and whether an event is one. It goes
+// there only, and no subscription sees it.
+func (c *canary) own(subject string) (name string, is bool) {
+	return config.CanaryEndpoint, c != nil && subject == c.Subject
+}
 
 // listen has canaries received until ctx ends.
 func (c *canary) listen(ctx context.Context) {

@@ -8,7 +8,7 @@ func TestCursorIsWrittenAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start()
-	key := cursorPrefix + "EVENTS"
+	key := "cursor.EVENTS"
 	written := func() bool {
 		_, err := w.state().Get(t.Context(), key)
 		return err == nil

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"fanjet/gateway/match"
 )
 
@@ -46,7 +44,7 @@ func TestUnreadableEvents(t *testing.T) {
 				t.Errorf("delivered %q", got)
 			}
 			w.stop()
-			if n := testutil.ToFloat64(w.gw.metrics.filterErrors.WithLabelValues(filterUnreadable)); n != 2 {
+			if n := w.metric("fanjet_filter_errors_total", "unreadable"); n != 2 {
 				t.Errorf("%v subscriptions are counted", n)
 			}
 			said := logs.FilterMessage("a filter cannot read this event").All()
@@ -87,7 +85,7 @@ func TestUnreadableEventsAreSampled(t *testing.T) {
 		w.publish("events.x", "no JSON", nil)
 	}
 	w.waitFor("all are counted", func() bool {
-		return testutil.ToFloat64(w.gw.metrics.filterErrors.WithLabelValues(filterUnreadable)) == 2*events
+		return w.metric("fanjet_filter_errors_total", "unreadable") == 2*events
 	})
 	w.stop()
 	if n := logs.FilterMessage("a filter cannot read this event").Len(); n < 1 || n > 10 {

@@ -24,6 +24,7 @@ import (
 	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/gateway/match"
+	"fanjet/gateway/source"
 	"fanjet/gateway/topology"
 	"fanjet/internal/audit"
 	"fanjet/internal/broker"
@@ -52,7 +53,7 @@ type Gateway struct {
 	names   wire.Names
 	log     *zap.Logger
 	health  *health
-	metrics *metrics
+	metrics *source.Metrics
 	match   atomic.Pointer[match.Matcher]
 	admin   *admin.Server
 	canary  *canary                   // nil: there are none
@@ -70,7 +71,7 @@ type Gateway struct {
 	started chan struct{}  // closed when it takes events
 
 	adjust  func(*subscriber.Options) // tests shorten waits; nil: nothing
-	observe func(*matcher)            // tests look into one; nil: nobody does
+	observe func(*source.Matcher)     // tests look into one; nil: nobody does
 }
 
 // New checks what can be checked without NATS and binds the admin listener.
@@ -100,7 +101,7 @@ func New(o Options) (*Gateway, error) {
 		names:   wire.NewNames(o.Config.NATS.Prefix),
 		log:     o.Log,
 		health:  &health{log: o.Log},
-		metrics: newMetrics(o.Registry, sources),
+		metrics: source.NewMetrics(o.Registry, sources),
 		started: make(chan struct{}),
 	}
 	g.clock.log, g.clock.gauge = o.Log, newClockGauge(o.Registry)
@@ -256,12 +257,12 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	ordered.Stream, ordered.InOrder = g.names.LanesStream(), true
 	moves := publish.New(wide)
 	defer moves.Close()
-	routes := &laneRoutes{
-		publisher: publisher(g.names.LanesStream(), true),
-		inOrder:   publish.New(ordered),
+	routes := &source.Routes{
+		Publisher: publisher(g.names.LanesStream(), true),
+		InOrder:   publish.New(ordered),
 	}
-	defer routes.publisher.Close()
-	defer routes.inOrder.Close()
+	defer routes.Publisher.Close()
+	defer routes.InOrder.Close()
 	retries := publisher(g.names.RetriesStream(), false)
 	defer retries.Close()
 	dead := publisher(g.names.DeadLettersStream(), true)
@@ -304,12 +305,17 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		return err
 	}
 
-	routes.route, routes.holds = dispatcher.Laned, dispatcher.LaneHolds
+	routes.Route, routes.Holds = dispatcher.Laned, dispatcher.LaneHolds
 	backlog := newBacklog(g.opts.Registry, js, g.names, g.config, g.log)
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	var watch errgroup.Group
 	defer func() { stopBackground(); _ = watch.Wait() }()
-	truncator := &truncator{js: js, names: g.names, want: deliverConfig, clock: &g.clock, health: g.health, metrics: g.metrics}
+	truncator := &truncator{
+		js: js, names: g.names, want: deliverConfig, clock: &g.clock, health: g.health,
+		removed: promauto.With(g.opts.Registry).NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_deliveries_truncated_total", Help: "Settled deliveries that were removed from the delivery log.",
+		}),
+	}
 	watch.Go(func() error { truncator.run(background); return nil })
 	leftovers := &leftovers{js: js, names: g.names, want: dueConfig, log: g.log}
 	watch.Go(func() error { leftovers.run(background); return nil })
@@ -325,7 +331,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	watch.Go(func() error { g.operate(background, js, state); return nil })
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
 	operators.ready, operators.overdue = g.health.err, g.overdue
-	operators.refused, operators.missed = g.ReloadError, g.metrics.allMissed.Load
+	operators.refused, operators.missed = g.ReloadError, g.metrics.AllMissed
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
 	overdue := &overdue{js: js, names: g.names, server: g.server, clock: &g.clock, health: g.health, log: g.log, seen: g.overdue, after: g.lateAfter}
@@ -337,25 +343,23 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	monitor := &monitor{
 		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, server: g.server, health: g.health, log: g.log,
 		publishers: map[string]*publish.Publisher{
-			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): routes.inOrder, g.names.DeadLettersStream(): dead,
+			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): routes.InOrder, g.names.DeadLettersStream(): dead,
 		},
 	}
 	watch.Go(func() error { monitor.run(background); return nil })
 
 	var parts errgroup.Group
 	parts.Go(func() error { return dispatcher.Run(ctx, g.opts.Grace) })
-	for _, source := range g.config.Sources {
-		want := topology.MatchConsumer(g.names)
-		m := &matcher{
-			source: source, names: g.names, js: js, nc: nc, want: want, match: &g.match, canary: g.canary,
-			deliveries: deliveries, lanes: routes, letters: letters, health: g.health, metrics: g.metrics, counts: g.metrics.forSource(source.Stream), log: g.log,
-			serverTime: g.clock.now, cursor: &cursor{js: js, state: state, stream: source.Stream, want: want},
-		}
-		m.init()
+	for _, from := range g.config.Sources {
+		m := source.New(source.Options{
+			Source: from, Names: g.names, JetStream: js, Conn: nc, State: state, Match: &g.match, Own: g.canary.own,
+			Deliveries: deliveries, Lanes: routes, Letters: letters, Metrics: g.metrics, ServerTime: g.clock.now, Log: g.log,
+			Report: func(err error) { g.health.set("source "+from.Stream, err) },
+		})
 		if g.observe != nil {
 			g.observe(m)
 		}
-		parts.Go(func() error { return m.run(ctx, g.opts.Grace) })
+		parts.Go(func() error { return m.Run(ctx, g.opts.Grace) })
 	}
 	g.health.setQuietly("gateway", nil)
 	close(g.started)

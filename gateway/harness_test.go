@@ -367,3 +367,29 @@ func (w *world) checkNoOverlap() {
 		w.Errorf("%s was POSTed to %s twice at once", r.id, r.endpoint)
 	}
 }
+
+// metric is the sum of a metric's series whose labels have the values.
+func (w *world) metric(name string, values ...string) (sum float64) {
+	w.Helper()
+	families, err := w.gw.opts.Registry.Gather()
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, series := range family.GetMetric() {
+			has := 0
+			for _, label := range series.GetLabel() {
+				if slices.Contains(values, label.GetValue()) {
+					has++
+				}
+			}
+			if has == len(values) {
+				sum += series.GetCounter().GetValue() + series.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}

@@ -74,9 +74,9 @@ func (l *leftovers) remove(ctx context.Context) (removed int, err error) {
 	if err := topology.CheckConsumer(info, l.want); err != nil {
 		return 0, err
 	}
-	past, err := pastEnd(ctx, stream, info)
+	past, err := topology.PastEnd(ctx, stream, info)
 	if err == nil && past {
-		err = errPastEnd(info)
+		err = topology.ErrPastEnd(info)
 	}
 	if err != nil {
 		return 0, err

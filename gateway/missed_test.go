@@ -1,81 +1,14 @@
 package gateway
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-
-	"fanjet/internal/intake"
 )
-
-func TestGaps(t *testing.T) {
-	t.Parallel()
-	life, again := time.Unix(1, 0), time.Unix(2, 0)
-	event := func(delivery, sequence, deliveries uint64) *intake.Message {
-		return &intake.Message{Delivery: delivery, Sequence: sequence, Deliveries: deliveries}
-	}
-	type events = []*intake.Message
-	cursor := &position{Created: life, Sequence: 10, Delivery: 10}
-	for name, tt := range map[string]struct {
-		cursor *position
-		first  uint64
-		events events
-		want   string // after, before, missed, exact
-	}{
-		"in order":                       {events: events{event(1, 1, 1), event(2, 2, 1), event(3, 3, 1)}},
-		"nothing is known before":        {events: events{event(1, 7, 1), event(2, 8, 1)}},
-		"while it runs":                  {events: events{event(1, 1, 1), event(2, 5, 1)}, want: "[1 5 3 true]"},
-		"sent again":                     {events: events{event(1, 1, 1), event(2, 2, 1), event(3, 1, 2), event(4, 2, 2), event(5, 3, 1)}},
-		"sent again to us only":          {events: events{event(8, 4, 2), event(9, 3, 2), event(10, 5, 1), event(11, 7, 1)}, want: "[5 7 1 true]"},
-		"sent again after a crash":       {events: events{event(300, 44, 2), event(301, 253, 1), event(302, 255, 1)}, want: "[253 255 1 true]"},
-		"sent again after a cursor":      {cursor: cursor, first: 1, events: events{event(300, 11, 2), event(301, 253, 1), event(302, 255, 1)}, want: "[253 255 1 true]"},
-		"after a restart":                {cursor: cursor, events: events{event(11, 11, 1)}},
-		"before a restart":               {cursor: cursor, events: events{event(11, 15, 1)}, want: "[10 15 4 true]"},
-		"handed back at the stop":        {cursor: cursor, events: events{event(13, 11, 2), event(14, 12, 2), event(15, 13, 1)}},
-		"a cursor of an earlier version": {cursor: &position{Created: life, Sequence: 10}, events: events{event(11, 15, 1)}},
-		"a cursor of another life":       {cursor: &position{Created: again, Sequence: 10, Delivery: 10}, events: events{event(11, 15, 1)}},
-		"another matcher had them":       {cursor: cursor, first: 1, events: events{event(15, 15, 1), event(16, 16, 1)}},
-		"another matcher missed them":    {cursor: cursor, first: 1, events: events{event(15, 19, 1)}, want: "[10 19 4 false]"},
-		"a dead one took them with it":   {cursor: cursor, first: 15, events: events{event(15, 15, 1)}, want: "[10 15 4 false]"},
-		"the consumer was made anew":     {cursor: cursor, events: events{event(1, 3, 1), event(2, 4, 1), event(3, 11, 1)}, want: ""},
-		"anew, and events are gone":      {cursor: cursor, events: events{event(1, 14, 1), event(2, 15, 1)}, want: "[10 14 3 true]"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var got string
-			g := gaps{
-				forget: make(chan struct{}, 1),
-				cursor: func(context.Context) (*position, error) { return tt.cursor, nil },
-				first:  func(context.Context) (uint64, error) { return tt.first, nil },
-				report: func(after, before, missed uint64, exact bool) { got += fmt.Sprint([]any{after, before, missed, exact}) },
-			}
-			for _, e := range tt.events {
-				g.look(t.Context(), life, e)
-			}
-			if got != tt.want {
-				t.Errorf("%s, want %s", got, tt.want)
-			}
-			// A stream that lost its end begins anew, whatever the cursor says.
-			got = ""
-			g.cursor = func(context.Context) (*position, error) { return nil, errors.New("not asked for") }
-			g.sequencesWentBack()
-			g.sequencesWentBack() // twice is once
-			g.look(t.Context(), life, event(100, 90, 1))
-			g.look(t.Context(), life, event(101, 92, 1))
-			if got != "[90 92 1 true]" {
-				t.Errorf("after the sequences went back: %s", got)
-			}
-		})
-	}
-}
 
 // watched starts a gateway whose log is looked at.
 func (w *world) watched() *observer.ObservedLogs {
@@ -90,7 +23,7 @@ func (w *world) watched() *observer.ObservedLogs {
 }
 
 func (w *world) missed() float64 {
-	return testutil.ToFloat64(w.gw.metrics.missed.WithLabelValues("EVENTS"))
+	return w.metric("fanjet_events_missed_total", "EVENTS")
 }
 
 const leftTheStream = "events left the stream before they were fanned out"

@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,9 +14,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"fanjet/config"
-	"fanjet/gateway/topology"
-	"fanjet/internal/intake"
 	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
 )
 
 const wentBack = "somebody moved the consumer of the source past events that are still there, or past its end; it goes back for them"
@@ -59,11 +58,12 @@ func (w *world) inOrderOnce(endpoint string, first, last int) {
 func (w *world) cursorReaches(seq uint64) {
 	w.Helper()
 	w.waitFor(fmt.Sprintf("the cursor is at %d", seq), func() bool {
-		entry, err := w.state().Get(w.Context(), cursorPrefix+"EVENTS")
+		entry, err := w.state().Get(w.Context(), "cursor.EVENTS")
 		if err != nil {
 			return false
 		}
-		p, err := readPosition(entry.Value())
+		var p wire.Cursor
+		err = json.Unmarshal(entry.Value(), &p)
 		return err == nil && p.Sequence == seq
 	})
 }
@@ -206,39 +206,6 @@ func TestConsumerMovedUnderWay(t *testing.T) {
 	}
 }
 
-// The cursor does not follow an ack floor that nobody can vouch for: neither the
-// matcher, which saw less, nor the number of deliveries.
-func TestCursorFollowsWhatIsVouchedFor(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.start()
-	w.numbered(1, 5)
-	w.delivered("a", 5)
-	w.cursorReaches(5)
-	w.stop()
-	w.numbered(6, 15)
-	stream, err := w.js.Stream(t.Context(), "EVENTS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	created := stream.CachedInfo().Created
-	vouched := uint64(5)
-	c := &cursor{js: w.js, state: w.state(), stream: "EVENTS", want: topology.MatchConsumer(w.gw.names), vouched: func() uint64 { return vouched }}
-	if err := c.load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	at := func(want uint64) {
-		t.Helper()
-		if err := c.advance(t.Context(), created); err != nil || c.at.Load().Sequence != want {
-			t.Errorf("the cursor is at %d, %v; want %d", c.at.Load().Sequence, err, want)
-		}
-	}
-	w.moveConsumer(12)
-	at(5)
-	vouched = 11
-	at(11)
-}
-
 // Of what the consumer was moved over, what has left the stream is counted, and the
 // rest is delivered.
 func TestMovedConsumerCountsWhatLeft(t *testing.T) {
@@ -303,66 +270,6 @@ func TestMovedConsumerIsMadeAnew(t *testing.T) {
 	w.stop() // before its server
 	if n := logs.FilterMessage(wentBack).Len(); n != 1 || w.missed() != 0 {
 		t.Errorf("%v missed; %v", w.missed(), logs.All())
-	}
-}
-
-// What is seen of a consumer that was moved, event by event.
-func TestGapsOfAMovedConsumer(t *testing.T) {
-	t.Parallel()
-	life := time.Unix(1, 0)
-	event := func(delivery, sequence, deliveries uint64) *intake.Message {
-		return &intake.Message{Delivery: delivery, Sequence: sequence, Deliveries: deliveries}
-	}
-	type events = []*intake.Message
-	for name, tt := range map[string]struct {
-		stored  bool // what is between is still there
-		events  events
-		none    bool   // there is no cursor
-		moved   string // after, before
-		missed  string
-		early   int // events that come again
-		vouched uint64
-	}{
-		"in order":              {stored: true, events: events{event(6, 6, 1), event(7, 7, 1)}, vouched: 7},
-		"a gap without a move":  {stored: true, events: events{event(6, 9, 1)}, missed: "[5 9 3 true]", vouched: 9},
-		"moved":                 {stored: true, events: events{event(1, 9, 1), event(2, 10, 1)}, moved: "[5 9]", early: 2, vouched: 5},
-		"moved, and all gone":   {events: events{event(1, 9, 1)}, moved: "[5 9]", missed: "[5 9 3 true]", vouched: 9},
-		"moved, and back":       {stored: true, events: events{event(1, 9, 1), event(2, 10, 1), event(1, 6, 1), event(2, 7, 1)}, moved: "[5 9]", early: 2, vouched: 7},
-		"and goes on":           {stored: true, events: events{event(1, 9, 1), event(1, 6, 1), event(2, 7, 1), event(3, 8, 1), event(4, 9, 1), event(5, 10, 1)}, moved: "[5 9]", early: 1, vouched: 10},
-		"back, the first lost":  {stored: true, events: events{event(1, 9, 1), event(3, 8, 1)}, moved: "[5 9]", early: 1, vouched: 8},
-		"moved, back and moved": {stored: true, events: events{event(1, 9, 1), event(1, 6, 1), event(1, 12, 1)}, moved: "[5 9][6 12]", early: 2, vouched: 6},
-		"sent again":            {stored: true, events: events{event(1, 9, 2)}, vouched: 9},
-		"moved, and no cursor":  {stored: true, none: true, events: events{event(1, 9, 1), event(2, 10, 1), event(1, 1, 1), event(2, 2, 1)}, moved: "[0 9]", early: 2, vouched: 2},
-		"no cursor, others too": {stored: true, none: true, events: events{event(4, 9, 1), event(5, 10, 1)}, vouched: 10},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var moved, missed string
-			g := gaps{
-				forget: make(chan struct{}, 1),
-				cursor: func(context.Context) (*position, error) {
-					if tt.none {
-						return nil, nil
-					}
-					return &position{Created: life, Sequence: 5, Delivery: 5}, nil
-				},
-				first:  func(context.Context) (uint64, error) { return 1, nil },
-				report: func(after, before, n uint64, exact bool) { missed += fmt.Sprint([]any{after, before, n, exact}) },
-				moved: func(_ context.Context, after, before uint64) bool {
-					moved += fmt.Sprint([]uint64{after, before})
-					return tt.stored
-				},
-			}
-			early := 0
-			for _, e := range tt.events {
-				if g.look(t.Context(), life, e) {
-					early++
-				}
-			}
-			if moved != tt.moved || missed != tt.missed || early != tt.early || g.vouched.Load() != tt.vouched {
-				t.Errorf("moved %q, missed %q, %d early, vouched up to %d; want %q, %q, %d, %d", moved, missed, early, g.vouched.Load(), tt.moved, tt.missed, tt.early, tt.vouched)
-			}
-		})
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"fanjet/config"
 	"fanjet/gateway/match"
@@ -177,13 +176,13 @@ func TestSourceChangesItsNature(t *testing.T) {
 	if got := w.idsBySubject("a")["later.schedule"]; len(got) != 0 {
 		t.Errorf("a schedule was POSTed as %v", got)
 	}
-	if n := testutil.ToFloat64(w.gw.metrics.ignored.WithLabelValues("LATER", ignoredSchedule)); n != 1 {
+	if n := w.metric("fanjet_messages_ignored_total", "LATER", "schedule"); n != 1 {
 		t.Errorf("%v schedules are counted", n)
 	}
 }
 
 func scheduled(in time.Duration, target string) nats.Header {
-	return nats.Header{headerSchedule: {"@at " + time.Now().Add(in).UTC().Format(time.RFC3339Nano)}, "Nats-Schedule-Target": {target}}
+	return nats.Header{jetstream.ScheduleHeader: {"@at " + time.Now().Add(in).UTC().Format(time.RFC3339Nano)}, "Nats-Schedule-Target": {target}}
 }
 
 // A schedule is no event yet, and what the server writes in place of a message that
@@ -200,20 +199,20 @@ func TestWhatIsNoEvent(t *testing.T) {
 	w.start()
 	w.publish("timed.plain", "plain", nil)
 	w.publish("timed.schedule", "fires", scheduled(2*time.Second, "timed.fired"))
-	w.publish("timed.expires", "short", nats.Header{headerTTL: {"1s"}})
+	w.publish("timed.expires", "short", nats.Header{jetstream.MsgTTLHeader: {"1s"}})
 	// A producer's own, in a stream that allows markers: it has a body, or headers
 	// of a client.
-	w.publish("timed.forged.body", "body", nats.Header{headerMarkerReason: {"MaxAge"}})
-	w.publish("timed.forged.id", "", nats.Header{headerMarkerReason: {"MaxAge"}, nats.MsgIdHdr: {"1"}})
-	w.publish("timed.forged.reason", "", nats.Header{headerMarkerReason: {"Boredom"}})
+	w.publish("timed.forged.body", "body", nats.Header{jetstream.MarkerReasonHeader: {"MaxAge"}})
+	w.publish("timed.forged.id", "", nats.Header{jetstream.MarkerReasonHeader: {"MaxAge"}, nats.MsgIdHdr: {"1"}})
+	w.publish("timed.forged.reason", "", nats.Header{jetstream.MarkerReasonHeader: {"Boredom"}})
 	w.publish("timed.target", "no schedule", nats.Header{"Nats-Schedule-Target": {"timed.fired"}})
-	w.publish("timed.spelling", "no schedule either", nats.Header{strings.ToLower(headerSchedule): {"@every 1s"}})
-	w.publish("timed.rollup", "an event", nats.Header{headerRollup: {"sub"}})
+	w.publish("timed.spelling", "no schedule either", nats.Header{strings.ToLower(jetstream.ScheduleHeader): {"@every 1s"}})
+	w.publish("timed.rollup", "an event", nats.Header{jetstream.MsgRollup: {"sub"}})
 	count := func(source, reason string) float64 {
-		return testutil.ToFloat64(w.gw.metrics.ignored.WithLabelValues(source, reason))
+		return w.metric("fanjet_messages_ignored_total", source, reason)
 	}
 	for _, source := range sources {
-		w.waitFor("the marker of "+source+" is seen", func() bool { return count(source, ignoredMarker) > 0 })
+		w.waitFor("the marker of "+source+" is seen", func() bool { return count(source, "delete_marker") > 0 })
 		w.waitFor("the schedule of "+source+" has fired", func() bool {
 			s, err := w.js.Stream(t.Context(), source)
 			if err != nil {
@@ -223,7 +222,7 @@ func TestWhatIsNoEvent(t *testing.T) {
 			return err == nil
 		})
 		w.quietSource(source)
-		if schedules, markers := count(source, ignoredSchedule), count(source, ignoredMarker); schedules != 1 || markers != 1 {
+		if schedules, markers := count(source, "schedule"), count(source, "delete_marker"); schedules != 1 || markers != 1 {
 			t.Errorf("%s: %v schedules and %v delete markers are counted", source, schedules, markers)
 		}
 	}
@@ -256,57 +255,15 @@ func TestHeadersHideNoEvent(t *testing.T) {
 		{Name: "ROLLUP", Subjects: []string{"rollup.>"}, AllowRollup: true, AllowMsgTTL: true},
 	}, "PLAIN", "ROLLUP")
 	w.start()
-	w.publish("plain.marker", "", nats.Header{headerMarkerReason: {"MaxAge"}})
-	w.publish("plain.removed", "body", nats.Header{headerMarkerReason: {"Remove"}})
-	w.publish("plain.schedule", "empty", nats.Header{headerSchedule: {""}})
-	w.publish("rollup.marker", "", nats.Header{headerMarkerReason: {"MaxAge"}, headerRollup: {"sub"}, headerTTL: {"1h"}})
+	w.publish("plain.marker", "", nats.Header{jetstream.MarkerReasonHeader: {"MaxAge"}})
+	w.publish("plain.removed", "body", nats.Header{jetstream.MarkerReasonHeader: {"Remove"}})
+	w.publish("plain.schedule", "empty", nats.Header{jetstream.ScheduleHeader: {""}})
+	w.publish("rollup.marker", "", nats.Header{jetstream.MarkerReasonHeader: {"MaxAge"}, jetstream.MsgRollup: {"sub"}, jetstream.MsgTTLHeader: {"1h"}})
 	w.delivered("a", 4)
 	w.quietSource("PLAIN")
 	w.quietSource("ROLLUP")
 	w.nothingWaits()
 	if got := w.idsBySubject("a"); len(got) != 4 {
 		t.Errorf("delivered: %v", got)
-	}
-}
-
-// What a header says counts only where JetStream itself can have written it, or
-// acts on it: servers before 2.15 store what a producer makes up.
-func TestNatureOfHeaders(t *testing.T) {
-	t.Parallel()
-	schedule := nats.Header{headerSchedule: {"@every 1s"}}
-	origin := nats.Header{wire.HeaderStreamSource: {"SHOP 1 > > shop.paid"}, headerSchedule: {"@every 1s"}}
-	marker := nats.Header{headerMarkerReason: {"MaxAge"}, headerRollup: {"sub"}, headerTTL: {"1s"}}
-	short := nats.Header{headerMarkerReason: {"Remove"}}
-	sourced := nats.Header{wire.HeaderStreamSource: {"SHOP 1 > > shop.paid"}, headerMarkerReason: {"MaxAge"}, headerRollup: {"sub"}, headerTTL: {"1s"}}
-	for name, tt := range map[string]struct {
-		stream jetstream.StreamConfig
-		header nats.Header
-		data   string
-		reason string
-		origin bool
-	}{
-		"a schedule, made up":               {header: schedule},
-		"a schedule":                        {stream: jetstream.StreamConfig{AllowMsgSchedules: true}, header: schedule, data: "x", reason: ignoredSchedule},
-		"a schedule in a mirror":            {stream: jetstream.StreamConfig{Mirror: from("A")[0]}, header: schedule, reason: ignoredSchedule},
-		"published into an aggregate":       {stream: jetstream.StreamConfig{Sources: from("A")}, header: schedule},
-		"taken over into an aggregate":      {stream: jetstream.StreamConfig{Sources: from("A")}, header: origin, reason: ignoredSchedule, origin: true},
-		"an origin, made up":                {header: origin},
-		"a marker, made up":                 {header: marker},
-		"a marker, made up, with TTLs":      {stream: jetstream.StreamConfig{AllowMsgTTL: true, AllowRollup: true}, header: marker},
-		"a marker":                          {stream: jetstream.StreamConfig{SubjectDeleteMarkerTTL: time.Second}, header: marker, reason: ignoredMarker},
-		"a marker of another reason":        {stream: jetstream.StreamConfig{SubjectDeleteMarkerTTL: time.Second}, header: short, reason: ignoredMarker},
-		"a marker with a body":              {stream: jetstream.StreamConfig{SubjectDeleteMarkerTTL: time.Second}, header: marker, data: "x"},
-		"a marker in a mirror":              {stream: jetstream.StreamConfig{Mirror: from("A")[0]}, header: marker, reason: ignoredMarker},
-		"half a marker in a mirror":         {stream: jetstream.StreamConfig{Mirror: from("A")[0]}, header: short},
-		"a marker, taken over":              {stream: jetstream.StreamConfig{Sources: from("A")}, header: sourced, reason: ignoredMarker, origin: true},
-		"a marker, made up, not taken over": {stream: jetstream.StreamConfig{Sources: from("A")}, header: marker},
-	} {
-		n := natureOf(tt.stream)
-		if !notes(tt.header) {
-			t.Errorf("%s: nobody looks at it", name)
-		}
-		if reason, from := n.ignored(tt.header, []byte(tt.data)), n.origin(tt.header); reason != tt.reason || from != tt.origin {
-			t.Errorf("%s: ignored as %q, of a known origin %v; want %q, %v", name, reason, from, tt.reason, tt.origin)
-		}
 	}
 }

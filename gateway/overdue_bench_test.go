@@ -27,7 +27,7 @@ func BenchmarkOverdue(b *testing.B) {
 	}
 	at := "@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
 	for i := range schedules {
-		m := &nats.Msg{Subject: names.RetrySubject("a", fmt.Sprint(i)), Header: nats.Header{headerSchedule: {at}, headerScheduleTarget: {names.DueSubject("a")}}, Data: make([]byte, 1<<10)}
+		m := &nats.Msg{Subject: names.RetrySubject("a", fmt.Sprint(i)), Header: nats.Header{jetstream.ScheduleHeader: {at}, headerScheduleTarget: {names.DueSubject("a")}}, Data: make([]byte, 1<<10)}
 		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
 			b.Fatal(err)
 		}

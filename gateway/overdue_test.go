@@ -187,7 +187,7 @@ func startOverdue(t *testing.T) (*overdue, jetstream.JetStream) {
 func (o *overdue) plan(t *testing.T, key string, at time.Time, more nats.Header) uint64 {
 	t.Helper()
 	h := nats.Header{
-		headerSchedule: {"@at " + at.UTC().Format(time.RFC3339Nano)}, headerScheduleTarget: {o.names.DueSubject("a")},
+		jetstream.ScheduleHeader: {"@at " + at.UTC().Format(time.RFC3339Nano)}, headerScheduleTarget: {o.names.DueSubject("a")},
 		nats.MsgIdHdr: {"id-" + key},
 	}
 	maps.Copy(h, more)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,37 +11,6 @@ import (
 
 	"fanjet/gateway/topology"
 )
-
-// pastEnd reports whether a consumer is past the end of its stream: the stream
-// lost its end when its servers lost power, and the consumer did not. It would
-// pass over what the stream stores next, and what it says is settled is not. The
-// consumer's info must be newer than the stream's.
-func pastEnd(ctx context.Context, stream jetstream.Stream, consumer *jetstream.ConsumerInfo) (bool, error) {
-	reached := max(consumer.Delivered.Stream, consumer.AckFloor.Stream)
-	if reached <= stream.CachedInfo().State.LastSeq {
-		return false, nil
-	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return false, fmt.Errorf("cannot look at the stream %s: %w", consumer.Stream, err)
-	}
-	return reached > info.State.LastSeq, nil
-}
-
-// errPastEnd is why nothing is removed from a stream.
-func errPastEnd(consumer *jetstream.ConsumerInfo) error {
-	return fmt.Errorf("the consumer %s is past the end of the stream %s, which lost its end: what it says is settled is not", consumer.Name, consumer.Stream)
-}
-
-// replaceConsumer makes a consumer anew that is past the end of its stream.
-func replaceConsumer(ctx context.Context, stream jetstream.Stream, want jetstream.ConsumerConfig) error {
-	err := stream.DeleteConsumer(ctx, want.Durable)
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("cannot remove the consumer %s of the stream %s, which is past its end: %w", want.Durable, stream.CachedInfo().Config.Name, err)
-	}
-	_, err = topology.OpenConsumer(ctx, stream, want)
-	return err
-}
 
 // ownConsumers opens the consumers of Fanjet's own streams. Its methods may be
 // called concurrently.
@@ -66,23 +34,23 @@ func (o *ownConsumers) open(ctx context.Context, name string, want jetstream.Con
 		return err
 	}
 	info := consumer.CachedInfo()
-	past, err := pastEnd(ctx, stream, info)
+	past, err := topology.PastEnd(ctx, stream, info)
 	if err != nil {
 		return err
 	}
 	if !o.believe(want.Durable, past, stream.CachedInfo().Config.Replicas) {
 		if past {
-			return fmt.Errorf("%w; it is made anew unless its server only has to catch up", errPastEnd(info))
+			return fmt.Errorf("%w; it is made anew unless its server only has to catch up", topology.ErrPastEnd(info))
 		}
 		return nil
 	}
 	o.log.Error("a consumer is past the end of its stream, which lost its end; it is made anew, and what is stored is delivered once more",
 		zap.String("stream", name), zap.String("consumer", want.Durable), zap.Uint64("at", info.Delivered.Stream))
-	return replaceConsumer(ctx, stream, want)
+	return topology.ReplaceConsumer(ctx, stream, want)
 }
 
 // believe reports whether a consumer is past the end for certain: see
-// [matcher.caughtUp].
+// [topology.CatchUp].
 func (o *ownConsumers) believe(consumer string, past bool, replicas int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -98,7 +66,7 @@ func (o *ownConsumers) believe(consumer string, past bool, replicas int) bool {
 		}
 		o.past[consumer] = since
 	}
-	if replicas > 1 && time.Since(since) < catchUp {
+	if replicas > 1 && time.Since(since) < topology.CatchUp {
 		return false
 	}
 	delete(o.past, consumer)

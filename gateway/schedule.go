@@ -16,7 +16,6 @@ import (
 
 // Headers of a scheduled message (NATS ADR-51).
 const (
-	headerSchedule       = "Nats-Schedule"
 	headerScheduleTarget = "Nats-Schedule-Target"
 )
 
@@ -70,7 +69,7 @@ var farOff = time.Date(2200, time.January, 1, 0, 0, 0, 0, time.UTC)
 // readTimes reads when a schedule is due, and when the latest attempt was made;
 // the zero times if it is none that can be set anew.
 func readTimes(h nats.Header) (due, attempted time.Time) {
-	at, ok := strings.CutPrefix(h.Get(headerSchedule), "@at ")
+	at, ok := strings.CutPrefix(h.Get(jetstream.ScheduleHeader), "@at ")
 	if !ok || h.Get(headerScheduleTarget) == "" {
 		return time.Time{}, time.Time{}
 	}
@@ -90,7 +89,7 @@ func readTimes(h nats.Header) (due, attempted time.Time) {
 // one thrown away.
 func (o *overdue) setAnew(ctx context.Context, s *schedule, at time.Time) (uint64, error) {
 	h := wire.HopHeaders(s.header)
-	h[headerSchedule] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
+	h[jetstream.ScheduleHeader] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
 	h[headerScheduleTarget] = s.header[headerScheduleTarget]
 	ack, err := o.js.PublishMsg(ctx, &nats.Msg{Subject: s.message.Subject, Header: h, Data: s.message.Data},
 		jetstream.WithExpectStream(o.names.RetriesStream()), jetstream.WithExpectLastSequencePerSubject(s.seq))

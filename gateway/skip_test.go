@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fanjet/gateway/source"
 	"fanjet/internal/audit"
 	"fanjet/internal/control"
 	"fanjet/subscriber/endpoint"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 func (w *world) operator() *control.Operator {
@@ -37,7 +37,7 @@ func TestSkippedEventsAreNotFannedOut(t *testing.T) {
 			w.delivered("a", 5)
 			w.cursorReaches(5)
 			w.stop()
-			var matches atomic.Pointer[matcher]
+			var matches atomic.Pointer[source.Matcher]
 			next, err := New(Options{Config: w.cfg, Registry: prometheus.NewRegistry(), Grace: 5 * time.Second})
 			if err != nil {
 				t.Fatal(err)
@@ -54,8 +54,7 @@ func TestSkippedEventsAreNotFannedOut(t *testing.T) {
 			}
 			if running {
 				w.waitFor("the gateway has noticed", func() bool {
-					at := matches.Load().cursor.at.Load()
-					return at != nil && at.Sequence == 12
+					return matches.Load().FannedOut() == 12
 				})
 			} else {
 				w.gw, w.stop = next, w.launch(next)
@@ -69,7 +68,7 @@ func TestSkippedEventsAreNotFannedOut(t *testing.T) {
 				want[fmt.Sprint(i)] = 1
 			}
 			w.checkBodies(want)
-			if n := testutil.ToFloat64(w.gw.metrics.skipped.WithLabelValues("EVENTS")); n != 7 || w.missed() != 0 {
+			if n := w.metric("fanjet_events_skipped_total", "EVENTS"); n != 7 || w.missed() != 0 {
 				t.Errorf("%v events are counted as skipped, %v as missed; want 7 and 0", n, w.missed())
 			}
 		})

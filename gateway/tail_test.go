@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -10,8 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap/zaptest/observer"
+
+	"fanjet/gateway/source"
+	"fanjet/internal/wire"
 )
 
 // messagesOf finds the folder of the messages of EVENTS, without those of its
@@ -111,11 +114,11 @@ func TestSourceLosesItsEndWhileStopped(t *testing.T) {
 	w.delivered("a", 4+3)
 	w.quiet()
 	w.checkBodies(map[string]int{"1": 1, "2": 1, "3, lost": 1, "4, lost": 1, "3, new": 1, "4, new": 1, "5, new": 1})
-	checkFinding(t, logs, streamWentBack)
+	checkFinding(t, logs, source.WentBack)
 	if n := w.missed(); n != 0 {
 		t.Errorf("%v missed", n)
 	}
-	if n := testutil.ToFloat64(w.gw.metrics.skipped.WithLabelValues("EVENTS")); n != 0 {
+	if n := w.metric("fanjet_events_skipped_total", "EVENTS"); n != 0 {
 		t.Errorf("%v skipped", n)
 	}
 }
@@ -138,11 +141,12 @@ func TestSourceLosesItsEndWhileRunning(t *testing.T) {
 		if err != nil {
 			return 0
 		}
-		entry, err := kv.Get(t.Context(), cursorPrefix+"EVENTS")
+		entry, err := kv.Get(t.Context(), "cursor.EVENTS")
 		if err != nil {
 			return 0
 		}
-		p, err := readPosition(entry.Value())
+		var p wire.Cursor
+		err = json.Unmarshal(entry.Value(), &p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +161,7 @@ func TestSourceLosesItsEndWhileRunning(t *testing.T) {
 	w.delivered("a", 4)
 	w.quiet()
 	w.checkBodies(map[string]int{"1": 1, "2, lost": 1, "2, new": 1, "3, new": 1})
-	checkFinding(t, logs, streamWentBack)
+	checkFinding(t, logs, source.WentBack)
 	w.waitFor("the cursor goes on", func() bool { return cursor() == 3 })
 }
 
@@ -215,7 +219,7 @@ func TestSourceCreatedAgainWhileStopped(t *testing.T) {
 	w.delivered("a", 5)
 	w.quiet()
 	w.checkBodies(map[string]int{"1, old": 1, "2, old": 1, "3, old": 1, "1, new": 1, "2, new": 1})
-	checkFinding(t, logs, streamCreatedAgain)
+	checkFinding(t, logs, source.CreatedAgain)
 	if n := w.missed(); n != 0 {
 		t.Errorf("%v missed", n)
 	}
@@ -245,17 +249,17 @@ func TestCursorOfTheFuture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := cursor{js: w.js, state: kv, stream: "EVENTS"}
-	if err := c.load(t.Context()); err != nil {
+	value, err := json.Marshal(wire.Cursor{Created: stream.CachedInfo().Created, Sequence: 9, Stored: time.Now().Add(24 * time.Hour)})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.store(t.Context(), position{Created: stream.CachedInfo().Created, Sequence: 9, Stored: time.Now().Add(24 * time.Hour)}); err != nil {
+	if _, err := kv.Put(t.Context(), "cursor.EVENTS", value); err != nil {
 		t.Fatal(err)
 	}
 	w.publish("events.x", "2", nil)
 	logs := w.watched()
 	w.delivered("a", 2)
-	checkFinding(t, logs, streamWentBack)
+	checkFinding(t, logs, source.WentBack)
 }
 
 // So it is with the streams of Fanjet itself: what is stored after the start is

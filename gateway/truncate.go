@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"fanjet/gateway/topology"
 	"fanjet/internal/failpoint"
@@ -27,7 +28,7 @@ type truncator struct {
 	want    jetstream.ConsumerConfig
 	clock   *clock
 	health  *health
-	metrics *metrics
+	removed prometheus.Counter // settled deliveries
 
 	purged uint64 // every sequence up to it is gone
 	failed bool   // the store refused the latest purge, although it may have removed something
@@ -82,7 +83,7 @@ func (t *truncator) truncate(ctx context.Context) error {
 			return fmt.Errorf("cannot truncate the stream %s: %w", stream, err)
 		}
 		if floor > s.CachedInfo().State.LastSeq {
-			return errPastEnd(info)
+			return topology.ErrPastEnd(info)
 		}
 		if first := s.CachedInfo().State.FirstSeq; first > t.purged+1 {
 			t.purged = min(first-1, floor)
@@ -93,7 +94,7 @@ func (t *truncator) truncate(ctx context.Context) error {
 			return err
 		}
 		failpoint.Hit(failpoint.Truncated)
-		t.metrics.truncated.Add(float64(upTo - t.purged))
+		t.removed.Add(float64(upTo - t.purged))
 		t.purged = upTo
 	}
 	if !t.failed {

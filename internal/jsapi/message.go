@@ -111,3 +111,18 @@ func (m *Message) Header() (nats.Header, error) {
 	}
 	return nats.DecodeHeadersMsg(m.header)
 }
+
+// StoredTime returns when a stream stored a message; the zero time if it is
+// gone.
+func StoredTime(ctx context.Context, js jetstream.JetStream, stream string, seq uint64) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, js.Options().DefaultTimeout)
+	defer cancel()
+	m, err := Of(js).Message(ctx, stream, seq)
+	switch {
+	case errors.Is(err, ErrNoMessage):
+		return time.Time{}, nil
+	case err != nil:
+		return time.Time{}, fmt.Errorf("cannot read the event %s/%d: %w", stream, seq, err)
+	}
+	return m.Time, nil
+}

@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"context"
@@ -96,21 +96,21 @@ func (c *cursor) review(ctx context.Context, stream jetstream.Stream) (wrong str
 		return "", fmt.Errorf("cannot compare the cursor with the stream %s: %w", c.stream, err)
 	}
 	if !at.Created.Equal(info.Created) {
-		return streamCreatedAgain, c.store(ctx, position{Created: info.Created})
+		return CreatedAgain, c.store(ctx, position{Created: info.Created})
 	}
 	if at.Sequence <= info.State.LastSeq {
-		stored, err := storedTime(ctx, c.js, c.stream, at.Sequence)
+		stored, err := jsapi.StoredTime(ctx, c.js, c.stream, at.Sequence)
 		if err != nil || stored.IsZero() || stored.Equal(at.Stored) {
 			return "", err
 		}
 	}
-	return streamWentBack, c.store(ctx, position{Created: info.Created})
+	return WentBack, c.store(ctx, position{Created: info.Created})
 }
 
 // What [cursor.review] finds.
 const (
-	streamCreatedAgain = "the stream was created again; what the one before it still held is gone"
-	streamWentBack     = "the stream lost its end, most likely in a power cut, and uses its sequences again"
+	CreatedAgain = "the stream was created again; what the one before it still held is gone"
+	WentBack     = "the stream lost its end, most likely in a power cut, and uses its sequences again"
 )
 
 // advance copies the ack floor that the server reports. It goes only forward:
@@ -135,7 +135,7 @@ func (c *cursor) advance(ctx context.Context, created time.Time) error {
 	if !stream.CachedInfo().Created.Equal(created) {
 		return nil // created again meanwhile; the matcher will notice
 	}
-	stored, err := storedTime(ctx, c.js, c.stream, floor)
+	stored, err := jsapi.StoredTime(ctx, c.js, c.stream, floor)
 	if err != nil || stored.IsZero() {
 		return err // or it is gone, or not kept once acked, and cannot be fanned out again
 	}

@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
-	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/gateway/match"
 	"fanjet/internal/failpoint"
@@ -19,7 +18,7 @@ import (
 )
 
 // handle matches one event and enqueues its deliveries.
-func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
+func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 	reason, origin, known := m.classify(ctx, msg)
 	switch {
 	case !known:
@@ -41,18 +40,20 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 	}
 
 	header, data, subject := msg.Msg.Header, msg.Msg.Data, msg.Msg.Subject
-	pos := wire.Position{Stream: m.source.Stream, Created: created, Sequence: msg.Sequence, Stored: msg.Stored}
+	pos := wire.Position{Stream: m.stream, Created: created, Sequence: msg.Sequence, Stored: msg.Stored}
 	identity := wire.EventID
 	if origin {
 		identity = wire.SourcedEventID
 	}
-	id := identity(header, data, pos, m.source.ByPosition)
+	id := identity(header, data, pos, m.opts.Source.ByPosition)
 	event := match.Event{ID: id, Subject: subject, Header: header, Data: data, Time: msg.Stored}
 	filters := filterErrors{matcher: m, pos: pos}
-	m.endpoints = m.match.Load().Match(&event, m.endpoints[:0], filters.add)
+	m.endpoints = m.opts.Match.Load().Match(&event, m.endpoints[:0], filters.add)
 	filters.end()
-	if m.canary.is(subject) {
-		m.endpoints = append(m.endpoints[:0], config.CanaryEndpoint) // whatever subscriptions there are
+	if m.opts.Own != nil {
+		if own, is := m.opts.Own(subject); is {
+			m.endpoints = append(m.endpoints[:0], own) // whatever subscriptions there are
+		}
 	}
 	m.moved.Store(true)
 	endpoints := m.endpoints
@@ -61,7 +62,7 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 		msg.Ack()
 		return
 	}
-	m.metrics.matches.Add(float64(len(endpoints)))
+	m.opts.Metrics.matches.Add(float64(len(endpoints)))
 
 	failpoint.Hit(failpoint.EventMatched)
 	f := &fanout{matcher: m, ctx: ctx, msg: msg, pos: pos, id: id, source: pos.Source()}
@@ -82,14 +83,14 @@ func (m *matcher) handle(ctx context.Context, msg *intake.Message) {
 
 // send publishes a delivery: to its endpoint's lane, if that has one, else to
 // the shared log.
-func (m *matcher) send(d *fanoutDelivery) {
-	laned, ordered := m.lanes.route(d.endpoint)
-	to := m.deliveries
+func (m *Matcher) send(d *fanoutDelivery) {
+	laned, ordered := m.opts.Lanes.Route(d.endpoint)
+	to := m.opts.Deliveries
 	switch {
 	case ordered:
-		to = m.lanes.inOrder
+		to = m.opts.Lanes.InOrder
 	case laned && !d.refused:
-		to = m.lanes.publisher
+		to = m.opts.Lanes.Publisher
 	default:
 		laned = false
 	}
@@ -102,20 +103,20 @@ func (m *matcher) send(d *fanoutDelivery) {
 	}
 }
 
-// laneRoutes is what the matchers have to know about lanes.
-type laneRoutes struct {
-	// route reports whether an endpoint's deliveries belong into its lane, and
+// Routes is what the matchers have to know about lanes.
+type Routes struct {
+	// Route reports whether an endpoint's deliveries belong into its lane, and
 	// whether they must stay in order there.
-	route func(endpoint string) (laned, ordered bool)
-	// holds hears of every delivery that was stored in a lane.
-	holds     func(endpoint string)
-	publisher *publish.Publisher // fails when the stream is full
-	inOrder   *publish.Publisher // waits when it is full
+	Route func(endpoint string) (laned, ordered bool)
+	// Holds hears of every delivery that was stored in a lane.
+	Holds     func(endpoint string)
+	Publisher *publish.Publisher // fails when the stream is full
+	InOrder   *publish.Publisher // waits when it is full
 }
 
 // fanout is an event whose deliveries are being published.
 type fanout struct {
-	matcher *matcher
+	matcher *Matcher
 	ctx     context.Context // ends when the matcher gives up
 	msg     *intake.Message
 	pos     wire.Position
@@ -164,7 +165,7 @@ func (d *fanoutDelivery) Published(err error) {
 	if d.laned {
 		switch {
 		case err == nil:
-			m.lanes.holds(d.endpoint)
+			m.opts.Lanes.Holds(d.endpoint)
 		case errors.Is(err, publish.ErrFull):
 			// The shared log is the other way.
 			d.refused = true
@@ -192,10 +193,10 @@ func (d *fanoutDelivery) deadLetter(refusal error) bool {
 	m.log.Error("a delivery cannot be published and is dead-lettered", zap.String("endpoint", d.endpoint),
 		zap.String("source_event", d.fanout.source), zap.String("reason", string(reason)), zap.Error(refusal))
 	for {
-		err := m.letters.Write(d.fanout.ctx, envelope, reason, 0, msg.Msg.Header, msg.Msg.Data, d.fanout.pos.FanoutID(d.endpoint))
+		err := m.opts.Letters.Write(d.fanout.ctx, envelope, reason, 0, msg.Msg.Header, msg.Msg.Data, d.fanout.pos.FanoutID(d.endpoint))
 		switch {
 		case err == nil:
-			m.metrics.unpublished.WithLabelValues(string(reason)).Inc()
+			m.opts.Metrics.unpublished.WithLabelValues(string(reason)).Inc()
 			return true
 		case !errors.Is(err, publish.ErrFull) && !publish.IsRefused(err):
 			return false

@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 // filterErrors counts and tells which filters could not be evaluated for one event,
 // and so did not match it.
 type filterErrors struct {
-	matcher *matcher
+	matcher *Matcher
 	pos     wire.Position
 
 	unreadable *match.UnreadableError // nil: no filter needed what it could not read
@@ -24,7 +24,7 @@ type filterErrors struct {
 func (f *filterErrors) add(subscription string, err error) {
 	m := f.matcher
 	if unreadable, ok := errors.AsType[*match.UnreadableError](err); ok {
-		m.metrics.filterErrors.WithLabelValues(filterUnreadable).Inc()
+		m.opts.Metrics.filterErrors.WithLabelValues(filterUnreadable).Inc()
 		if f.count++; f.count == 1 {
 			f.unreadable, f.needed = unreadable, subscription
 		}
@@ -34,7 +34,7 @@ func (f *filterErrors) add(subscription string, err error) {
 	if match.IsTooCostly(err) {
 		reason = filterCost
 	}
-	m.metrics.filterErrors.WithLabelValues(reason).Inc()
+	m.opts.Metrics.filterErrors.WithLabelValues(reason).Inc()
 	m.sampled.Warn("a filter cannot be evaluated; the event does not match it",
 		zap.String("subscription", subscription), zap.String("source_event", f.pos.Source()), zap.Error(err))
 }

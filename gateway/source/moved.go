@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
 )
@@ -44,7 +45,7 @@ func follows(at *position, created time.Time, floor jetstream.SequenceInfo) bool
 // suspect reports whether the ack floor of a consumer may be where somebody moved
 // it: ahead of all that is known to be handled, and its deliveries count less than
 // before, or nothing.
-func (m *matcher) suspect(created time.Time, info *jetstream.ConsumerInfo) bool {
+func (m *Matcher) suspect(created time.Time, info *jetstream.ConsumerInfo) bool {
 	at, floor := m.cursor.at.Load(), info.AckFloor
 	if at != nil && !at.Created.Equal(created) {
 		at = nil // of another life
@@ -57,7 +58,7 @@ func (m *matcher) suspect(created time.Time, info *jetstream.ConsumerInfo) bool 
 
 // handled returns the sequence up to which all events of the source are fanned out
 // for certain.
-func (m *matcher) handled(created time.Time) uint64 {
+func (m *Matcher) handled(created time.Time) uint64 {
 	if at := m.cursor.at.Load(); at != nil && at.Created.Equal(created) {
 		return at.Sequence
 	}
@@ -66,8 +67,8 @@ func (m *matcher) handled(created time.Time) uint64 {
 
 // passedOver reports whether a consumer that is suspect passes over anything: what
 // is stored before its floor, or what will be, when that is past the end.
-func (m *matcher) passedOver(ctx context.Context, stream jetstream.Stream, info *jetstream.ConsumerInfo) (bool, error) {
-	past, err := pastEnd(ctx, stream, info)
+func (m *Matcher) passedOver(ctx context.Context, stream jetstream.Stream, info *jetstream.ConsumerInfo) (bool, error) {
+	past, err := topology.PastEnd(ctx, stream, info)
 	if past || err != nil {
 		return past, err
 	}
@@ -76,7 +77,7 @@ func (m *matcher) passedOver(ctx context.Context, stream jetstream.Stream, info 
 }
 
 // goBack has the consumer begin behind the cursor again, and says so.
-func (m *matcher) goBack(ctx context.Context, created time.Time, movedTo uint64) error {
+func (m *Matcher) goBack(ctx context.Context, created time.Time, movedTo uint64) error {
 	from := m.handled(created) + 1
 	if err := m.resetTo(ctx, from); err != nil {
 		return fmt.Errorf("cannot move the consumer of the source back: %w", err)
@@ -89,28 +90,28 @@ func (m *matcher) goBack(ctx context.Context, created time.Time, movedTo uint64)
 // resetTo has the consumer begin at a sequence. Servers before 2.14 cannot do
 // that, and the right may be missing: made anew it begins with the first event that
 // is stored, and the cursor says what was fanned out.
-func (m *matcher) resetTo(ctx context.Context, from uint64) error {
+func (m *Matcher) resetTo(ctx context.Context, from uint64) error {
 	ask, cancel := context.WithTimeout(ctx, resetWait)
-	_, err := m.js.ResetConsumerToSequence(ask, m.source.Stream, m.want.Durable, from)
+	_, err := m.opts.JetStream.ResetConsumerToSequence(ask, m.stream, m.cursor.want.Durable, from)
 	cancel()
 	if err == nil || ctx.Err() != nil || broker.Transient(err) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrNoResponders) {
 		return err
 	}
-	stream, streamErr := m.js.Stream(ctx, m.source.Stream)
+	stream, streamErr := m.opts.JetStream.Stream(ctx, m.stream)
 	if streamErr != nil {
 		return errors.Join(err, streamErr)
 	}
-	if consumer, err := stream.Consumer(ctx, m.want.Durable); err == nil && consumer.CachedInfo().AckFloor.Stream < from {
+	if consumer, err := stream.Consumer(ctx, m.cursor.want.Durable); err == nil && consumer.CachedInfo().AckFloor.Stream < from {
 		return nil // it is there, and only its answer was late
 	}
-	return replaceConsumer(ctx, stream, m.want)
+	return topology.ReplaceConsumer(ctx, stream, m.cursor.want)
 }
 
 // wasMoved reports whether the source still has events between two that were
 // handed out one after the other, with which the consumer began to count anew. If
 // so it goes back. It waits until that is known, and done: no event behind the gap
 // is handled before.
-func (m *matcher) wasMoved(ctx context.Context, after, before uint64) bool {
+func (m *Matcher) wasMoved(ctx context.Context, after, before uint64) bool {
 	for {
 		moved, err := m.returned(ctx, after, before)
 		if err == nil || ctx.Err() != nil {
@@ -126,8 +127,8 @@ func (m *matcher) wasMoved(ctx context.Context, after, before uint64) bool {
 }
 
 // returned has the consumer go back if the source has anything in between.
-func (m *matcher) returned(ctx context.Context, after, before uint64) (bool, error) {
-	ask, answered := jsapi.WhileConnected(ctx, m.nc)
+func (m *Matcher) returned(ctx context.Context, after, before uint64) (bool, error) {
+	ask, answered := jsapi.WhileConnected(ctx, m.opts.Conn)
 	defer answered()
 	if err := m.cursor.refresh(ask); err != nil {
 		return false, err
@@ -160,7 +161,7 @@ type consumerWatch struct {
 // watchConsumer looks at the consumer, if it is time to. One that is suspect twice
 // in a row, and passes over anything, goes back: once it may have been another
 // replica that is about to write the cursor.
-func (m *matcher) watchConsumer(ctx context.Context, created time.Time) error {
+func (m *Matcher) watchConsumer(ctx context.Context, created time.Time) error {
 	w := &m.watch
 	if time.Since(w.looked) < consumerEvery {
 		return nil
@@ -168,12 +169,12 @@ func (m *matcher) watchConsumer(ctx context.Context, created time.Time) error {
 	w.looked = time.Now()
 	before := w.last
 	w.last = suspicion{}
-	ctx, answered := jsapi.WhileConnected(ctx, m.nc)
+	ctx, answered := jsapi.WhileConnected(ctx, m.opts.Conn)
 	defer answered()
 	if err := m.cursor.refresh(ctx); err != nil {
 		return err
 	}
-	consumer, err := m.js.Consumer(ctx, m.source.Stream, m.want.Durable)
+	consumer, err := m.opts.JetStream.Consumer(ctx, m.stream, m.cursor.want.Durable)
 	if err != nil {
 		return nil // who receives from it makes it anew
 	}
@@ -181,7 +182,7 @@ func (m *matcher) watchConsumer(ctx context.Context, created time.Time) error {
 	if !m.suspect(created, info) {
 		return nil
 	}
-	stream, err := m.js.Stream(ctx, m.source.Stream)
+	stream, err := m.opts.JetStream.Stream(ctx, m.stream)
 	if err != nil || !stream.CachedInfo().Created.Equal(created) {
 		return err
 	}

@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"fanjet/config"
+	"fanjet/gateway/topology"
 )
 
 // fakeStream is what a leader says about a stream and its consumer.
@@ -56,7 +56,7 @@ func TestLeaderThatHasNotCaughtUp(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				created := time.Now()
-				m := &matcher{source: config.Source{Stream: "EVENTS"}, cursor: &cursor{}}
+				m := &Matcher{stream: "EVENTS", cursor: &cursor{}}
 				m.cursor.at.Store(&position{Created: created, Sequence: tt.cursor})
 				s := &fakeStream{}
 				s.info.Created, s.info.Config.Replicas, s.info.State.LastSeq = created, tt.replicas, tt.last
@@ -68,9 +68,9 @@ func TestLeaderThatHasNotCaughtUp(t *testing.T) {
 					}
 				}
 				look("at first", tt.waits)
-				<-time.After(catchUp / 2)
+				<-time.After(topology.CatchUp / 2)
 				look("later", tt.waits)
-				<-time.After(catchUp)
+				<-time.After(topology.CatchUp)
 				look("much later", false)
 				if !tt.waits {
 					return

@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"context"
@@ -30,7 +30,7 @@ func natureOf(c jetstream.StreamConfig) nature {
 	}
 }
 
-// Headers that the server writes or acts on, besides [headerSchedule]. It finds them in this spelling only.
+// Headers that the server writes or acts on, besides [jetstream.ScheduleHeader]. It finds them in this spelling only.
 const (
 	headerMarkerReason = "Nats-Marker-Reason"
 	headerRollup       = "Nats-Rollup"
@@ -46,7 +46,7 @@ const (
 // notes reports whether a message has a header that means something else in
 // streams of another nature.
 func notes(h nats.Header) bool {
-	return len(h) > 0 && (h.Get(headerSchedule) != "" || h.Get(headerMarkerReason) != "" || h.Get(wire.HeaderStreamSource) != "")
+	return len(h) > 0 && (h.Get(jetstream.ScheduleHeader) != "" || h.Get(headerMarkerReason) != "" || h.Get(wire.HeaderStreamSource) != "")
 }
 
 // origin reports whether the server says of a message from which stream it comes.
@@ -63,7 +63,7 @@ func (n nature) origin(h nats.Header) bool {
 func (n nature) ignored(h nats.Header, data []byte) (reason string) {
 	taken := n.mirror || n.origin(h)
 	switch {
-	case h.Get(headerSchedule) != "" && (n.schedules || taken):
+	case h.Get(jetstream.ScheduleHeader) != "" && (n.schedules || taken):
 		return ignoredSchedule
 	case h.Get(headerMarkerReason) != "" && len(data) == 0 && (n.markers && madeByServer(h) || taken && madeByServer(h) && expires(h)):
 		return ignoredMarker
@@ -116,7 +116,7 @@ const naturePause = time.Second
 // that nature. What a stream allows changes rarely, but without a word to anybody.
 func (n *readNature) settles(msg *intake.Message) bool {
 	h := msg.Msg.Header
-	if h.Get(headerSchedule) == "" && h.Get(wire.HeaderStreamSource) == "" {
+	if h.Get(jetstream.ScheduleHeader) == "" && h.Get(wire.HeaderStreamSource) == "" {
 		return time.Since(n.at) < naturePause
 	}
 	return msg.Stored.Before(n.server)
@@ -126,7 +126,7 @@ func (n *readNature) settles(msg *intake.Message) bool {
 // whether its origin is known. If the stream is not known to do what a header
 // speaks of, it is looked at once more: to POST what is no event cannot be undone.
 // It waits for the answer; ok is false when ctx ended.
-func (m *matcher) classify(ctx context.Context, msg *intake.Message) (reason string, origin, ok bool) {
+func (m *Matcher) classify(ctx context.Context, msg *intake.Message) (reason string, origin, ok bool) {
 	header, data := msg.Msg.Header, msg.Msg.Data
 	if !notes(header) {
 		return "", false, true
@@ -137,7 +137,7 @@ func (m *matcher) classify(ctx context.Context, msg *intake.Message) (reason str
 		return reason, origin, true
 	}
 	for {
-		stream, err := m.js.Stream(ctx, m.source.Stream)
+		stream, err := m.opts.JetStream.Stream(ctx, m.stream)
 		if err == nil {
 			now := m.nature.learn(stream.CachedInfo())
 			return now.ignored(header, data), now.origin(header), true

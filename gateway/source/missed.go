@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"context"
@@ -146,7 +146,7 @@ func (g *gaps) measure(ctx context.Context, msg *intake.Message) {
 }
 
 // newGaps watches the source of a matcher.
-func (m *matcher) newGaps() *gaps {
+func (m *Matcher) newGaps() *gaps {
 	return &gaps{
 		forget: make(chan struct{}, 1),
 		cursor: func(ctx context.Context) (*position, error) {
@@ -156,7 +156,7 @@ func (m *matcher) newGaps() *gaps {
 			return m.cursor.at.Load(), err
 		},
 		first: func(ctx context.Context) (uint64, error) {
-			stream, err := m.js.Stream(ctx, m.source.Stream)
+			stream, err := m.opts.JetStream.Stream(ctx, m.stream)
 			if err != nil {
 				return 0, err
 			}
@@ -165,7 +165,7 @@ func (m *matcher) newGaps() *gaps {
 		moved: m.wasMoved,
 		report: func(after, before, missed uint64, exact bool) {
 			m.counts.missed.Add(float64(missed))
-			m.metrics.allMissed.Add(missed)
+			m.opts.Metrics.missedOfAll.Add(missed)
 			m.sampled.Error("events left the stream before they were fanned out", zap.Uint64("missed", missed), zap.Bool("exact", exact),
 				zap.Uint64("after", after), zap.Uint64("before", before))
 		},

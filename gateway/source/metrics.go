@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"sync/atomic"
@@ -9,24 +9,23 @@ import (
 	"fanjet/dlq"
 )
 
-// metrics are the instruments of matching and of what keeps the streams in
-// shape.
-type metrics struct {
+// Metrics are the instruments of the matchers of all sources.
+type Metrics struct {
 	received     *prometheus.CounterVec // source
 	unmatched    *prometheus.CounterVec // source
 	skipped      *prometheus.CounterVec // source
 	missed       *prometheus.CounterVec // source
-	allMissed    atomic.Uint64          // of all sources
+	missedOfAll  atomic.Uint64
 	ignored      *prometheus.CounterVec // source, reason
 	matches      prometheus.Counter
 	filterErrors *prometheus.CounterVec // reason
 	unpublished  *prometheus.CounterVec // reason
-	truncated    prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
+// NewMetrics registers the instruments, and makes the series of the sources at zero.
+func NewMetrics(reg prometheus.Registerer, sources []string) *Metrics {
 	f := promauto.With(reg)
-	m := &metrics{
+	m := &Metrics{
 		received: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanjet_events_received_total", Help: "Events taken from a source stream.",
 		}, []string{"source"}),
@@ -51,9 +50,6 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 		unpublished: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanjet_fanout_dead_letters_total", Help: "Deliveries that NATS refused at fan-out and that were dead-lettered, by reason.",
 		}, []string{"reason"}),
-		truncated: f.NewCounter(prometheus.CounterOpts{
-			Name: "fanjet_deliveries_truncated_total", Help: "Settled deliveries that were removed from the delivery log.",
-		}),
 	}
 	for _, reason := range [...]string{filterCost, filterValue, filterUnreadable} {
 		m.filterErrors.WithLabelValues(reason)
@@ -66,6 +62,9 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 	}
 	return m
 }
+
+// AllMissed is how many events were missed, of all sources.
+func (m *Metrics) AllMissed() uint64 { return m.missedOfAll.Load() }
 
 // Why a filter could not be evaluated.
 const (
@@ -81,7 +80,7 @@ type sourceCounts struct {
 }
 
 // forSource also creates the source's series at zero.
-func (m *metrics) forSource(stream string) sourceCounts {
+func (m *Metrics) forSource(stream string) sourceCounts {
 	return sourceCounts{
 		received:  m.received.WithLabelValues(stream),
 		unmatched: m.unmatched.WithLabelValues(stream),

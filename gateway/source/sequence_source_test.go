@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"context"
@@ -7,14 +7,13 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"fanjet/config"
 	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
 )
 
 // matcherOf returns a matcher that can ask NATS about a source with some events,
 // and the source and its consumer.
-func matcherOf(t *testing.T, want jetstream.ConsumerConfig, events int, body []byte) (*matcher, jetstream.Stream, jetstream.Consumer) {
+func matcherOf(t *testing.T, want jetstream.ConsumerConfig, events int, body []byte) (*Matcher, jetstream.Stream, jetstream.Consumer) {
 	t.Helper()
 	server := natstest.Start(t, natstest.Options{})
 	js := server.JetStream()
@@ -31,7 +30,7 @@ func matcherOf(t *testing.T, want jetstream.ConsumerConfig, events int, body []b
 			t.Fatal(err)
 		}
 	}
-	return &matcher{source: config.Source{Stream: "EVENTS"}, nc: server.Conn(), want: want, js: js}, stream, consumer
+	return &Matcher{opts: Options{Conn: server.Conn(), JetStream: js}, stream: "EVENTS", cursor: &cursor{want: want}}, stream, consumer
 }
 
 // What a matcher asks NATS after a takeover: up to which event all are settled,

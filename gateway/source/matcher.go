@@ -1,4 +1,11 @@
-package gateway
+// Package source takes the events of a source stream, in order, and publishes a delivery
+// for each endpoint that wants one.
+//
+// A [Matcher] acknowledges an event when JetStream has acknowledged all of its deliveries.
+// The cursor (cursor.go) is a copy of how far that got, for the day when the server forgets;
+// sequence.go keeps the order over takeovers, missed.go and moved.go notice what left the
+// stream and who moved the consumer.
+package source
 
 import (
 	"context"
@@ -23,31 +30,42 @@ import (
 	"fanjet/internal/wire"
 )
 
-// matcher takes the events of one source, in order, and publishes a delivery
+// Options say what a matcher works with.
+type Options struct {
+	Source    config.Source
+	Names     wire.Names
+	JetStream jetstream.JetStream
+	Conn      *nats.Conn
+	State     jetstream.KeyValue             // for the cursor
+	Match     *atomic.Pointer[match.Matcher] // replaced by a reload
+	// Own returns the endpoint of an event of Fanjet's own, which no subscription
+	// sees; nil: there are none.
+	Own        func(subject string) (endpoint string, is bool)
+	Deliveries *publish.Publisher // to the shared log
+	Lanes      *Routes
+	Letters    *dlq.Writer
+	// Report hears why the matcher gets no events, and with nil that it does.
+	Report     func(error)
+	Metrics    *Metrics
+	ServerTime func() time.Time
+	Log        *zap.Logger
+}
+
+// Matcher takes the events of one source, in order, and publishes a delivery
 // for every endpoint that wants them. An event is acknowledged when JetStream
 // has acknowledged all of its deliveries.
 //
 // Among all replicas one matcher of a source is active at a time (its consumer
 // pins a client). Two that overlap for a moment do no harm: what both publish
 // has the same ids.
-type matcher struct {
-	source     config.Source
-	names      wire.Names
-	js         jetstream.JetStream
-	nc         *nats.Conn
-	want       jetstream.ConsumerConfig
-	match      *atomic.Pointer[match.Matcher] // replaced by a reload
-	canary     *canary                        // nil: there are none
-	deliveries *publish.Publisher
-	lanes      *laneRoutes
-	letters    *dlq.Writer
-	cursor     *cursor
-	health     *health
-	metrics    *metrics
-	serverTime func() time.Time
-	counts     sourceCounts
-	log        *zap.Logger
-	sampled    *zap.Logger // for what may happen with every event
+type Matcher struct {
+	opts    Options
+	names   wire.Names
+	stream  string // the source's
+	cursor  *cursor
+	counts  sourceCounts
+	log     *zap.Logger
+	sampled *zap.Logger // for what may happen with every event
 
 	in        *intake.Intake
 	endpoints []string // of the event that is being handled
@@ -61,8 +79,14 @@ type matcher struct {
 	letting   sync.WaitGroup // dead letters being written
 }
 
-func (m *matcher) init() {
-	m.log = m.log.Named("match").With(zap.String("source", m.source.Stream))
+// New returns a matcher that begins with run.
+func New(o Options) *Matcher {
+	want := topology.MatchConsumer(o.Names)
+	m := &Matcher{
+		opts: o, names: o.Names, stream: o.Source.Stream, counts: o.Metrics.forSource(o.Source.Stream),
+		cursor: &cursor{js: o.JetStream, state: o.State, stream: o.Source.Stream, want: want},
+		log:    o.Log.Named("match").With(zap.String("source", o.Source.Stream)),
+	}
 	m.sampled = m.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
 	}))
@@ -70,26 +94,27 @@ func (m *matcher) init() {
 	m.gaps = m.newGaps()
 	m.cursor.vouched = m.gaps.vouched.Load
 	m.in = intake.New(intake.Options{
-		Conn:     m.nc,
-		Stream:   m.source.Stream,
+		Conn:     m.opts.Conn,
+		Stream:   m.stream,
 		Consumer: m.names.MatchConsumer(),
-		Prefix:   jsapi.Of(m.js).Prefix(),
+		Prefix:   jsapi.Of(m.opts.JetStream).Prefix(),
 		Open:     m.open,
 		Handle:   func(msg *intake.Message) { m.queue <- msg }, // as long as the window: never blocks
-		State:    func(err error) { m.health.set("source "+m.source.Stream, err) },
+		State:    o.Report,
 		Group:    topology.MatchGroup,
 		Window:   topology.MatchWindow,
 		Beat:     topology.MatchAckWait / 3,
 
-		ServerTime: m.serverTime,
+		ServerTime: o.ServerTime,
 	})
+	return m
 }
 
 // open finds or creates the consumer of the source.
-func (m *matcher) open(ctx context.Context) error {
-	stream, err := m.js.Stream(ctx, m.source.Stream)
+func (m *Matcher) open(ctx context.Context) error {
+	stream, err := m.opts.JetStream.Stream(ctx, m.stream)
 	if err != nil {
-		return fmt.Errorf("cannot open the stream %s: %w", m.source.Stream, err)
+		return fmt.Errorf("cannot open the stream %s: %w", m.stream, err)
 	}
 	created := stream.CachedInfo().Created
 	m.nature.learn(stream.CachedInfo())
@@ -103,7 +128,7 @@ func (m *matcher) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := topology.OpenConsumer(ctx, stream, m.want)
+	consumer, err := topology.OpenConsumer(ctx, stream, m.cursor.want)
 	if err != nil {
 		return err
 	}
@@ -119,13 +144,13 @@ func (m *matcher) open(ctx context.Context) error {
 	}
 	// It would pass over new events. Everything that the stream has comes again; the
 	// cursor says what was fanned out.
-	past, err := pastEnd(ctx, stream, info)
+	past, err := topology.PastEnd(ctx, stream, info)
 	if err != nil {
 		return err
 	}
 	if past && !moved {
-		wrong = streamWentBack
-		if err := replaceConsumer(ctx, stream, m.want); err != nil {
+		wrong = WentBack
+		if err := topology.ReplaceConsumer(ctx, stream, m.cursor.want); err != nil {
 			return err
 		}
 	}
@@ -137,32 +162,28 @@ func (m *matcher) open(ctx context.Context) error {
 	return nil
 }
 
-// catchUp is how long the leader of a replicated stream may take to show all that
-// its cluster holds.
-const catchUp = 20 * time.Second
-
 // caughtUp returns an error while the stream may look shorter than it is. A server
 // that has just become the leader of a replicated stream, after an election or its
 // own restart, counts only what it has applied yet; that must not be taken for a
 // stream that lost its end, whose events would all be fanned out again.
-func (m *matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
+func (m *Matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
 	at := m.cursor.at.Load()
 	read := uint64(0)
 	if at != nil && at.Created.Equal(stream.CachedInfo().Created) {
 		read = at.Sequence
 	}
-	consumer, err := stream.Consumer(ctx, m.want.Durable)
+	consumer, err := stream.Consumer(ctx, m.cursor.want.Durable)
 	switch {
 	case err == nil:
 		if info := consumer.CachedInfo(); info.Delivered.Consumer > 0 || info.AckFloor != info.Delivered { // else it was moved there
 			read = max(read, info.Delivered.Stream)
 		}
 	case !errors.Is(err, jetstream.ErrConsumerNotFound):
-		return fmt.Errorf("cannot look at the consumer of the stream %s: %w", m.source.Stream, err)
+		return fmt.Errorf("cannot look at the consumer of the stream %s: %w", m.stream, err)
 	}
 	info, err := stream.Info(ctx) // after that of the consumer, which goes on
 	if err != nil {
-		return fmt.Errorf("cannot look at the stream %s: %w", m.source.Stream, err)
+		return fmt.Errorf("cannot look at the stream %s: %w", m.stream, err)
 	}
 	if info.Config.Replicas <= 1 || info.State.LastSeq >= read {
 		m.shorter = time.Time{}
@@ -171,8 +192,8 @@ func (m *matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
 	if m.shorter.IsZero() {
 		m.shorter = time.Now()
 	}
-	if time.Since(m.shorter) < catchUp {
-		return fmt.Errorf("the stream %s ends at %d, before the event %d that was read already: its server has not caught up", m.source.Stream, info.State.LastSeq, read)
+	if time.Since(m.shorter) < topology.CatchUp {
+		return fmt.Errorf("the stream %s ends at %d, before the event %d that was read already: its server has not caught up", m.stream, info.State.LastSeq, read)
 	}
 	return nil
 }
@@ -181,19 +202,19 @@ func (m *matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
 // leader of the consumer may know less: one that was just elected may not have
 // read its state yet, and answers 0, with nothing pending either (nats-server
 // 2.15.2).
-func (m *matcher) settled(ctx context.Context) (uint64, error) {
-	ask, answered := jsapi.WhileConnected(ctx, m.nc)
+func (m *Matcher) settled(ctx context.Context) (uint64, error) {
+	ask, answered := jsapi.WhileConnected(ctx, m.opts.Conn)
 	defer answered()
-	floor, err := ackFloorOf(ask, m.js, m.source.Stream, m.want)
+	floor, err := ackFloorOf(ask, m.opts.JetStream, m.stream, m.cursor.want)
 	return floor.Stream, err
 }
 
 // holds reports whether the source has an event from a sequence on and before that
 // of another one, or may have one.
-func (m *matcher) holds(ctx context.Context, from, before uint64) (bool, error) {
-	ask, answered := jsapi.WhileConnected(ctx, m.nc)
+func (m *Matcher) holds(ctx context.Context, from, before uint64) (bool, error) {
+	ask, answered := jsapi.WhileConnected(ctx, m.opts.Conn)
 	defer answered()
-	next, err := jsapi.Of(m.js).Next(ask, m.source.Stream, ">", from)
+	next, err := jsapi.Of(m.opts.JetStream).Next(ask, m.stream, ">", from)
 	if err == nil {
 		return next.Sequence < before, nil
 	}
@@ -201,7 +222,7 @@ func (m *matcher) holds(ctx context.Context, from, before uint64) (bool, error) 
 		return false, err
 	}
 	// That one was removed meanwhile, or the leader of the stream has not caught up.
-	stream, err := m.js.Stream(ask, m.source.Stream)
+	stream, err := m.opts.JetStream.Stream(ask, m.stream)
 	if err != nil {
 		return false, err
 	}
@@ -211,16 +232,16 @@ func (m *matcher) holds(ctx context.Context, from, before uint64) (bool, error) 
 	case state.FirstSeq >= before:
 		return false, nil
 	}
-	next, err = jsapi.Of(m.js).Next(ask, m.source.Stream, ">", from) // now it has
+	next, err = jsapi.Of(m.opts.JetStream).Next(ask, m.stream, ">", from) // now it has
 	if errors.Is(err, jsapi.ErrNoMessage) {
 		return false, nil
 	}
 	return err == nil && next.Sequence < before, err
 }
 
-// run matches until ctx ends, then waits for what is being published, at most
+// Run matches until ctx ends, then waits for what is being published, at most
 // for the given time.
-func (m *matcher) run(ctx context.Context, grace time.Duration) error {
+func (m *Matcher) Run(ctx context.Context, grace time.Duration) error {
 	beats, stopBeats := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBeats()
 	// Enqueue must end with the grace time, or it would wait for ever for a NATS
@@ -276,7 +297,7 @@ func (m *matcher) run(ctx context.Context, grace time.Duration) error {
 	return err
 }
 
-func (m *matcher) keepCursor(ctx context.Context) {
+func (m *Matcher) keepCursor(ctx context.Context) {
 	tick := time.NewTicker(cursorEvery)
 	defer tick.Stop()
 	for {
@@ -303,4 +324,13 @@ func (m *matcher) keepCursor(ctx context.Context) {
 		}
 		cancel()
 	}
+}
+
+// FannedOut returns up to which sequence of the source everything is fanned out, as the
+// cursor says; 0: it says nothing.
+func (m *Matcher) FannedOut() uint64 {
+	if at := m.cursor.at.Load(); at != nil {
+		return at.Sequence
+	}
+	return 0
 }

@@ -1,4 +1,4 @@
-package gateway
+package source
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func TestTakeoverWithAFullWindow(t *testing.T) {
 	const events, lost = 200, 5
 	m, _, _ := matcherOf(t, want, events, make([]byte, 40<<10))
 	// Somebody gets some, and is forgotten.
-	nc := m.nc
+	nc := m.opts.Conn
 	theirs, err := nc.SubscribeSync(nc.NewInbox())
 	if err != nil {
 		t.Fatal(err)
