@@ -147,7 +147,7 @@ func (x *examination) stream(ctx context.Context, p *streamPlan) {
 	}
 }
 
-// copies says where a stream is kept.
+// messages is a number of them.
 func messages(n uint64) string {
 	if n == 1 {
 		return "1 message"
@@ -155,6 +155,7 @@ func messages(n uint64) string {
 	return fmt.Sprintf("%d messages", n)
 }
 
+// copies says where a stream is kept.
 func copies(info *jetstream.StreamInfo) string {
 	if info.Config.Replicas <= 1 || info.Cluster == nil {
 		return "one copy"
