@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -237,5 +238,20 @@ func TestEndpointsOfTheAPI(t *testing.T) {
 	}
 	if resp, body := w.do("POST", "/api/v1/endpoints/billing/resume", "", `{"skip_first":true}`); resp.StatusCode != http.StatusConflict {
 		t.Errorf("skip without a line that stands: %d %s", resp.StatusCode, body)
+	}
+}
+
+// The API tells which gateways live and did not answer.
+func TestSilentGateways(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Settings{Listen: "127.0.0.1:0"})
+	w.answer(names.ControlEndpointsSubject(), func(string) string {
+		return `{"replica": {"id": "three"}, "parts": 1, "endpoints": [], "gateways": [{"id": "three", "host": "c"}, {"id": "two", "host": "b"}]}`
+	})
+	want := control.Gateways{Known: 3, Answered: 2, Silent: []control.Peer{{ID: "two", Host: "b"}}}
+	for _, v := range append(get[[]control.EndpointView](w, "/api/v1/endpoints", ""), get[control.EndpointView](w, "/api/v1/endpoints/billing", "")) {
+		if v.Endpoint != "billing" || !reflect.DeepEqual(v.Gateways, want) {
+			t.Errorf("%s: %+v, want %+v", v.Endpoint, v.Gateways, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,7 @@ func operate(t *testing.T, replicas int) (*natstest.Server, *fakeEndpoints) {
 		c := newControlServer(srv.Connect(), wire.NewNames(""), fake, "v1", zaptest.NewLogger(t))
 		c.ready, c.overdue = func() error { return errors.New(strings.Repeat("ü", 2*maxNotReady)) }, &overdueSeen{}
 		c.overdue.age.Store(int64(90 * time.Second))
+		c.refused, c.missed = func() error { return errors.New("fanjet.yaml:3:1: egres") }, func() uint64 { return 7 }
 		c.listen()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -94,6 +96,9 @@ func TestControlStatuses(t *testing.T) {
 		ids[r.ID] = true
 		if len(r.Statuses) != 2 || r.Statuses[0].InFlight != 2 || r.Version != "v1" || r.Host == "" || r.Started.IsZero() {
 			t.Errorf("report %+v", r)
+		}
+		if r.ConfigRefused != "fanjet.yaml:3:1: egres" || r.EventsMissed != 7 {
+			t.Errorf("its configuration is refused for %q, and %d events were missed", r.ConfigRefused, r.EventsMissed)
 		}
 		if n := len(r.NotReady); n < maxNotReady/2 || n > maxNotReady+8 || !strings.HasPrefix(r.NotReady, "üü") || r.RetryOverdue != 90 {
 			t.Errorf("it is not ready for %d bytes of reasons, %q, and a retry is overdue for %v s", n, r.NotReady, r.RetryOverdue)
@@ -186,6 +191,53 @@ func TestControlIgnoresJunk(t *testing.T) {
 	if reports, _, err := control.Statuses(t.Context(), srv.Conn(), names); err != nil || len(reports) != 1 {
 		t.Errorf("after junk: Statuses() = %+v, %v", reports, err)
 	}
+}
+
+// What was said before a question counts in its answer, also when both wait to be read.
+func TestAnswersKnowWhatWasSaidBefore(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t, natstest.Options{})
+	nc, names := srv.Conn(), wire.NewNames("")
+	c := newControlServer(srv.Connect(), names, &fakeEndpoints{}, "v1", zaptest.NewLogger(t))
+	c.listen()
+	const others = 100
+	for i := range others {
+		text, err := json.Marshal(control.Alive{Peer: control.Peer{ID: strconv.Itoa(i), Host: "h"}})
+		if err == nil {
+			err = nc.Publish(names.ControlAliveSubject(), text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, subject := range []string{names.ControlEndpointsSubject(), names.ControlResumeSubject("up")} {
+		answers, err := nc.SubscribeSync(nc.NewInbox())
+		if err == nil {
+			err = nc.PublishRequest(subject, answers.Subject, []byte("{}"))
+		}
+		if err == nil {
+			err = errors.Join(nc.Flush(), c.nc.Flush()) // now all of it waits
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			var answer struct {
+				Peers []control.Peer `json:"gateways"`
+			}
+			m, err := answers.NextMsg(time.Minute)
+			if err == nil {
+				err = json.Unmarshal(m.Data, &answer)
+			}
+			if err != nil || len(answer.Peers) != others+1 {
+				t.Errorf("%s: %d gateways are known, want %d: %v", subject, len(answer.Peers), others+1, err)
+			}
+		}()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); c.run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
 }
 
 // Gateways know each other from the moment on at which one is ready until it ends,

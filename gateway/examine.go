@@ -148,7 +148,7 @@ func (x *examination) stream(ctx context.Context, p *topology.Plan) {
 	}
 }
 
-// copies says where a stream is kept.
+// messages is a number of them.
 func messages(n uint64) string {
 	if n == 1 {
 		return "1 message"
@@ -156,6 +156,7 @@ func messages(n uint64) string {
 	return fmt.Sprintf("%d messages", n)
 }
 
+// copies says where a stream is kept.
 func copies(info *jetstream.StreamInfo) string {
 	if info.Config.Replicas <= 1 || info.Cluster == nil {
 		return "one copy"

@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"fanjet/internal/control"
 )
 
 // watched starts a gateway whose log is looked at.
@@ -53,6 +55,9 @@ func TestPurgedEventsAreCounted(t *testing.T) {
 	logs := w.watched()
 	w.delivered("a", 5+5)
 	w.waitFor("they are counted", func() bool { return w.missed() == 5 })
+	if reports, _, err := control.Statuses(t.Context(), w.js.Conn(), w.gw.names); err != nil || len(reports) != 1 || reports[0].EventsMissed != 5 {
+		t.Errorf("commands are told %+v, %v", reports, err)
+	}
 	said := logs.FilterMessage(leftTheStream).All()
 	if len(said) != 2 || said[0].ContextMap()["missed"] != uint64(4) || said[0].ContextMap()["exact"] != true || said[0].ContextMap()["after"] != uint64(5) {
 		t.Errorf("%v", said)

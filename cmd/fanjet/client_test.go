@@ -6,8 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"fanjet/config"
+	"fanjet/internal/broker"
 	"fanjet/internal/natstest"
 	"fanjet/internal/runfile"
+	"fanjet/internal/secret"
 )
 
 const besideEndpoints = `
@@ -133,5 +136,25 @@ func TestCommandsWithoutAFile(t *testing.T) {
 	}
 	if got := runFanjet(t, "ready", "--config", p.config); got.code != exitOK {
 		t.Errorf("ready: %+v", got)
+	}
+}
+
+// A password is left nowhere: who needs the one of the gateway that runs is told.
+func TestPasswordOfAGatewayThatRuns(t *testing.T) {
+	t.Parallel()
+	running := runfile.NATS{URL: "nats://n:4222", Prefix: "fanjet", Password: true}
+	for name, test := range map[string]struct {
+		settings broker.Settings
+		warned   bool
+	}{
+		"lost":        {broker.Settings{URL: "nats://n:4222"}, true},
+		"in the file": {broker.Settings{URL: "nats://n:4222", Password: secret.New("p")}, false},
+		"in the URL":  {broker.Settings{URL: "nats://u:p@n:4222"}, false},
+	} {
+		c := config.Client{Config: &config.Config{NATS: test.settings}}
+		warnings := strings.Join(preferRunning(&c, running, &globals{}), "\n")
+		if strings.Contains(warnings, "a password, which cannot be read") != test.warned {
+			t.Errorf("%s: %q", name, warnings)
+		}
 	}
 }

@@ -197,6 +197,11 @@ func (x *natsExamination) gateways(ctx context.Context, d *diagnosis) {
 		d.problem("gateways", "", "", "%v", err)
 		return
 	}
+	reportGateways(d, reports, attending)
+}
+
+// reportGateways judges those that answered, and names those that did not.
+func reportGateways(d *diagnosis, reports []control.Report, attending control.Gateways) {
 	for i := range reports {
 		reportGateway(d, &reports[i])
 	}

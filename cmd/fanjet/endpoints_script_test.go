@@ -27,8 +27,9 @@ import (
 //	put N SUBJECT         store N messages on a subject
 //	state KEY             print an entry of the state bucket; fails if there is none
 //	pause ENDPOINT JSON   store a pause
-//	answer ID FILE        from now on, answer as a gateway whose endpoints do as FILE says
-//	lift ID JSON          from now on, answer as a gateway that lifts that of every endpoint, once
+//	answer ID FILE [PEER…] from now on, answer as a gateway whose endpoints do as FILE says,
+//	                      and that knows the gateways PEER, itself included
+//	lift ID JSON [PEER…]  from now on, answer as a gateway that lifts that of every endpoint, once
 func TestEndpointsScripts(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/endpoints/*.txtar")
@@ -127,7 +128,7 @@ func (s *dlqScript) answer(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &statuses))
 	nc := s.srv.Connect()
 	_, err := nc.Subscribe(s.names.ControlEndpointsSubject(), func(m *nats.Msg) {
-		parts, err := control.Parts(control.Replica{ID: args[0], Host: "host-" + args[0], Version: "v1"}, statuses, nc.MaxPayload())
+		parts, err := control.Parts(control.Replica{ID: args[0], Host: "host-" + args[0], Version: "v1"}, statuses, nc.MaxPayload(), peersOf(args[2:])...)
 		if err != nil {
 			s.t.Error(err)
 		}
@@ -141,8 +142,15 @@ func (s *dlqScript) answer(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(nc.Flush())
 }
 
+func peersOf(ids []string) (peers []control.Peer) {
+	for _, id := range ids {
+		peers = append(peers, control.Peer{ID: id, Host: "host-" + id})
+	}
+	return peers
+}
+
 func (s *endpointsScript) lift(ts *testscript.TestScript, _ bool, args []string) {
-	answer := control.LiftAnswer{Replica: control.Replica{ID: args[0]}}
+	answer := control.LiftAnswer{Replica: control.Replica{ID: args[0]}, Peers: peersOf(args[2:])}
 	ts.Check(json.Unmarshal([]byte(args[1]), &answer.Lifted))
 	nc := s.srv.Connect()
 	_, err := nc.Subscribe(s.names.ControlResumeSubject("*"), func(m *nats.Msg) {

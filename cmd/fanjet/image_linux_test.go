@@ -240,6 +240,15 @@ func demoAnywhere(r *emptyRoot) {
 // producer with a password reaches the server from outside.
 func documentedImage(r *emptyRoot) {
 	text, _ := dockerfile(r.T)
+	for _, line := range []string{ // what an emptyRoot is like
+		fmt.Sprintf(`USER %d:%d`, imageUser, imageUser),
+		fmt.Sprintf(`COPY --from=build --chown=%d:%d /out/data /data`, imageUser, imageUser),
+		`VOLUME /data`,
+	} {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			r.Errorf("the Dockerfile has no line %q", line)
+		}
+	}
 	var environment []string
 	for _, m := range regexp.MustCompile(`(?m)^ENV (\S+)$`).FindAllStringSubmatch(text, -1) {
 		environment = append(environment, m[1])

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -48,6 +49,9 @@ type ConnectOptions struct {
 	// waits for answers; empty: _INBOX. With inboxes of their own, clients of one
 	// account need not be able to listen to each other's answers.
 	Inbox string
+
+	// Timeout bounds one attempt at one server, handshakes included; zero: 5 s.
+	Timeout time.Duration
 
 	// KeyOptional connects to the embedded server of another process also
 	// without the operator's key, when that cannot be read: as a producer.
@@ -155,7 +159,7 @@ func connectionOptions(opts ConnectOptions) []nats.Option {
 	unreachable, reported := newFaultLog(log), newFaultLog(log)
 	natsOpts := []nats.Option{
 		nats.Name(opts.Name),
-		nats.Timeout(dialTimeout),
+		nats.Timeout(cmp.Or(opts.Timeout, dialTimeout)),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectJitter, 2*reconnectJitter),

@@ -28,28 +28,30 @@ func TestConnectHandshakeFirst(t *testing.T) {
 		}})
 		return s.URL()
 	}
-	first, usual := tlsFirst(true, 5), tlsFirst(false, 5)
-	hasty := tlsFirst(true, 0.5) // cuts off who does not begin before that one gives up
+	const long, short = time.Minute, 100 * time.Millisecond // who is to wait for the other, and who not
+	first, usual := tlsFirst(true, long.Seconds()), tlsFirst(false, long.Seconds())
+	hasty := tlsFirst(true, short.Seconds()) // cuts off who does not begin
 	plain := natstest.Start(t, natstest.Options{Listen: true}).URL()
 	for _, test := range []struct {
 		name     string
 		settings Settings
+		timeout  time.Duration
 		want     string // part of the error; empty: connects
 	}{
-		{"first", Settings{URL: first, TLS: TLS{CA: certFile, HandshakeFirst: true}}, ""},
-		{"first, scheme tls", Settings{URL: strings.Replace(first, "nats:", "tls:", 1), TLS: TLS{CA: certFile, HandshakeFirst: true}}, ""},
-		{"first, with a client certificate", Settings{URL: first, TLS: TLS{CA: certFile, Cert: otherFile, Key: otherKey, HandshakeFirst: true}}, ""},
-		{"first, authority unknown", Settings{URL: first, TLS: TLS{HandshakeFirst: true}}, "set nats.tls.ca"},
-		{"first, and not said", Settings{URL: first, TLS: TLS{CA: certFile}}, "set nats.tls.handshake_first"},
-		{"first, and no TLS", Settings{URL: first}, "set nats.tls.handshake_first"},
-		{"first, not said, and cut off", Settings{URL: hasty, TLS: TLS{CA: certFile}}, "set nats.tls.handshake_first"},
-		{"first, no TLS, and cut off", Settings{URL: hasty}, "set nats.tls.handshake_first"},
-		{"not first, but said", Settings{URL: usual, TLS: TLS{CA: certFile, HandshakeFirst: true}}, "leave nats.tls.handshake_first out"},
-		{"no TLS, but said", Settings{URL: plain, TLS: TLS{HandshakeFirst: true}}, "leave nats.tls.handshake_first out"},
+		{"first", Settings{URL: first, TLS: TLS{CA: certFile, HandshakeFirst: true}}, long, ""},
+		{"first, scheme tls", Settings{URL: strings.Replace(first, "nats:", "tls:", 1), TLS: TLS{CA: certFile, HandshakeFirst: true}}, long, ""},
+		{"first, with a client certificate", Settings{URL: first, TLS: TLS{CA: certFile, Cert: otherFile, Key: otherKey, HandshakeFirst: true}}, long, ""},
+		{"first, authority unknown", Settings{URL: first, TLS: TLS{HandshakeFirst: true}}, long, "set nats.tls.ca"},
+		{"first, and not said", Settings{URL: first, TLS: TLS{CA: certFile}}, short, "set nats.tls.handshake_first"},
+		{"first, and no TLS", Settings{URL: first}, short, "set nats.tls.handshake_first"},
+		{"first, not said, and cut off", Settings{URL: hasty, TLS: TLS{CA: certFile}}, long, "set nats.tls.handshake_first"},
+		{"first, no TLS, and cut off", Settings{URL: hasty}, long, "set nats.tls.handshake_first"},
+		{"not first, but said", Settings{URL: usual, TLS: TLS{CA: certFile, HandshakeFirst: true}}, long, "leave nats.tls.handshake_first out"},
+		{"no TLS, but said", Settings{URL: plain, TLS: TLS{HandshakeFirst: true}}, long, "leave nats.tls.handshake_first out"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			nc, err := Connect(t.Context(), test.settings, ConnectOptions{NoWait: true})
+			nc, err := Connect(t.Context(), test.settings, ConnectOptions{NoWait: true, Timeout: test.timeout})
 			if err == nil {
 				nc.Close()
 			}

@@ -31,8 +31,18 @@ func Statuses(ctx context.Context, nc *nats.Conn, names wire.Names, endpoints ..
 	if err != nil {
 		return nil, Gateways{}, err
 	}
+	messages, end, err := ask(nc, subject, request)
+	if err != nil {
+		return nil, Gateways{}, err
+	}
+	defer end()
+	return statuses(ctx, subject, messages)
+}
+
+// statuses puts together what comes for an answer.
+func statuses(ctx context.Context, subject string, messages <-chan *nats.Msg) ([]Report, Gateways, error) {
 	var answers assembly
-	err = ask(ctx, nc, subject, request, func(data []byte) (wait time.Duration, err error) {
+	err := collect(ctx, subject, messages, func(data []byte) (wait time.Duration, err error) {
 		err = answers.add(data)
 		if !answers.complete() {
 			return answerTime, err
@@ -52,7 +62,13 @@ func Statuses(ctx context.Context, nc *nats.Conn, names wire.Names, endpoints ..
 func Lift(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string) ([]LiftAnswer, Gateways, error) {
 	var answers []LiftAnswer
 	var attending attendance
-	err := ask(ctx, nc, names.ControlResumeSubject(endpoint), nil, func(data []byte) (wait time.Duration, err error) {
+	subject := names.ControlResumeSubject(endpoint)
+	messages, end, err := ask(nc, subject, nil)
+	if err != nil {
+		return nil, Gateways{}, err
+	}
+	defer end()
+	err = collect(ctx, subject, messages, func(data []byte) (wait time.Duration, err error) {
 		var answer LiftAnswer
 		if err := json.Unmarshal(data, &answer); err != nil {
 			return 0, fmt.Errorf("unreadable answer of a gateway: %w", err)
@@ -64,19 +80,25 @@ func Lift(ctx context.Context, nc *nats.Conn, names wire.Names, endpoint string)
 	return answers, attending.gateways(), err
 }
 
-// ask asks every gateway, and hands over each message that is answered. take says
-// how long another one is to be waited for.
-func ask(ctx context.Context, nc *nats.Conn, subject string, request []byte, take func(data []byte) (wait time.Duration, err error)) error {
+// ask asks every gateway. The answers come to the channel until end is called.
+func ask(nc *nats.Conn, subject string, request []byte) (answers <-chan *nats.Msg, end func(), err error) {
 	inbox := nc.NewInbox()
 	messages := make(chan *nats.Msg, 4096)
 	sub, err := nc.ChanSubscribe(inbox, messages)
 	if err != nil {
-		return fmt.Errorf("asking the gateways: %w", err)
+		return nil, nil, fmt.Errorf("asking the gateways: %w", err)
 	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
+	end = func() { _ = sub.Unsubscribe() } // fails only on a closed connection
 	if err := nc.PublishRequest(subject, inbox, request); err != nil {
-		return fmt.Errorf("asking the gateways: %w", err)
+		end()
+		return nil, nil, fmt.Errorf("asking the gateways: %w", err)
 	}
+	return messages, end, nil
+}
+
+// collect hands over each message that is answered on a subject, until the gateways
+// have had their time. take says how long another one is to be waited for.
+func collect(ctx context.Context, subject string, messages <-chan *nats.Msg, take func(data []byte) (wait time.Duration, err error)) error {
 	silence, end := time.NewTimer(answerTime), time.NewTimer(answersEnd)
 	defer silence.Stop()
 	defer end.Stop()

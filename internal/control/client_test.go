@@ -1,12 +1,13 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"fanjet/internal/natstest"
@@ -115,47 +116,83 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// A gateway that lives and does not answer is named, and one that answers late is
-// waited for.
+// A gateway that lives and does not answer is named.
 func TestStatusesKnowWhoIsMissing(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Start(t, natstest.Options{})
 	one, two, three := Peer{"one", "host-a"}, Peer{"two", "host-b"}, Peer{"three", "host-c"}
-	answer := func(p Peer, knows ...Peer) (held chan *nats.Msg) {
-		held = make(chan *nats.Msg, 1)
+	answer := func(p Peer, knows ...Peer) {
 		nc := srv.Connect()
 		_, err := nc.Subscribe(names.ControlEndpointsSubject(), func(m *nats.Msg) {
-			if p == two {
-				held <- m
-				return
+			if p != two {
+				respond(t, m, p, knows...)
 			}
-			respond(t, m, p, knows...)
 		})
 		if err != nil || nc.Flush() != nil {
 			t.Fatal(err)
 		}
-		return held
 	}
 	answer(one, one, two)
-	held := answer(two)
+	answer(two)
 	answer(three, two, three)
 	_, gateways, err := Statuses(t.Context(), srv.Conn(), names)
 	if want := "2 of 3 gateways answered; not two on host-b"; err != nil || gateways.String() != want || gateways.Known != 3 {
 		t.Errorf("Statuses() = %+v, %v, want %s", gateways, err, want)
 	}
-	<-held
-	var asking sync.WaitGroup
-	asking.Go(func() {
-		reports, gateways, err := Statuses(t.Context(), srv.Conn(), names)
-		if err != nil || gateways.String() != "" || gateways.Known != 3 || len(reports) != 3 {
-			t.Errorf("with one that is late: Statuses() = %d reports, %+v, %v", len(reports), gateways, err)
-		}
-	})
-	late := <-held
-	timer := time.NewTimer(2 * quiet)
-	<-timer.C
-	respond(t, late, two, one, two, three)
-	asking.Wait()
+}
+
+// How long is waited for whom, on a clock of its own: for a gateway that others know
+// as long as for the first, for one that nobody knows hardly.
+func TestStatusesWait(t *testing.T) {
+	t.Parallel()
+	one, two := Peer{"one", "host-a"}, Peer{"two", "host-b"}
+	type answer struct {
+		after time.Duration
+		from  Peer
+		knows []Peer
+		parts int // that come; 0: all
+	}
+	for name, test := range map[string]struct {
+		answers []answer
+		want    string        // of the gateways
+		reports int           // -1: an error
+		took    time.Duration // until the result
+	}{
+		"all at once":                       {[]answer{{0, one, []Peer{one, two}, 0}, {0, two, []Peer{one, two}, 0}}, "", 2, quiet},
+		"a known one late":                  {[]answer{{0, one, []Peer{one, two}, 0}, {2 * quiet, two, []Peer{one, two}, 0}}, "", 2, 3 * quiet},
+		"a known one late for the last one": {[]answer{{answerTime - 1, one, []Peer{one, two}, 0}, {answerTime - 1, two, nil, 0}}, "", 2, 2*(answerTime-1) + quiet},
+		"a known one never":                 {[]answer{{quiet, one, []Peer{one, two}, 0}}, "1 of 2 gateways answered; not two on host-b", 1, quiet + answerTime},
+		"an unknown one soon":               {[]answer{{0, one, []Peer{one}, 0}, {quiet - 1, two, nil, 0}}, "", 2, 2*quiet - 1},
+		"the rest of an answer late":        {[]answer{{0, one, []Peer{one}, 1}, {2 * quiet, one, []Peer{one}, 0}}, "", 1, 3 * quiet},
+		"the rest of an answer never":       {[]answer{{0, one, []Peer{one}, 1}}, "", -1, answerTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				messages := make(chan *nats.Msg, 64)
+				go func() {
+					for _, a := range test.answers {
+						time.Sleep(a.after) //nolint:forbidigo // on the clock of synctest
+						parts, err := Parts(Replica{ID: a.from.ID, Host: a.from.Host}, statusesOf(100), 8<<10, a.knows...)
+						if err != nil || len(parts) < 2 {
+							t.Errorf("%d parts, %v", len(parts), err)
+						}
+						for _, p := range parts[:cmp.Or(a.parts, len(parts))] {
+							messages <- &nats.Msg{Data: p}
+						}
+					}
+				}()
+				asked := time.Now()
+				reports, gateways, err := statuses(t.Context(), "asked", messages)
+				if gateways.String() != test.want || len(reports) != max(0, test.reports) || (err != nil) != (test.reports < 0) {
+					t.Errorf("%d reports, %q, %v; want %d, %q", len(reports), gateways, err, test.reports, test.want)
+				}
+				if took := time.Since(asked); took != test.took {
+					t.Errorf("took %v, want %v", took, test.took)
+				}
+			})
+		})
+	}
 }
 
 func respond(t *testing.T, m *nats.Msg, p Peer, knows ...Peer) {
