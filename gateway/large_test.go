@@ -16,6 +16,29 @@ import (
 	"fanjet/dlq"
 )
 
+// Many deliveries that NATS refuses are all counted, and do not fill the log.
+func TestRefusedFanOutIsSampled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cfg.Sources[0].Create = false
+	logs := w.watched()
+	const events = 12
+	for range events {
+		w.publish("events.x", strings.Repeat("x", int(w.nats.Conn().MaxPayload())), nil)
+	}
+	w.letters(events)
+	if n := w.metric("fanjet_fanout_dead_letters_total", "too_large"); n != events {
+		t.Errorf("%v are counted", n)
+	}
+	if n := logs.FilterMessage("a delivery cannot be published and is dead-lettered").Len(); n == 0 || n >= events {
+		t.Errorf("%d lines in the log", n)
+	}
+}
+
 // The largest event that our own source takes can be delivered, retried and
 // dead-lettered whole.
 func TestLargestEventOfOurSource(t *testing.T) {

@@ -190,7 +190,7 @@ func (d *fanoutDelivery) deadLetter(refusal error) bool {
 	}
 	envelope := d.envelope()
 	envelope.LastError = "NATS refused the delivery: " + refusal.Error()
-	m.log.Error("a delivery cannot be published and is dead-lettered", zap.String("endpoint", d.endpoint),
+	m.sampled.Error("a delivery cannot be published and is dead-lettered", zap.String("endpoint", d.endpoint),
 		zap.String("source_event", d.fanout.source), zap.String("reason", string(reason)), zap.Error(refusal))
 	for {
 		err := m.opts.Letters.Write(d.fanout.ctx, envelope, reason, 0, msg.Msg.Header, msg.Msg.Data, d.fanout.pos.FanoutID(d.endpoint))
@@ -201,7 +201,7 @@ func (d *fanoutDelivery) deadLetter(refusal error) bool {
 		case !errors.Is(err, publish.ErrFull) && !publish.IsRefused(err):
 			return false
 		}
-		m.log.Error("the dead letter is not taken; the event waits", zap.Error(err))
+		m.sampled.Error("the dead letter is not taken; the event waits", zap.Error(err))
 		select {
 		case <-time.After(5 * time.Second):
 		case <-d.fanout.ctx.Done():
