@@ -86,9 +86,13 @@ func brokenText(file string, found *config.Errors) string {
 // preferRunning puts what a gateway that runs says of NATS in the place of what the
 // file says, and returns what to warn of.
 func preferRunning(c *config.Client, running runfile.NATS, g *globals) (warnings []string) {
-	written := natsRecord(c.NATS)
+	file := c.NATS
 	if g.nats != "" { // it says where, but not all the rest
-		written.URL, running.URL, running.Listen = "", "", written.Listen
+		file.URL = running.URL
+	}
+	written := natsRecord(file)
+	if g.nats != "" {
+		written.Password = running.Password
 	}
 	if _, port, _ := net.SplitHostPort(written.Listen); port == "0" || port == "-1" {
 		written.Listen = cmp.Or(running.Listen, written.Listen)

@@ -29,7 +29,11 @@ func TestCommandsBesideABrokenFile(t *testing.T) {
 		return len(found) == 1 && !strings.HasSuffix(found[0].NATS.Listen, ":0")
 	})
 	good := readText(t, p.config)
+	address := "nats://" + runfile.Find(p.config, runfile.Folders())[0].NATS.Listen
 	commands := [][]string{
+		{"endpoints", "list", "--nats", address},
+		{"dlq", "list", "--nats", address},
+		{"publish", "none.x", "--data", "{}", "--nats", address},
 		{"ready"},
 		{"endpoints", "list"},
 		{"endpoints", "show", "one"},
