@@ -30,7 +30,7 @@ type Client struct {
 // nats, sources and admin by themselves, also of a file that is no valid YAML. Of
 // opts it leaves NoSecrets and Connects aside.
 func LoadClient(path string, opts Options) Client {
-	return loadClient(path, opts, files{read: readFile, glob: filepath.Glob, resolve: filepath.EvalSymlinks})
+	return loadClient(path, opts, fileSystem())
 }
 
 func loadClient(path string, opts Options, files files) Client {

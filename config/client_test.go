@@ -84,6 +84,18 @@ admin:
 			}
 		})
 	}
+	t.Run("hidden files are not included", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		for file, text := range map[string]string{"fanjet.yaml": sections + endpoints + "include: [\"*.part.yaml\"]\n", ".#a.part.yaml": "endpoints: [\n"} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c := LoadClient(filepath.Join(dir, "fanjet.yaml"), Options{}); c.Problems != nil {
+			t.Error(c.Problems)
+		}
+	})
 	gone := LoadClient(filepath.Join(t.TempDir(), "fanjet.yaml"), Options{NATS: "nats://other:4222"})
 	if gone.NATSKnown || gone.AdminKnown || gone.Problems == nil || gone.NATS.URL != "nats://other:4222" || gone.NATS.Prefix != "fanjet" || gone.Admin.Listen != "127.0.0.1:8422" {
 		t.Errorf("of a file that is gone: %+v", gone)

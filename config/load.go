@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"fanjet/gateway/match"
 	"fanjet/subscriber/endpoint"
@@ -67,7 +68,7 @@ func (p Problem) String() string {
 //
 // Relative paths in a file are relative to the folder of that file.
 func Load(path string, opts Options) (*Config, error) {
-	return load(path, opts, files{read: readFile, glob: visible, stat: os.Stat, resolve: filepath.EvalSymlinks})
+	return load(path, opts, fileSystem())
 }
 
 // files is the part of a file system that loading needs.
@@ -79,9 +80,15 @@ type files struct {
 	resolve func(path string) (string, error)
 }
 
-// readFile reads a file, but never much more than can be used of it.
+// fileSystem is that of this machine.
+func fileSystem() files {
+	return files{read: readFile, glob: visible, stat: os.Stat, resolve: filepath.EvalSymlinks}
+}
+
+// readFile reads a file, but never much more than can be used of it. A named pipe that
+// nobody writes to is empty: to wait for a writer would hold up a gateway for ever.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

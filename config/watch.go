@@ -3,8 +3,6 @@ package config
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 )
@@ -38,7 +36,7 @@ const (
 func NewWatcher(path string, opts Options) *Watcher {
 	return &Watcher{
 		path: path, opts: opts,
-		files:  files{read: readFile, glob: visible, stat: os.Stat, resolve: filepath.EvalSymlinks},
+		files:  fileSystem(),
 		forced: make(chan struct{}, 1),
 	}
 }

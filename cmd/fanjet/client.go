@@ -86,9 +86,13 @@ func brokenText(file string, found *config.Errors) string {
 // preferRunning puts what a gateway that runs says of NATS in the place of what the
 // file says, and returns what to warn of.
 func preferRunning(c *config.Client, running runfile.NATS, g *globals) (warnings []string) {
-	written := natsRecord(c.NATS)
+	file := c.NATS
 	if g.nats != "" { // it says where, but not all the rest
-		written.URL, running.URL, running.Listen = "", "", written.Listen
+		file.URL = running.URL
+	}
+	written := natsRecord(file)
+	if g.nats != "" {
+		written.Password = running.Password
 	}
 	if _, port, _ := net.SplitHostPort(written.Listen); port == "0" || port == "-1" {
 		written.Listen = cmp.Or(running.Listen, written.Listen)
@@ -106,6 +110,7 @@ func preferRunning(c *config.Client, running runfile.NATS, g *globals) (warnings
 	}
 	s.Prefix, s.Domain = running.Prefix, running.Domain
 	s.Embedded.Listen, s.Embedded.StoreDir = cmp.Or(running.Listen, s.Embedded.Listen), cmp.Or(running.StoreDir, s.Embedded.StoreDir)
+	s.Embedded.TLS.Cert = running.ServerCert
 	s.Credentials = running.Credentials
 	s.TLS = broker.TLS{CA: running.CA, Cert: running.Cert, Key: running.Key, HandshakeFirst: running.HandshakeFirst}
 	return warnings
@@ -119,7 +124,7 @@ func natsRecord(s broker.Settings) runfile.NATS {
 		Password: !s.Password.IsZero() || strings.Contains(s.URL, "@"),
 	}
 	if s.URL == "" {
-		r.Listen, r.StoreDir = s.Embedded.Listen, absolute(s.Embedded.StoreDir)
+		r.Listen, r.StoreDir, r.ServerCert = s.Embedded.Listen, absolute(s.Embedded.StoreDir), absolute(s.Embedded.TLS.Cert)
 		return r
 	}
 	var servers []string

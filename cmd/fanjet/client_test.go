@@ -1,6 +1,10 @@
 package main
 
 import (
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,18 +25,31 @@ subscriptions:
 sources: [{stream: EVENTS, subjects: ["none.>"], create: true}]
 `
 
+// left is what a gateway has left of where it is, once its server listens.
+func (p *gatewayProcess) left() (r runfile.Record) {
+	p.Helper()
+	waitUntil(p.T, "the gateway has left where it is", func() bool {
+		found := runfile.Find(p.config, runfile.Folders())
+		if len(found) == 1 {
+			r = found[0]
+		}
+		return len(found) == 1 && !strings.HasSuffix(r.NATS.Listen, ":0")
+	})
+	return r
+}
+
 // Whatever becomes of its configuration file, the commands find a gateway that runs.
 // Its listeners have ports that the file does not tell, too.
 func TestCommandsBesideABrokenFile(t *testing.T) {
 	t.Parallel()
 	p := newGatewayProcess(t, "", besideEndpoints)
 	p.start()
-	waitUntil(t, "the gateway has left where it is", func() bool {
-		found := runfile.Find(p.config, runfile.Folders())
-		return len(found) == 1 && !strings.HasSuffix(found[0].NATS.Listen, ":0")
-	})
+	address := "nats://" + p.left().NATS.Listen
 	good := readText(t, p.config)
 	commands := [][]string{
+		{"endpoints", "list", "--nats", address},
+		{"dlq", "list", "--nats", address},
+		{"publish", "none.x", "--data", "{}", "--nats", address},
 		{"ready"},
 		{"endpoints", "list"},
 		{"endpoints", "show", "one"},
@@ -157,4 +174,39 @@ func TestPasswordOfAGatewayThatRuns(t *testing.T) {
 			t.Errorf("%s: %q", name, warnings)
 		}
 	}
+}
+
+// The certificate of the embedded server is found without the file, too.
+func TestCommandsBesideABrokenFileWithTLS(t *testing.T) {
+	t.Parallel()
+	p := newGatewayProcess(t, "", besideEndpoints)
+	cert, key := serverCertificate(t)
+	text := strings.Replace(readText(t, p.config), "embedded: {", "embedded: {tls: {cert: nats.crt, key: nats.key}, ", 1)
+	for name, content := range map[string]string{"fanjet.yaml": text, "nats.crt": cert, "nats.key": key} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(p.config), name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.start()
+	p.left()
+	if err := os.WriteFile(p.config, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := runFanjet(t, "endpoints", "list", "--config", p.config); got.code != exitOK || !strings.Contains(got.err, "the file is empty") {
+		t.Errorf("endpoints list: %+v", got)
+	}
+}
+
+// serverCertificate is a certificate for example.com that signed itself, and its key.
+func serverCertificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	private, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -297,20 +296,6 @@ func documentedImage(r *emptyRoot) {
 	if got := r.run(environment, "ready", "--config", "/etc/fanjet/fanjet.yaml"); got.code != exitOK {
 		r.Errorf("ready: %+v", got)
 	}
-}
-
-// serverCertificate is a certificate for example.com that signed itself, and its key.
-func serverCertificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	server := httptest.NewTLSServer(http.NotFoundHandler())
-	defer server.Close()
-	pair := server.TLS.Certificates[0]
-	private, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
 }
 
 // unreadableConfiguration is what a file gives that only its owner can read, as

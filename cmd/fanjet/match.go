@@ -56,6 +56,7 @@ file that exists stands for the file also without the @.`,
 	}
 	cmd.Flags().StringVar(&subject, "subject", "", "subject that the event is published on")
 	cmd.Flags().StringVar(&data, "data", "", "the event's `body`; @FILE reads a file, - the standard input")
+	allowEmpty(cmd, "data") // as in publish
 	cmd.Flags().StringArrayVar(&headers, "header", nil, "header of the event, as `NAME=VALUE`; may be repeated; filters find it in any spelling")
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {

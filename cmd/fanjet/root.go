@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,10 +61,14 @@ func (g *globals) report(ctx context.Context, err error) int {
 	case err == nil:
 		return exitOK
 	case broker.Refusal(ctx) != nil:
-		if !errors.Is(err, context.Canceled) && !errors.Is(err, errSilent) {
+		refused := broker.Refusal(ctx).Error()
+		told := strings.Contains(err.Error(), refused)
+		if told || !errors.Is(err, context.Canceled) && !errors.Is(err, errSilent) {
 			fmt.Fprintf(g.err, "fanjet: %v\n", err)
 		}
-		fmt.Fprintf(g.err, "fanjet: %v\n", broker.Refusal(ctx))
+		if !told {
+			fmt.Fprintf(g.err, "fanjet: %s\n", refused)
+		}
 		return exitFailure
 	case errors.Is(err, errSilent):
 		return exitFailure

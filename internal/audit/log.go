@@ -70,7 +70,7 @@ func (l *Log) Write(ctx context.Context, by Actor, r Record) error {
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		return fmt.Errorf("%w: the stream %s does not exist; a gateway creates it when it starts", ErrNotStored, l.names.AuditStream())
 	case err != nil:
-		return fmt.Errorf("%w in the stream %s: %w", ErrNotStored, l.names.AuditStream(), err)
+		return fmt.Errorf("%w in the stream %s: %w", ErrNotStored, l.names.AuditStream(), broker.Cause(ctx, err))
 	}
 	return nil
 }

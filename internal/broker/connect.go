@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -100,6 +101,10 @@ func Connect(ctx context.Context, settings Settings, opts ConnectOptions) (*nats
 	attempt := func(ctx context.Context) error {
 		var err error
 		nc, err = dial(ctx, strings.Join(servers, ","), natsOpts)
+		if errors.Is(err, nats.ErrNkeysNotSupported) && opts.Server == nil && settings.guessesKey() {
+			natsOpts = append(natsOpts, nats.Nkey("", nil))
+			nc, err = dial(ctx, strings.Join(servers, ","), natsOpts)
+		}
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return err

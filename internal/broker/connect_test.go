@@ -38,11 +38,35 @@ func TestConnectToTheEmbeddedServerOfAnotherProcess(t *testing.T) {
 	s := startEmbedded(t, Embedded{StoreDir: dir, Listen: "127.0.0.1:-1"})
 	settings := Settings{Embedded: Embedded{StoreDir: dir, Listen: strings.TrimPrefix(s.URL(), "nats://")}}
 	connect(t, settings, ConnectOptions{NoWait: true})
+	for _, url := range []string{s.URL(), s.URL() + "/", strings.Replace(s.URL(), "127.0.0.1", "localhost", 1)} {
+		named := settings
+		named.URL = url
+		nc := connect(t, named, ConnectOptions{NoWait: true})
+		if _, err := nc.Request("$JS.API.INFO", nil, patience); err != nil {
+			t.Errorf("%s does not connect as an operator: %v", url, err)
+		}
+	}
 	s.Shutdown()
 	_, err := Connect(t.Context(), settings, ConnectOptions{NoWait: true})
 	if err == nil || !strings.Contains(err.Error(), "start the gateway") || !errors.Is(err, nats.ErrNoServers) {
 		t.Errorf("error %v does not say what to do", err)
 	}
+}
+
+// Whoever moves from the embedded server to one of their own, at the same address, has
+// its operator's key still lying about.
+func TestConnectToAnotherServerWhereTheEmbeddedOneWas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	seed, err := newKey(t).Seed()
+	if err == nil {
+		err = writeKey(filepath.Join(dir, OperatorKeyName), seed)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := natstest.Start(t, natstest.Options{Listen: true})
+	connect(t, Settings{URL: other.URL(), Embedded: Embedded{StoreDir: dir, Listen: strings.TrimPrefix(other.URL(), "nats://")}}, ConnectOptions{})
 }
 
 func TestConnectWaitsForNATS(t *testing.T) {

@@ -57,6 +57,13 @@ func (s Settings) credentials(opts ConnectOptions) ([]nats.Option, error) {
 	return nil, err
 }
 
+// guessesKey reports whether the operator's key is taken only because the address that
+// is given is where the embedded server would listen. Another server may be there now,
+// and the key be left over from the time before.
+func (s Settings) guessesKey() bool {
+	return s.URL != "" && s.Credentials == "" && s.User.IsZero() && s.ownServer()
+}
+
 // ownServer reports whether the server is the embedded one of another process,
 // whether or not its address is given.
 func (s Settings) ownServer() bool {
@@ -64,7 +71,14 @@ func (s Settings) ownServer() bool {
 		return true
 	}
 	own, err := s.ownAddress()
-	return err == nil && strings.TrimPrefix(s.URL, "nats://") == own
+	if err != nil {
+		return false
+	}
+	given := strings.TrimSuffix(strings.TrimPrefix(s.URL, "nats://"), "/")
+	if host, port, err := net.SplitHostPort(given); err == nil && strings.EqualFold(host, "localhost") {
+		given = net.JoinHostPort("127.0.0.1", port)
+	}
+	return given == own
 }
 
 // ownAddress is where this machine reaches the embedded server.

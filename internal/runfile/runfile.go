@@ -51,6 +51,8 @@ type NATS struct {
 	Cert           string `json:"cert,omitempty"`
 	Key            string `json:"key,omitempty"`
 	HandshakeFirst bool   `json:"handshake_first,omitempty"`
+	// ServerCert is the PEM file of the certificate that the embedded server has.
+	ServerCert string `json:"server_cert,omitempty"`
 	// Password is whether it proves itself with a password or token, which is not here.
 	Password bool `json:"password,omitempty"`
 }
