@@ -99,6 +99,8 @@ func (x *examination) refusals(err error) {
 		for _, e := range err.Unwrap() {
 			x.refusals(e)
 		}
+	case *wire.NewerError:
+		x.add(LevelProblem, "stream "+strings.Join(err.Streams, ", "), err.Fix(), "%s", err.What())
 	case *refusal:
 		what := err.what
 		if err.why != "" {

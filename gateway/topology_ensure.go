@@ -40,21 +40,26 @@ func plan(names wire.Names, cfg *config.Config, maxPayload int64) []streamPlan {
 			want: sourceConfig(source, replicas, maxPayload), consumer: &matching, create: source.Create, source: true,
 		})
 	}
-	return append(plans,
-		streamPlan{want: deliveriesConfig(names, replicas), consumer: &deliver, create: true},
-		streamPlan{want: retriesConfig(names, replicas), consumer: &due, create: true},
-		streamPlan{want: lanesConfig(names, replicas), create: true},
-		streamPlan{want: deadLettersConfig(names, cfg.DeadLetters, replicas), create: true, fromConfig: true},
-		streamPlan{want: stateStreamConfig(names, replicas), create: true, bucket: &bucket},
-		streamPlan{want: auditConfig(names, replicas), create: true, audit: true},
-	)
+	own := []streamPlan{
+		{want: deliveriesConfig(names, replicas), consumer: &deliver, create: true},
+		{want: retriesConfig(names, replicas), consumer: &due, create: true},
+		{want: lanesConfig(names, replicas), create: true},
+		{want: deadLettersConfig(names, cfg.DeadLetters, replicas), create: true, fromConfig: true},
+		{want: stateStreamConfig(names, replicas), create: true, bucket: &bucket},
+		{want: auditConfig(names, replicas), create: true, audit: true},
+	}
+	bucket.Metadata = wire.StoredMetadata(wire.StoredWritten)
+	for i := range own {
+		own[i].want.Metadata = wire.StoredMetadata(wire.StoredWritten)
+	}
+	return append(plans, own...)
 }
 
 // ensureTopology makes the streams and consumers that are missing and sets
 // right what may be changed in those that exist. It first looks at all of them:
 // if one cannot be used without losing events, nothing is touched, and the error
-// names every problem and its remedy ([isRefusal]). Any other error passes by
-// itself. Nothing is ever deleted or made a second time. A second call changes
+// names every problem and its remedy ([isRefusal]), or, as a [wire.NewerError], only
+// that a newer Fanjet stored what is there. Any other error passes by itself. Nothing is ever deleted or made a second time. A second call changes
 // nothing.
 func ensureTopology(ctx context.Context, js jetstream.JetStream, names wire.Names, cfg *config.Config, log *zap.Logger) error {
 	plans := plan(names, cfg, js.Conn().MaxPayload())
@@ -76,7 +81,7 @@ func ensureTopology(ctx context.Context, js jetstream.JetStream, names wire.Name
 		reviews[i], err = plans[i].inspect(ctx, js)
 		report(&plans[i], err)
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := joined(errs); err != nil {
 		return err
 	}
 	for i := range plans {
@@ -109,6 +114,21 @@ func checkTopology(ctx context.Context, js jetstream.JetStream, names wire.Names
 			continue
 		}
 		errs = append(errs, checkPaused(consumer.CachedInfo()))
+	}
+	return joined(errs)
+}
+
+// joined joins what was found wrong. If a newer Fanjet stored what is there, that is
+// all there is to say, and it is said once: what else differs may be as it must be.
+func joined(errs []error) error {
+	var newer *wire.NewerError
+	for _, err := range errs {
+		if found, ok := errors.AsType[*wire.NewerError](err); ok {
+			newer = newer.Join(found)
+		}
+	}
+	if newer != nil {
+		return newer
 	}
 	return errors.Join(errs...)
 }
@@ -149,6 +169,11 @@ func (p *streamPlan) inspect(ctx context.Context, js jetstream.JetStream) (*revi
 		return nil, fmt.Errorf("look at the stream %s: %w", p.want.Name, err)
 	}
 	info := stream.CachedInfo() // of just now
+	if !p.source {              // a source holds nothing of ours
+		if err := wire.CheckStored(p.want.Name, info.Config.Metadata); err != nil {
+			return nil, err
+		}
+	}
 	var found *review
 	switch {
 	case p.audit:
