@@ -41,7 +41,8 @@ type Queue struct {
 }
 
 // Open finds the dead-letter queue. It returns [ErrNoStream] when there is
-// none: it never creates the stream.
+// none: it never creates the stream; and a [wire.NewerError] when it holds what
+// only a newer Fanjet reads.
 func Open(ctx context.Context, js jetstream.JetStream, names wire.Names) (*Queue, error) {
 	stream, err := js.Stream(ctx, names.DeadLettersStream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -50,6 +51,9 @@ func Open(ctx context.Context, js jetstream.JetStream, names wire.Names) (*Queue
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the dead-letter stream %s: %w", names.DeadLettersStream(), err)
+	}
+	if err := wire.CheckStored(names.DeadLettersStream(), stream.CachedInfo().Config.Metadata); err != nil {
+		return nil, err
 	}
 	if !stream.CachedInfo().Config.AllowDirect {
 		return nil, fmt.Errorf("%w %s: set its allow_direct to true, as the gateway does when it starts", errNoDirectReads, names.DeadLettersStream())

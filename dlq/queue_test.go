@@ -328,3 +328,41 @@ func TestGet(t *testing.T) {
 		}
 	}
 }
+
+// Nothing reads, moves or adds to what only a newer program understands, be it the
+// letters or the deliveries that they would become.
+func TestNewerVersionIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, natstest.Options{})
+	mark := func(stream string, version int) {
+		t.Helper()
+		s, err := f.js.Stream(t.Context(), stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := s.CachedInfo().Config
+		c.Metadata = wire.StoredMetadata(version)
+		if _, err := f.js.UpdateStream(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mark("FANJET_DELIVERIES", 2)
+	for _, dry := range []bool{true, false} {
+		if _, err := f.Replay(t.Context(), Filter{}, ReplayOptions{DryRun: dry}); !isNewer(err, "FANJET_DELIVERIES") {
+			t.Errorf("dry %v: Replay() = %v", dry, err)
+		}
+	}
+	mark("FANJET_DLQ", 2)
+	if _, err := Open(t.Context(), f.js, f.names); !isNewer(err, "FANJET_DLQ") {
+		t.Errorf("Open() = %v", err)
+	}
+	mark("FANJET_DLQ", 1)
+	if _, err := Open(t.Context(), f.js, f.names); err != nil {
+		t.Error(err)
+	}
+}
+
+func isNewer(err error, stream string) bool {
+	newer, ok := errors.AsType[*wire.NewerError](err)
+	return ok && len(newer.Streams) == 1 && newer.Streams[0] == stream
+}

@@ -83,16 +83,17 @@ func (q *Queue) Replay(ctx context.Context, f Filter, o ReplayOptions) (Outcome,
 }
 
 // checkDeliveries makes sure that somebody takes deliveries: a publisher would
-// wait for ever for a stream that was never created.
+// wait for ever for a stream that was never created. And that they are what this
+// program makes.
 func (q *Queue) checkDeliveries(ctx context.Context) error {
-	_, err := q.js.Stream(ctx, q.names.DeliveriesStream())
+	stream, err := q.js.Stream(ctx, q.names.DeliveriesStream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("the stream %s does not exist, so nothing would deliver the letters; start the gateway first", q.names.DeliveriesStream())
 	}
 	if err != nil {
 		return fmt.Errorf("opening the stream %s: %w", q.names.DeliveriesStream(), err)
 	}
-	return nil
+	return wire.CheckStored(q.names.DeliveriesStream(), stream.CachedInfo().Config.Metadata)
 }
 
 // delivery makes the delivery that a letter becomes.

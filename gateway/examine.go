@@ -100,6 +100,8 @@ func (x *examination) refusals(err error) {
 		for _, e := range err.Unwrap() {
 			x.refusals(e)
 		}
+	case *wire.NewerError:
+		x.add(LevelProblem, "stream "+strings.Join(err.Streams, ", "), err.Fix(), "%s", err.What())
 	case *topology.Refusal:
 		what := err.What
 		if err.Why != "" {

@@ -40,22 +40,27 @@ func PlanFor(names wire.Names, cfg *config.Config, maxPayload int64) []Plan {
 			Want: SourceStream(source, replicas, maxPayload), Consumer: &matching, create: source.Create, Source: true,
 		})
 	}
-	return append(plans,
-		Plan{Want: DeliveriesStream(names, replicas), Consumer: &deliver, create: true},
-		Plan{Want: RetriesStream(names, replicas), Consumer: &due, create: true},
-		Plan{Want: LanesStream(names, replicas), create: true},
-		Plan{Want: DeadLettersStream(names, cfg.DeadLetters, replicas), create: true, fromConfig: true},
-		Plan{Want: StateStream(names, replicas), create: true, bucket: &bucket},
-		Plan{Want: AuditStream(names, replicas), create: true, audit: true},
-	)
+	own := []Plan{
+		{Want: DeliveriesStream(names, replicas), Consumer: &deliver, create: true},
+		{Want: RetriesStream(names, replicas), Consumer: &due, create: true},
+		{Want: LanesStream(names, replicas), create: true},
+		{Want: DeadLettersStream(names, cfg.DeadLetters, replicas), create: true, fromConfig: true},
+		{Want: StateStream(names, replicas), create: true, bucket: &bucket},
+		{Want: AuditStream(names, replicas), create: true, audit: true},
+	}
+	bucket.Metadata = wire.StoredMetadata(wire.StoredWritten)
+	for i := range own {
+		own[i].Want.Metadata = wire.StoredMetadata(wire.StoredWritten)
+	}
+	return append(plans, own...)
 }
 
 // Ensure makes the streams and consumers that are missing and sets
 // right what may be changed in those that exist. It first looks at all of them:
 // if one cannot be used without losing events, nothing is touched, and the error
-// names every problem and its remedy ([IsRefusal]). Any other error passes by
-// itself. Nothing is ever deleted or made a second time. A second call changes
-// nothing.
+// names every problem and its remedy ([IsRefusal]), or, as a [wire.NewerError], only
+// that a newer Fanjet stored what is there. Any other error passes by itself.
+// Nothing is ever deleted or made a second time. A second call changes nothing.
 func Ensure(ctx context.Context, js jetstream.JetStream, names wire.Names, cfg *config.Config, log *zap.Logger) error {
 	plans := PlanFor(names, cfg, js.Conn().MaxPayload())
 	reviews := make([]*review, len(plans)) // nil: missing
@@ -76,7 +81,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, names wire.Names, cfg *
 		reviews[i], err = plans[i].Inspect(ctx, js)
 		report(&plans[i], err)
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := joined(errs); err != nil {
 		return err
 	}
 	for i := range plans {
@@ -109,6 +114,21 @@ func Check(ctx context.Context, js jetstream.JetStream, names wire.Names, cfg *c
 			continue
 		}
 		errs = append(errs, CheckPaused(consumer.CachedInfo()))
+	}
+	return joined(errs)
+}
+
+// joined joins what was found wrong. If a newer Fanjet stored what is there, that is
+// all there is to say, and it is said once: what else differs may be as it must be.
+func joined(errs []error) error {
+	var newer *wire.NewerError
+	for _, err := range errs {
+		if found, ok := errors.AsType[*wire.NewerError](err); ok {
+			newer = newer.Join(found)
+		}
+	}
+	if newer != nil {
+		return newer
 	}
 	return errors.Join(errs...)
 }
@@ -149,6 +169,11 @@ func (p *Plan) Inspect(ctx context.Context, js jetstream.JetStream) (*review, er
 		return nil, fmt.Errorf("look at the stream %s: %w", p.Want.Name, err)
 	}
 	info := stream.CachedInfo() // of just now
+	if !p.Source {              // a source holds nothing of ours
+		if err := wire.CheckStored(p.Want.Name, info.Config.Metadata); err != nil {
+			return nil, err
+		}
+	}
 	var found *review
 	switch {
 	case p.audit:

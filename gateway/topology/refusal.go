@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/broker"
+	"fanjet/internal/wire"
 )
 
 // Refusal is a stream or consumer that somebody must mend before Fanjet can
@@ -40,7 +41,8 @@ func (r *Refusal) Unwrap() error { return r.Cause }
 // IsRefusal reports whether an error is one that does not pass by itself.
 func IsRefusal(err error) bool {
 	_, ok := errors.AsType[*Refusal](err)
-	return ok
+	_, newer := errors.AsType[*wire.NewerError](err)
+	return ok || newer
 }
 
 // Codes of API errors that the client library does not name.

@@ -3,10 +3,13 @@ package topology
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanjet/internal/wire"
 )
 
 // review compares a stream with what it should be.
@@ -36,6 +39,22 @@ func change[T comparable](r *review, field string, have *T, want T) {
 	}
 	r.Changes = append(r.Changes, fmt.Sprintf("%s: %v → %v", field, *have, want))
 	*have = want
+}
+
+// raise sets the version of what is stored right, which never goes down. A stream
+// without a number has one that is implied, and is left alone as long as that is right.
+func (r *review) raise(want jetstream.StreamConfig) {
+	have, next := wire.StoredVersion(r.next.Metadata), wire.StoredVersion(want.Metadata)
+	if have >= next {
+		return
+	}
+	r.Changes = append(r.Changes, fmt.Sprintf("version of what is stored: %d → %d", have, next))
+	metadata := maps.Clone(r.next.Metadata)
+	if metadata == nil {
+		metadata = make(map[string]string)
+	}
+	maps.Copy(metadata, want.Metadata)
+	r.next.Metadata = metadata
 }
 
 // reviewOwn compares one of the installation's own streams. fromConfig says
@@ -79,6 +98,7 @@ func reviewOwn(have, want jetstream.StreamConfig, fromConfig bool) *review {
 	}
 	r.limits(have, want, fromConfig)
 
+	r.raise(want)
 	change(r, "replicas", &r.next.Replicas, want.Replicas)
 	change(r, "discard", &r.next.Discard, want.Discard)
 	change(r, "allow_direct", &r.next.AllowDirect, want.AllowDirect)
@@ -116,6 +136,7 @@ func reviewAudit(have, want jetstream.StreamConfig) *review {
 	if !sameSubjects(have.Subjects, want.Subjects) {
 		r.refuse("subjects are "+strings.Join(have.Subjects, ", "), "records would not be stored", editStream(have.Name, subjectsFlag(want.Subjects)))
 	}
+	r.raise(want)
 	change(r, "replicas", &r.next.Replicas, want.Replicas)
 	change(r, "discard", &r.next.Discard, want.Discard)
 	change(r, "allow_direct", &r.next.AllowDirect, want.AllowDirect)

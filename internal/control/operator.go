@@ -75,7 +75,7 @@ func NewOperator(o Options) *Operator {
 }
 
 // OpenState finds the state bucket, or returns [ErrNoState]: only the gateway
-// creates it.
+// creates it. The error is a [wire.NewerError] if only a newer Fanjet reads it.
 func OpenState(ctx context.Context, js jetstream.JetStream, names wire.Names) (jetstream.KeyValue, error) {
 	state, err := jsapi.OpenBucket(ctx, js, names.StateBucket())
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -84,6 +84,13 @@ func OpenState(ctx context.Context, js jetstream.JetStream, names wire.Names) (j
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the state bucket %s: %w", names.StateBucket(), err)
+	}
+	status, err := state.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("opening the state bucket %s: %w", names.StateBucket(), err)
+	}
+	if err := wire.CheckStored("KV_"+names.StateBucket(), status.Metadata()); err != nil { // they are those of its stream
+		return nil, err
 	}
 	return state, nil
 }
