@@ -169,7 +169,9 @@ func (p *Plan) Inspect(ctx context.Context, js jetstream.JetStream) (*review, er
 		return nil, fmt.Errorf("look at the stream %s: %w", p.Want.Name, err)
 	}
 	info := stream.CachedInfo() // of just now
-	if !p.Source {              // a source holds nothing of ours
+
+	// A source holds nothing of ours.
+	if !p.Source {
 		if err := wire.CheckStored(p.Want.Name, info.Config.Metadata); err != nil {
 			return nil, err
 		}
