@@ -128,12 +128,6 @@ func New(opts Options) (*Server, error) {
 		ErrorLog:          errorLog,
 		ConnContext:       withConnection,
 	}
-	if s.secure = access.certificate != nil; s.secure {
-		s.http.TLSConfig = &tls.Config{
-			MinVersion:     tls.VersionTLS12,
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.access.Load().certificate, nil },
-		}
-	}
 	address := opts.bindAddress()
 	listener, err := net.Listen("tcp", address)
 	switch {
@@ -143,7 +137,15 @@ func New(opts Options) (*Server, error) {
 	case err != nil:
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
+	s.secure = access.certificate != nil
 	s.listener = newConnections(listener, maxConnections, s.secure)
+	if s.secure {
+		s.listener = &encrypted{Listener: s.listener, log: errorLog, config: &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			NextProtos:     []string{"http/1.1"},
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.access.Load().certificate, nil },
+		}}
+	}
 	return s, nil
 }
 
@@ -216,13 +218,7 @@ func (s *Server) Recorded(err error) {
 // nil. It can be called once.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
-	go func() {
-		if s.secure {
-			served <- s.http.ServeTLS(s.listener, "", "")
-			return
-		}
-		served <- s.http.Serve(s.listener)
-	}()
+	go func() { served <- s.http.Serve(s.listener) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("admin listener: %w", err)

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -17,7 +16,7 @@ import (
 type connections struct {
 	net.Listener
 	most int
-	// encrypted says that TLS is above: no proxy reads the requests before us.
+	// encrypted says that TLS is above, where framing is followed then.
 	encrypted bool
 
 	mu     sync.Mutex
@@ -139,7 +138,7 @@ type connectionKey struct{}
 
 // withConnection lets requests know their connection; see [http.Server].
 func withConnection(ctx context.Context, conn net.Conn) context.Context {
-	if secure, ok := conn.(*tls.Conn); ok {
+	if secure, ok := conn.(*encryptedConn); ok {
 		conn = secure.NetConn()
 	}
 	c, _ := conn.(*connection)

@@ -3,10 +3,12 @@ package admin
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,7 +20,7 @@ import (
 func chunked(body string) string { return fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body) }
 
 // A request that says twice how long it is, is refused, and the connection closed,
-// so that what follows in it is never a request. Others go on.
+// so that what follows in it is never a request. Others go on. Under TLS, too.
 func TestFraming(t *testing.T) {
 	t.Parallel()
 	const (
@@ -27,6 +29,8 @@ func TestFraming(t *testing.T) {
 		next = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	)
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))
+	ca, files := newAuthority(t), TLS{filepath.Join(t.TempDir(), "crt"), filepath.Join(t.TempDir(), "key")}
+	ca.issue(files, 100)
 	for name, tt := range map[string]struct{ sent, want string }{
 		"length":            {post + length + "\r\n" + body + next, "200 200"},
 		"chunked":           {post + "Transfer-Encoding: chunked\r\n\r\n" + chunked(body) + next, "200 200"},
@@ -43,7 +47,7 @@ func TestFraming(t *testing.T) {
 		"to look":           {"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + next, "400 end"},
 		"the second":        {next + post + length + "Transfer-Encoding: chunked\r\n\r\n" + chunked(body) + next, "200 400 end"},
 		"after a length":    {post + length + "\r\n" + body + post + "Transfer-Encoding: chunked\r\n" + length + "\r\n" + chunked(body) + next, "200 400 end"},
-		"after chunks":      {post + "Transfer-Encoding: chunked\r\n\r\n" + chunked(body) + post + "Transfer-Encoding: chunked\r\n" + length + "\r\n" + chunked(body), "200 400 end"},
+		"after chunks":      {post + "Transfer-Encoding: chunked\r\n\r\n" + chunked(body) + post + "Transfer-Encoding: chunked\r\n" + length + "\r\n" + chunked(body) + next, "200 400 end"},
 		"folded":            {post + "Content-Length:\r\n 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body) + next, "400 end"},
 		"old":               {"POST /livez HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body) + next, "400 end"},
 		"two lengths":       {post + length + "Content-Length: 3\r\n\r\n" + body + next, "400 end"},
@@ -52,54 +56,80 @@ func TestFraming(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newServer(t, Settings{Listen: "127.0.0.1:0"})
-			serve(t, s)
-			for _, whole := range []bool{true, false} {
-				conn, err := net.Dial("tcp", s.Addr())
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-					t.Fatal(err)
-				}
-				parts := []string{tt.sent}
-				if !whole {
-					parts = strings.Split(tt.sent, "")
-				}
-				go func() {
-					for _, part := range parts {
-						if _, err := io.WriteString(conn, part); err != nil {
-							return // it was closed, as it should be
-						}
+			for _, files := range []TLS{{}, files} {
+				s := newServer(t, Settings{Listen: "127.0.0.1:0", TLS: files})
+				serve(t, s)
+				for _, whole := range []bool{true, false} {
+					parts := []string{tt.sent}
+					if !whole {
+						parts = strings.Split(tt.sent, "")
 					}
-				}()
-				var got []string
-				reader := bufio.NewReader(conn)
-				for range strings.FieldsSeq(tt.want) {
-					resp, err := http.ReadResponse(reader, nil)
-					if err != nil {
-						got = append(got, "end")
-						break
+					got := answers(t, dialAdmin(t, s, ca), parts, len(strings.Fields(tt.want)))
+					words := strings.Fields(tt.want)
+					if refused := strings.Join(append(words[:max(0, len(words)-2)], "end"), " "); !whole && got == refused {
+						continue // what was still being sent met a closed connection, which can take the answer away
 					}
-					_, _ = io.Copy(io.Discard, resp.Body) // fails where the connection ends with it
-					status := resp.StatusCode
-					if status == http.StatusServiceUnavailable {
-						status = http.StatusOK // no installation is attached; the request was one
+					if got != tt.want {
+						t.Errorf("TLS: %v, whole: %v: answered %s, want %s", s.secure, whole, got, tt.want)
 					}
-					got = append(got, fmt.Sprint(status))
-				}
-				text := strings.Join(got, " ")
-				words := strings.Fields(tt.want)
-				if refused := strings.Join(append(words[:max(0, len(words)-2)], "end"), " "); !whole && text == refused {
-					continue // what was still being sent met a closed connection, which can take the answer away
-				}
-				if text != tt.want {
-					t.Errorf("whole: %v: answered %s, want %s", whole, text, tt.want)
 				}
 			}
 		})
 	}
+}
+
+// dialAdmin connects as a client of a listener, whose certificate is of ca.
+func dialAdmin(t *testing.T, s *Server, ca *authority) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.secure {
+		config := ca.trust().TLSClientConfig
+		config.ServerName = "127.0.0.1"
+		conn = tls.Client(conn, config)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// answers sends the parts of some requests, and returns the status of up to most
+// answers, and "end" where the connection ended before. The server hears that nothing
+// more comes, so that it waits for nothing, whatever it took for a request.
+func answers(t *testing.T, conn net.Conn, parts []string, most int) string {
+	t.Helper()
+	go func() {
+		for _, part := range parts {
+			if _, err := io.WriteString(conn, part); err != nil {
+				return // it was closed, as it should be
+			}
+		}
+		below := conn
+		if secure, ok := conn.(*tls.Conn); ok {
+			below = secure.NetConn() // bytes that a server leaves unread take its answer away, an end does not
+		}
+		_ = below.(*net.TCPConn).CloseWrite()
+	}()
+	var got []string
+	reader := bufio.NewReader(conn)
+	for range most {
+		resp, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			got = append(got, "end")
+			break
+		}
+		_, _ = io.Copy(io.Discard, resp.Body) // fails where the connection ends with it
+		status := resp.StatusCode
+		if status == http.StatusServiceUnavailable {
+			status = http.StatusOK // no installation is attached; the request was one
+		}
+		got = append(got, fmt.Sprint(status))
+	}
+	return strings.Join(got, " ")
 }
 
 var framingNames = regexp.MustCompile(`(?im)^(content-length|transfer-encoding):`)
