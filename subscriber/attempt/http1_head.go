@@ -138,9 +138,13 @@ type headParser struct {
 // fields reads fields up to an empty line.
 func (p *headParser) fields(text []byte) error {
 	for {
+		first := bytes.IndexByte(text, '\n')
 		line, rest, folded := nextField(text)
 		if len(line) == 0 {
 			return nil
+		}
+		if folded && !bytes.Contains(line[:min(first, len(line))], []byte(":")) {
+			return fmt.Errorf("the response has a malformed header: %.40q", line) // its name goes on in the next line
 		}
 		framing := p.lengths + p.codings
 		if err := p.field(line); err != nil {

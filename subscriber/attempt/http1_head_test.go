@@ -22,6 +22,7 @@ func FuzzParseHead(f *testing.F) {
 		"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nContent-Length:\r\n 1\r\n\t2\r\nX : y\r\nContent-Length : 9\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nX: a\r\n \r\n \r\nY: b\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nX\r\n : y\r\n\r\n",
 		"HTTP/1.1 304 x\r\nContent-Length: 01\r\n\r\n",
 		"HTTP/1.1 101 x\r\nConnection: upgrade\r\n\r\n",
 		"HTTP/1.2 200 \xff\r\nX: \xff\t\r\n\r\n",
