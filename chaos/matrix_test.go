@@ -76,6 +76,8 @@ func (w *world) everything(durability, slowly string) *gateway {
 
 // At every point of its work the gateway kills itself, once. It is started again,
 // and nothing is lost, nor done twice without a reason.
+//
+// Promise 1: nothing is lost, wherever the process dies.
 func TestKillMatrix(t *testing.T) {
 	t.Parallel()
 	cases := []struct {

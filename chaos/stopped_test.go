@@ -24,6 +24,8 @@ const stops = "CHAOS_STOPS"
 // A gateway is stopped, again and again, for longer than its attempts may take,
 // while its receivers answer. What they answered counts, and no attempt is used up:
 // not over HTTP/1.1, and not over HTTP/2.
+//
+// Promise 4: a process that stands still burns no attempt.
 func TestStoppedBurnsNothing(t *testing.T) {
 	t.Parallel()
 	times, err := strconv.Atoi(cmp.Or(os.Getenv(stops), "4"))

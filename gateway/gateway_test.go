@@ -19,6 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // Every expected pair of event and endpoint arrives exactly once, with the
 // event's bytes and the same id everywhere; nothing else arrives.
+//
+// Promise 2: in a run without faults there are no duplicates.
 func TestEveryPairOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

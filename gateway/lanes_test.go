@@ -105,6 +105,8 @@ func patient(e *endpoint.Settings) { e.Timeout = 5 * time.Minute }
 
 // An endpoint that hangs holds up no other. What waits for it leaves the shared
 // log; once it answers, it gets everything once and returns to the fast lane.
+//
+// Promise 3: one endpoint's trouble holds up no other.
 func TestHangingEndpoint(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

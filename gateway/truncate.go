@@ -54,6 +54,8 @@ func (t *truncator) run(ctx context.Context) {
 // truncate purges once. It trusts the consumer's floor only after a look at the
 // consumer: one that was created by hand to deliver new messages only reports a
 // floor at the end of the log, and below it deliveries wait.
+//
+// Promise 1: what is removed from the log was settled.
 func (t *truncator) truncate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -35,6 +35,7 @@ func decide(r outcome.Result, env *wire.Envelope, ep *endpoint.Settings, now tim
 	case r.Class == outcome.Class2xx:
 		return decision{verb: ack}
 	case r.Class == outcome.ClassInterrupted:
+		// Promise 4: what we broke ourselves is no attempt.
 		return decision{verb: giveBack}
 	case r.Class == outcome.ClassLocal:
 		return decision{verb: postpone, at: now.Add(localWait)}

@@ -188,6 +188,8 @@ func (f *fastLane) list(e *member) {
 
 // review sets how far is read ahead, and sends away the endpoints that cannot
 // keep up.
+//
+// Promise 3: who cannot be served with the others leaves them.
 func (f *fastLane) review(now time.Time) {
 	f.mu.Lock()
 	busy := f.busy

@@ -135,6 +135,7 @@ func (f *fanout) done(ok bool) {
 		failpoint.Hit(failpoint.FanoutPartly)
 		return
 	}
+	// Promise 1: an event is settled only when every delivery of it is stored.
 	if f.failed.Load() {
 		f.msg.Nak() // fanned out again, with the same ids
 		return

@@ -76,6 +76,8 @@ func Key(kind Kind, p Position, endpoint string) string {
 // byPosition passes over the producer's ids. The result is the same on every
 // attempt, endpoint and replay. Nothing is ever dropped because of it. For streams
 // that are filled from others there is [SourcedEventID].
+//
+// Promise 2: a duplicate has the same webhook-id.
 func EventID(h nats.Header, data []byte, p Position, byPosition bool) string {
 	if !byPosition && len(h) > 0 {
 		if source, id, ok := cloudEvent(h, data); ok {

@@ -85,6 +85,7 @@ func (e *Target) sign(x *exchange, now time.Time, env *wire.Envelope, header nat
 	x.describeEvent(header)
 	x.set("Webhook-Id", env.EventID)
 	x.set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	// Promise 5: what is signed and sent is the slice that was stored.
 	x.set("Webhook-Signature", e.signer.Sign(env.EventID, now, x.body))
 	x.set("Fanjet-Subject", fieldValue(env.Subject))
 	x.set("Fanjet-Attempt", strconv.Itoa(env.Attempt))

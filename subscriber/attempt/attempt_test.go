@@ -84,6 +84,7 @@ func receiver(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
+// Promise 5: the bytes are the producer's.
 func TestAttemptSendsTheSignedBytes(t *testing.T) {
 	t.Parallel()
 	verifier, err := standard.NewWebhook(testSecret)

@@ -53,6 +53,8 @@ func (e *notTaken) Timeout() bool { return isTimeout(e.err) }
 // again is the client's retry policy, and the only place where it is decided that
 // a request is sent again. A request that the receiver may have processed is not, but
 // over HTTP/1.1 when a connection that was kept alive turned out to be dead.
+//
+// Promise 2: one POST per attempt.
 func again(ctx context.Context, _ *http.Response, err error) (bool, error) {
 	x, ok := ctx.(*exchange)
 	if !ok || err == nil || x.expired() || x.Err() != nil {
