@@ -41,6 +41,7 @@ import (
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/gate"
+	"fanjet/subscriber/lanes"
 	"fanjet/subscriber/outcome"
 )
 
@@ -115,7 +116,7 @@ type Dispatcher struct {
 	letterLines letterLines
 
 	fast  *fastLane
-	lanes *lanes
+	lanes *lanes.Lanes
 
 	work     context.Context // ends when what is in flight must end
 	stopping bool            // nothing is applied any more; guarded by applying
@@ -174,7 +175,12 @@ func New(o Options) (*Dispatcher, error) {
 	d.pauses.OnFault = func(err error) { d.state("pauses", err) }
 	d.removals = state.NewRemovals(o.State, o.ServerTime, func(name string) bool { return d.endpoint(name) != nil }, d.log)
 	d.fast = newFastLane(d)
-	d.lanes = newLanes(d)
+	d.lanes = lanes.New(lanes.Options{
+		Conn: o.Conn, JetStream: o.JetStream, Names: o.Names, Prefix: d.apiPrefix(),
+		OpenLane: o.OpenLane, LookLane: o.LookLane, CheckLane: o.CheckLane, ServerTime: o.ServerTime,
+		Beat: beat, RemovalGrace: o.RemovalGrace, LaneRest: o.LaneRest,
+		Log: d.log, Sampled: d.sampled, Registerer: o.Registerer,
+	}, laneSide{d})
 	return d, d.apply(o.Endpoints, o.Egress)
 }
 
@@ -240,7 +246,7 @@ func (d *Dispatcher) apply(endpoints []endpoint.Settings, policy egress.Policy) 
 			old.Retire()
 		}
 		if old.Ordered != targets[e.name].Ordered {
-			d.lanes.reopen(e.name)
+			d.lanes.Reopen(e.name)
 		}
 		d.divert(others)
 		d.pump(e)
@@ -251,7 +257,7 @@ func (d *Dispatcher) apply(endpoints []endpoint.Settings, policy egress.Policy) 
 		}
 	}
 	d.removals.Look()
-	d.lanes.look()
+	d.lanes.Look()
 	return nil
 }
 
@@ -263,7 +269,7 @@ func (d *Dispatcher) newEndpoint(t *attempt.Target) *member {
 	e.wake = func() {
 		d.pump(e)
 		if e.grew.Swap(false) {
-			d.lanes.look()
+			d.lanes.Look()
 		}
 	}
 	if p, paused := d.paused[t.Name]; paused {
@@ -290,7 +296,7 @@ func (d *Dispatcher) Laned(endpoint string) (laned, ordered bool) {
 }
 
 // LaneHolds tells that a delivery was published straight to an endpoint's lane.
-func (d *Dispatcher) LaneHolds(endpoint string) { d.lanes.holds(endpoint) }
+func (d *Dispatcher) LaneHolds(endpoint string) { d.lanes.Holds(endpoint) }
 
 // Statuses returns what is known about every endpoint, in order of names.
 func (d *Dispatcher) Statuses() []endpoint.Status {
@@ -323,7 +329,7 @@ func (d *Dispatcher) onPause(endpoint string, p *endpoint.Pause) {
 		d.log.Info("endpoint is resumed", zap.String("endpoint", endpoint))
 	}
 	d.pump(e)
-	d.lanes.look()
+	d.lanes.Look()
 }
 
 // apiPrefix is what subjects of JetStream's API begin with.
@@ -359,13 +365,13 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	background.Go(func() { d.awake.Run(beats, d.log) })
 	background.Go(func() { d.pauses.Run(ctx) })
 	background.Go(func() { d.fast.beat(beats) })
-	background.Go(func() { d.lanes.beat(beats) })
+	background.Go(func() { d.lanes.Beat(beats) })
 	background.Go(func() { d.removals.Run(ctx) })
 	background.Go(func() { d.forgetDeparted(ctx) })
 
 	var receiving sync.WaitGroup
 	receiving.Go(func() { d.fast.run(ctx) })
-	receiving.Go(func() { d.lanes.run(ctx) })
+	receiving.Go(func() { d.lanes.Run(ctx) })
 	receiving.Wait()
 
 	d.stopEndpoints()
@@ -412,7 +418,7 @@ func (d *Dispatcher) loadPauses(ctx context.Context) bool {
 // Held returns how many deliveries are in memory: waiting or being attempted.
 func (d *Dispatcher) Held() int {
 	held := 0
-	for _, in := range append(d.fast.intakes(), d.lanes.intakes()...) {
+	for _, in := range append(d.fast.intakes(), d.lanes.Intakes()...) {
 		held += in.Held()
 	}
 	return held

@@ -72,7 +72,7 @@ func (m *move) Published(err error) {
 	failpoint.Hit(failpoint.LaneStored)
 	dl.msg.Ack()
 	d.metrics.diverted.Inc()
-	d.lanes.holds(endpointOf(dl.msg.Msg.Subject))
+	d.lanes.Holds(endpointOf(dl.msg.Msg.Subject))
 }
 
 // failed handles a delivery that the lane did not take. It must not stay in the

@@ -26,7 +26,7 @@ func (d *Dispatcher) Lift(endpoint string) (*endpoint.Lifted, error) {
 	d.log.Info("an operator ended what an endpoint waits for", zap.String("endpoint", endpoint),
 		zap.String("state", string(lifted.State)), zap.String("reason", lifted.Reason))
 	d.pump(e)
-	d.lanes.look()
+	d.lanes.Look()
 	return lifted, nil
 }
 

@@ -155,13 +155,6 @@ func (e *member) learnHead() {
 	e.headKnown = true
 }
 
-// forgetHead notes that the lane is opened anew.
-func (e *member) forgetHead() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.headKnown = false
-}
-
 // resumedSince reports whether an endpoint was resumed after some time, by the
 // server's clock: then its line is tried at once.
 func (d *Dispatcher) resumedSince(e *member, last time.Time) bool {
@@ -183,7 +176,7 @@ func (d *Dispatcher) holdLineFor(dl *delivery, wait time.Duration, next time.Tim
 		return
 	}
 	if wait > longStand {
-		d.lanes.look()
+		d.lanes.Look()
 	}
 }
 
@@ -268,7 +261,7 @@ func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope
 		d.storePause(ctx, dl.ep.name, p)
 		d.remember(ctx, dl, h)
 		d.holdLine(dl, 0)
-		d.lanes.look()
+		d.lanes.Look()
 	})
 }
 

@@ -165,7 +165,7 @@ func (d *Dispatcher) hear(dl *delivery, t *attempt.Target, env *wire.Envelope, r
 		d.divert(e.pause(&p, time.Now()))
 		d.settling.Go(func() { d.storePause(d.work, e.name, p) })
 	}
-	d.lanes.look()
+	d.lanes.Look()
 }
 
 // storePause stores a pause that is in force here already, until that succeeds
