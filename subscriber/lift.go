@@ -41,12 +41,3 @@ func (e *member) lift(now time.Time) *endpoint.Lifted {
 	e.hurryLine(now)
 	return &endpoint.Lifted{State: was, Reason: reason, Until: until}
 }
-
-// hurryLine lets the head of an ordered endpoint's line be tried at once. The
-// caller holds mu.
-func (e *member) hurryLine(now time.Time) {
-	e.resumed, e.lineNext = now, time.Time{}
-	for _, d := range e.queue {
-		d.notBefore = time.Time{}
-	}
-}
