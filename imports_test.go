@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 		"subscriber/egress", "subscriber/endpoint", "subscriber/outcome", "subscriber/quiet", "webhook",
 		"internal/failpoint", "internal/secret", "internal/wire",
 	},
+	"subscriber/lanes":    {"internal/intake", "internal/jsapi", "internal/state", "internal/wire"},
 	"subscriber/gate":     {"subscriber/endpoint", "subscriber/outcome"},
 	"subscriber/endpoint": {"subscriber/egress", "webhook", "internal/secret"},
 	"subscriber/outcome":  {"subscriber/egress"},

@@ -34,22 +34,6 @@ type departed struct {
 	byName map[string][]*member
 }
 
-// replace makes other endpoints the known ones.
-func (d *Dispatcher) replace(before, after map[string]*member) {
-	d.departed.mu.Lock()
-	defer d.departed.mu.Unlock()
-	for name, e := range before {
-		if after[name] == e {
-			continue
-		}
-		if d.departed.byName == nil {
-			d.departed.byName = make(map[string][]*member)
-		}
-		d.departed.byName[name] = append(d.departed.byName[name], e)
-	}
-	d.endpoints.Store(&after)
-}
-
 // forgetDeparted removes the series of endpoints that are gone, until ctx ends.
 func (d *Dispatcher) forgetDeparted(ctx context.Context) {
 	tick := time.NewTicker(forgetEvery)

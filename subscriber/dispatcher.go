@@ -16,76 +16,25 @@ package subscriber
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"reflect"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"fanjet/dlq"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/jsapi"
-	"fanjet/internal/publish"
 	"fanjet/internal/state"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/attempt"
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
-	"fanjet/subscriber/gate"
+	"fanjet/subscriber/lanes"
 	"fanjet/subscriber/outcome"
 )
-
-// Options configure a [Dispatcher]. All fields are required unless they say
-// otherwise.
-type Options struct {
-	Conn      *nats.Conn
-	JetStream jetstream.JetStream
-	Names     wire.Names
-	State     jetstream.KeyValue // the state bucket
-	Endpoints []endpoint.Settings
-	Egress    egress.Policy
-	Guard     egress.GuardOptions // what attempts may not reach under any policy; optional
-	Version   string              // for the User-Agent
-
-	// OpenDeliver and OpenDue make sure that the two consumers exist that
-	// deliveries come from.
-	OpenDeliver, OpenDue func(context.Context) error
-	// OpenLane makes sure that the consumer of an endpoint's lane exists.
-	OpenLane func(ctx context.Context, endpoint string, ordered bool) error
-	// LookLane returns what that consumer is like; an error when there is none,
-	// or when its ack floor cannot be trusted.
-	LookLane func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error)
-	// CheckLane returns an error when the ack floor of such a consumer cannot be
-	// trusted.
-	CheckLane func(info *jetstream.ConsumerInfo, endpoint string) error
-	// Retries publishes to the retries stream, Lanes to that of the lanes. Lanes
-	// must fail when the stream is full, and its queue must hold whatever the two
-	// windows hold.
-	Retries, Lanes *publish.Publisher
-	Letters        *dlq.Writer
-	// ServerTime returns the time by the NATS server's clock.
-	ServerTime func() time.Time
-	// OnState hears about parts that cannot work for the moment, and with nil
-	// that they can again; see [intake.Options.State]; optional.
-	OnState func(part string, err error)
-	// OnPause hears of an endpoint that this process paused without an operator,
-	// once that is stored; optional.
-	OnPause func(ctx context.Context, endpoint string, p endpoint.Pause)
-
-	RemovalGrace time.Duration // how long an unknown endpoint's deliveries wait; default 10 min
-	LaneRest     time.Duration // how long the consumer of an empty lane stays; default 2 min
-	Log          *zap.Logger
-	Registerer   prometheus.Registerer
-}
 
 // beat is how often deliveries that are held are reported in progress. NATS may be
 // without a leader for the rest of [wire.DeliverAckWait], and hear of none: a cluster that lost a
@@ -115,7 +64,7 @@ type Dispatcher struct {
 	letterLines letterLines
 
 	fast  *fastLane
-	lanes *lanes
+	lanes *lanes.Lanes
 
 	work     context.Context // ends when what is in flight must end
 	stopping bool            // nothing is applied any more; guarded by applying
@@ -124,25 +73,6 @@ type Dispatcher struct {
 	done     chan struct{}   // closed when no delivery will come any more
 	workers  sync.WaitGroup
 	settling sync.WaitGroup // what waits for a word from NATS
-}
-
-// delivery is one delivery at work.
-type delivery struct {
-	msg     *intake.Message
-	ep      *member // nil: not in the configuration
-	lane    bool    // it came from its endpoint's lane
-	fresh   bool    // of a lane: it was not attempted yet
-	old     bool    // of a lane: it is older than its endpoint's max_age
-	expired bool    // it waited too long behind an open circuit
-
-	since      time.Time   // when it began to wait for a slot
-	notBefore  time.Time   // of an ordered endpoint: when its next attempt may begin
-	heldFor    time.Time   // the time, by the server's clock, that notBefore stands for; zero: none
-	planned    time.Time   // when head was stored, by the server's clock; zero: it was made here
-	head       *state.Head // of an ordered endpoint: what is known about it; nil: not looked up
-	permit     gate.Permit
-	permitUsed bool
-	started    bool // it holds a slot
 }
 
 // New returns a dispatcher that delivers once [Dispatcher.Run] is called. The
@@ -174,157 +104,17 @@ func New(o Options) (*Dispatcher, error) {
 	d.pauses.OnFault = func(err error) { d.state("pauses", err) }
 	d.removals = state.NewRemovals(o.State, o.ServerTime, func(name string) bool { return d.endpoint(name) != nil }, d.log)
 	d.fast = newFastLane(d)
-	d.lanes = newLanes(d)
-	return d, d.apply(o.Endpoints, o.Egress)
-}
-
-// Apply takes over another set of endpoints and another egress policy while
-// the dispatcher runs. What is in flight goes on, but when Apply returns no request
-// is sent any more over a connection that was made under another policy; circuits, pauses and lanes of
-// endpoints that stay are kept. Deliveries to an endpoint that is gone wait in
-// its lane for the grace time, and are dead-lettered then. An error changes
-// nothing; it is [ErrStopping] once [Dispatcher.Run] is about to end.
-func (d *Dispatcher) Apply(endpoints []endpoint.Settings, policy egress.Policy) error {
-	return d.apply(endpoints, policy)
-}
-
-func (d *Dispatcher) apply(endpoints []endpoint.Settings, policy egress.Policy) error {
-	d.applying.Lock()
-	defer d.applying.Unlock()
-	if d.stopping {
-		return ErrStopping // what it would start, nobody would stop
-	}
-	before := *d.endpoints.Load()
-	sameEgress, guard := reflect.DeepEqual(policy, d.egress), d.guard
-	if !sameEgress || guard == nil {
-		guard = egress.New(policy, d.opts.Guard)
-	}
-	targets := make(map[string]*attempt.Target)
-	for _, settings := range endpoints {
-		if old := before[settings.Name]; old != nil && sameEgress && reflect.DeepEqual(old.settings().Settings, settings) {
-			continue
-		}
-		own := guard
-		if settings.Policy != nil {
-			own = egress.New(*settings.Policy, d.opts.Guard)
-		}
-		t, err := attempt.NewTarget(settings, own, d.opts.Version, d.conns)
-		if err != nil {
-			return err
-		}
-		t.Awake = &d.awake
-		targets[settings.Name] = t
-	}
-
-	now := time.Now()
-	after := make(map[string]*member, len(endpoints))
-	var changed []*member
-	for _, settings := range endpoints {
-		name := settings.Name
-		e, t := before[name], targets[name]
-		switch {
-		case e == nil:
-			e = d.newEndpoint(t)
-		case t != nil:
-			changed = append(changed, e)
-		}
-		after[name] = e
-	}
-	d.egress, d.guard = policy, guard
-	d.replace(before, after)
-	for _, e := range changed {
-		old, others := e.configure(targets[e.name], now)
-		if sameEgress {
-			old.CloseIdle()
-		} else {
-			old.Retire()
-		}
-		if old.Ordered != targets[e.name].Ordered {
-			d.lanes.reopen(e.name)
-		}
-		d.divert(others)
-		d.pump(e)
-	}
-	for name, e := range before {
-		if after[name] == nil {
-			d.divertRemoved(e)
-		}
-	}
-	d.removals.Look()
-	d.lanes.look()
-	return nil
-}
-
-func (d *Dispatcher) newEndpoint(t *attempt.Target) *member {
-	e := &member{
-		name: t.Name, metrics: endpointMetrics{all: d.metrics, endpoint: t.Name}, slots: d.slots, begun: &d.begun, fast: d.fast, target: t,
-		gate: gate.New(&t.Settings),
-	}
-	e.wake = func() {
-		d.pump(e)
-		if e.grew.Swap(false) {
-			d.lanes.look()
-		}
-	}
-	if p, paused := d.paused[t.Name]; paused {
-		e.gate.SetPause(&p, time.Now())
-	}
-	if t.Ordered || e.gate.Barred(time.Now()) {
-		e.laned.Store(true)
-		e.lanedSince = time.Now()
-	}
-	return e
-}
-
-// endpoint returns an endpoint of the configuration; nil if it is not there.
-func (d *Dispatcher) endpoint(name string) *member { return (*d.endpoints.Load())[name] }
-
-// Laned reports whether new deliveries of an endpoint belong into its own lane,
-// and whether they must stay in the order in which they are published.
-func (d *Dispatcher) Laned(endpoint string) (laned, ordered bool) {
-	e := d.endpoint(endpoint)
-	if e == nil || !e.laned.Load() {
-		return false, false
-	}
-	return true, e.settings().Ordered
+	d.lanes = lanes.New(lanes.Options{
+		Conn: o.Conn, JetStream: o.JetStream, Names: o.Names, Prefix: d.apiPrefix(),
+		OpenLane: o.OpenLane, LookLane: o.LookLane, CheckLane: o.CheckLane, ServerTime: o.ServerTime,
+		Beat: beat, RemovalGrace: o.RemovalGrace, LaneRest: o.LaneRest,
+		Log: d.log, Sampled: d.sampled, Registerer: o.Registerer,
+	}, laneSide{d})
+	return d, d.Apply(o.Endpoints, o.Egress)
 }
 
 // LaneHolds tells that a delivery was published straight to an endpoint's lane.
-func (d *Dispatcher) LaneHolds(endpoint string) { d.lanes.holds(endpoint) }
-
-// Statuses returns what is known about every endpoint, in order of names.
-func (d *Dispatcher) Statuses() []endpoint.Status {
-	now := time.Now()
-	endpoints := *d.endpoints.Load()
-	out := make([]endpoint.Status, 0, len(endpoints))
-	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
-		out = append(out, endpoints[name].status(now))
-	}
-	return out
-}
-
-// onPause hears that an endpoint is paused, or resumed.
-func (d *Dispatcher) onPause(endpoint string, p *endpoint.Pause) {
-	d.applying.Lock()
-	defer d.applying.Unlock()
-	if p != nil {
-		d.paused[endpoint] = *p
-	} else {
-		delete(d.paused, endpoint)
-	}
-	e := d.endpoint(endpoint)
-	if e == nil {
-		return
-	}
-	d.divert(e.pause(p, time.Now()))
-	if p != nil {
-		d.log.Warn("endpoint is paused: its deliveries are held", zap.String("endpoint", endpoint), zap.String("by", p.By), zap.String("reason", p.Reason))
-	} else {
-		d.log.Info("endpoint is resumed", zap.String("endpoint", endpoint))
-	}
-	d.pump(e)
-	d.lanes.look()
-}
+func (d *Dispatcher) LaneHolds(endpoint string) { d.lanes.Holds(endpoint) }
 
 // apiPrefix is what subjects of JetStream's API begin with.
 func (d *Dispatcher) apiPrefix() string {
@@ -359,13 +149,13 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	background.Go(func() { d.awake.Run(beats, d.log) })
 	background.Go(func() { d.pauses.Run(ctx) })
 	background.Go(func() { d.fast.beat(beats) })
-	background.Go(func() { d.lanes.beat(beats) })
+	background.Go(func() { d.lanes.Beat(beats) })
 	background.Go(func() { d.removals.Run(ctx) })
 	background.Go(func() { d.forgetDeparted(ctx) })
 
 	var receiving sync.WaitGroup
 	receiving.Go(func() { d.fast.run(ctx) })
-	receiving.Go(func() { d.lanes.run(ctx) })
+	receiving.Go(func() { d.lanes.Run(ctx) })
 	receiving.Wait()
 
 	d.stopEndpoints()
@@ -387,32 +177,10 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	return nil
 }
 
-// loadPauses reads the pauses before anything is delivered. It reports false
-// when ctx ended first.
-func (d *Dispatcher) loadPauses(ctx context.Context) bool {
-	const pause = time.Second
-	for {
-		err := d.pauses.Load(ctx)
-		if err == nil {
-			d.state("pauses", nil)
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		d.state("pauses", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return false
-		}
-	}
-}
-
 // Held returns how many deliveries are in memory: waiting or being attempted.
 func (d *Dispatcher) Held() int {
 	held := 0
-	for _, in := range append(d.fast.intakes(), d.lanes.intakes()...) {
+	for _, in := range append(d.fast.intakes(), d.lanes.Intakes()...) {
 		held += in.Held()
 	}
 	return held

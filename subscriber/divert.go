@@ -1,12 +1,9 @@
 package subscriber
 
 import (
-	"strings"
-
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
-	"fanjet/dlq"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
@@ -72,7 +69,7 @@ func (m *move) Published(err error) {
 	failpoint.Hit(failpoint.LaneStored)
 	dl.msg.Ack()
 	d.metrics.diverted.Inc()
-	d.lanes.holds(endpointOf(dl.msg.Msg.Subject))
+	d.lanes.Holds(endpointOf(dl.msg.Msg.Subject))
 }
 
 // failed handles a delivery that the lane did not take. It must not stay in the
@@ -93,14 +90,3 @@ func (m *move) failed(err error) {
 		d.schedule(d.work, dl, env, d.opts.ServerTime().Add(laneWait), env.Attempt-1, nil)
 	}
 }
-
-// hasVerdict reports whether the delivery was given up before: its letter waits
-// to be taken, and its endpoint hears nothing more of it.
-func hasVerdict(dl *delivery) bool {
-	reason, _ := dlq.Verdict(dl.msg.Msg.Header)
-	return reason != "" && reason != dlq.ReasonEndpointRemoved // which may have come back
-}
-
-// endpointOf returns the endpoint that a delivery's subject names, see
-// [wire.Names].
-func endpointOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

@@ -6,6 +6,7 @@ import (
 
 	"fanjet/internal/wire"
 	"fanjet/subscriber/gate"
+	"fanjet/subscriber/lanes"
 )
 
 // What is done with the deliveries of an endpoint in doubt: its circuit is not
@@ -32,18 +33,18 @@ func (e *member) choose(now time.Time) (i int, better bool) {
 	if single, _ := e.gate.Probing(now); !single {
 		return best, false
 	}
-	if window := e.lookAhead(); len(e.queue) >= window && window < maxLaneWindow {
-		e.ahead = min(4*window, maxLaneWindow)
+	if window := e.lookAhead(); len(e.queue) >= window && window < lanes.MaxWindow {
+		e.ahead = min(4*window, lanes.MaxWindow)
 		e.grew.Store(true)
 	}
 	// The lane does not say that there is nothing more: what was given back to it
 	// is not among what it still has to send. Nor may one retry after the other
 	// keep it waiting for ever.
-	more := e.arrived.Add(quietTime)
-	if last := e.queue[0].since.Add(turn); last.Before(more) {
+	more := e.arrived.Add(lanes.QuietTime)
+	if last := e.queue[0].since.Add(lanes.Turn); last.Before(more) {
 		more = last
 	}
-	if more.After(now) && len(e.queue) < maxLaneWindow {
+	if more.After(now) && len(e.queue) < lanes.MaxWindow {
 		e.arm(now, more)
 		return 0, true
 	}
@@ -54,7 +55,7 @@ func (e *member) choose(now time.Time) (i int, better bool) {
 // out. The caller holds mu.
 func (e *member) lookAhead() int {
 	if e.expiring {
-		return maxLaneWindow
+		return lanes.MaxWindow
 	}
 	_, passOver := e.gate.Choosy()
 	return max(e.ahead, passOver+1)
@@ -119,5 +120,5 @@ func (e *member) keeps() time.Duration {
 	if e.gate.IsOpen() {
 		return 0 // what takes long enough, and there may be very many of them
 	}
-	return turn
+	return lanes.Turn
 }

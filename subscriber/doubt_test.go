@@ -15,6 +15,7 @@ import (
 	"fanjet/subscriber/attempt"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/gate"
+	"fanjet/subscriber/lanes"
 	"fanjet/subscriber/outcome"
 )
 
@@ -80,7 +81,7 @@ func (d *doubtful) miss(r outcome.Result) {
 	d.Helper()
 	d.now = d.now.Add(time.Hour)
 	d.arrive("f")
-	d.now = d.now.Add(quietTime) // and nothing else comes
+	d.now = d.now.Add(lanes.QuietTime) // and nothing else comes
 	if c, _ := d.answers(d.e.start(d.now), r, "msg_1"); !c.Has(gate.ProbeFailed) {
 		d.Fatalf("no probe: changes %b", c)
 	}
@@ -127,7 +128,7 @@ func TestProbesChooseWhatWasNotTried(t *testing.T) {
 				if now >= 0 {
 					return
 				}
-				d.now = d.now.Add(quietTime)
+				d.now = d.now.Add(lanes.QuietTime)
 				if got := d.starts(); got != then {
 					t.Errorf("when nothing comes %d is started, want %d", got, then)
 				}
@@ -142,8 +143,8 @@ func TestLooksFurtherAhead(t *testing.T) {
 	t.Parallel()
 	d := newDoubtful(t, func(*endpoint.Settings) {})
 	d.opens(gotStatus(500))
-	for _, want := range []int{1, 4, 16, 64, 256, maxLaneWindow} {
-		if got := d.e.laneWindow(d.now); got != want {
+	for _, want := range []int{1, 4, 16, 64, 256, lanes.MaxWindow} {
+		if got := d.e.LaneWindow(d.now); got != want {
 			t.Fatalf("looks %d ahead, want %d", got, want)
 		}
 		for len(d.e.queue) < want {
@@ -152,15 +153,15 @@ func TestLooksFurtherAhead(t *testing.T) {
 			}
 			d.arrive("r")
 		}
-		if want < maxLaneWindow && d.starts() != -1 {
+		if want < lanes.MaxWindow && d.starts() != -1 {
 			t.Fatalf("of %d retries, one is started", len(d.e.queue))
 		}
 	}
 	if got := d.starts(); got != 0 {
 		t.Errorf("%d is started", got)
 	}
-	d.e.takeLane()
-	if got := d.e.laneWindow(d.now) - d.e.inFlight; got != 1 {
+	d.e.TakeLane()
+	if got := d.e.LaneWindow(d.now) - d.e.inFlight; got != 1 {
 		t.Errorf("looks %d ahead at the next one", got)
 	}
 }
@@ -173,7 +174,7 @@ func TestProbeDoesNotWaitForEver(t *testing.T) {
 	began := d.now
 	d.arrive("r")
 	for d.starts() == -1 {
-		d.now = d.now.Add(quietTime / 2)
+		d.now = d.now.Add(lanes.QuietTime / 2)
 		d.arrive("r")
 		if d.now.Sub(began) > time.Minute {
 			t.Fatal("no probe in a minute")
@@ -237,12 +238,12 @@ func TestLapses(t *testing.T) {
 	if !c.Has(gate.ProbeFailed) || len(lapsed) != 2 || len(d.e.queue) != 0 || !d.e.expiring {
 		t.Errorf("changes %b, %d lapse, %d wait, expiring %v", c, len(lapsed), len(d.e.queue), d.e.expiring)
 	}
-	if is, _ := d.e.laneReady(d.now); !is {
+	if is, _ := d.e.LaneReady(d.now); !is {
 		t.Error("others that may be too old are not taken from the lane")
 	}
 	lapses("a probe has failed", old, true)
 	lapses("young", time.Minute, false)
-	if is, _ := d.e.laneReady(d.now); is || d.e.expiring {
+	if is, _ := d.e.LaneReady(d.now); is || d.e.expiring {
 		t.Error("the lane is read although nothing is too old")
 	}
 	d.now = d.now.Add(probe)
@@ -287,7 +288,7 @@ func TestLastAttempts(t *testing.T) {
 			if _, got := d.e.gate.Probing(d.now); !got.Equal(next) {
 				t.Errorf("the next probe is put off by %v", got.Sub(next))
 			}
-			if is, _ := d.e.laneReady(d.now); !is {
+			if is, _ := d.e.LaneReady(d.now); !is {
 				t.Error("others that may be too old are not taken from the lane")
 			}
 			_, lapsed := d.answers(d.e.start(d.now), end, "msg_3")

@@ -124,8 +124,8 @@ func (f *fastLane) look(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			now = later(now, time.Now()) // a tick waits for who stood still
+		case <-tick.C:
+			now := time.Now() // the tick waits for who stood still
 			took := now.Sub(last)
 			last = now
 			if stood := f.d.awake.Lost(now); stood != lost {

@@ -26,7 +26,7 @@ func (d *Dispatcher) Lift(endpoint string) (*endpoint.Lifted, error) {
 	d.log.Info("an operator ended what an endpoint waits for", zap.String("endpoint", endpoint),
 		zap.String("state", string(lifted.State)), zap.String("reason", lifted.Reason))
 	d.pump(e)
-	d.lanes.look()
+	d.lanes.Look()
 	return lifted, nil
 }
 
@@ -40,13 +40,4 @@ func (e *member) lift(now time.Time) *endpoint.Lifted {
 	}
 	e.hurryLine(now)
 	return &endpoint.Lifted{State: was, Reason: reason, Until: until}
-}
-
-// hurryLine lets the head of an ordered endpoint's line be tried at once. The
-// caller holds mu.
-func (e *member) hurryLine(now time.Time) {
-	e.resumed, e.lineNext = now, time.Time{}
-	for _, d := range e.queue {
-		d.notBefore = time.Time{}
-	}
 }

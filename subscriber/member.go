@@ -103,19 +103,6 @@ func (e *member) offer(d *delivery, now time.Time) (v verdict, others []*deliver
 	return accepted, nil
 }
 
-// offerLane takes a delivery from the endpoint's lane. It reports whether it
-// was taken.
-func (e *member) offerLane(d *delivery, now time.Time) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.stopped {
-		return false
-	}
-	d.since, e.arrived = now, now
-	e.queue = append(e.queue, d)
-	return true
-}
-
 // start takes the delivery out of the queue whose attempt may begin now. It
 // holds a slot then.
 func (e *member) start(now time.Time) *delivery {
@@ -300,21 +287,6 @@ func (e *member) moved() {
 	e.mu.Lock()
 	e.moving--
 	e.mu.Unlock()
-}
-
-// takeLane takes what came from the lane out of the queue, to be given back.
-func (e *member) takeLane() []*delivery {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var out []*delivery
-	e.queue = slices.DeleteFunc(e.queue, func(d *delivery) bool {
-		if d.lane {
-			out = append(out, d)
-		}
-		return d.lane
-	})
-	e.ahead = 0
-	return out
 }
 
 // stop lets nothing start any more and returns what waits.

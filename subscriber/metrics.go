@@ -25,9 +25,6 @@ type metrics struct {
 	laneRefused   prometheus.Counter
 	circuitOpened *prometheus.CounterVec // endpoint
 	states        *prometheus.GaugeVec   // state
-	lanesHolding  prometheus.Gauge
-	lanesActive   prometheus.Gauge
-	lanesPending  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -83,18 +80,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "fanjet_endpoints",
 			Help: "Endpoints of the configuration, by state.",
 		}, []string{"state"}),
-		lanesHolding: f.NewGauge(prometheus.GaugeOpts{
-			Name: "fanjet_lanes",
-			Help: "Endpoints whose lanes hold deliveries.",
-		}),
-		lanesActive: f.NewGauge(prometheus.GaugeOpts{
-			Name: "fanjet_lanes_active",
-			Help: "Lanes that deliveries are taken from now.",
-		}),
-		lanesPending: f.NewGauge(prometheus.GaugeOpts{
-			Name: "fanjet_lanes_pending",
-			Help: "Deliveries in lanes, settled ones that are not removed yet included.",
-		}),
 	}
 }
 

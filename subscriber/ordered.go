@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
-	"fanjet/internal/jsapi"
 	"fanjet/internal/state"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/endpoint"
@@ -24,16 +22,7 @@ import (
 // moves on when it is delivered or dead-lettered. How often it was attempted is
 // in the state bucket, because the server's own count is lost in a crash.
 
-// drainWait is how long older deliveries are sent away that would hold up others.
-const drainWait = time.Second
-
-// unknownWait is how long the line waits when the state bucket cannot be read.
-const unknownWait = 2 * time.Second
-
 func deliveryName(env *wire.Envelope) string { return fmt.Sprintf("%s/%d", env.Key, env.Generation) }
-
-// longStand is how long a line may stand before its lane is left to others.
-const longStand = 5 * time.Second
 
 // inPlace makes an attempt of the first delivery of an ordered endpoint's line.
 func (d *Dispatcher) inPlace(ctx context.Context, dl *delivery, env wire.Envelope) {
@@ -83,43 +72,6 @@ func (d *Dispatcher) recall(ctx context.Context, dl *delivery, env *wire.Envelop
 	return stored, nil
 }
 
-// stepTolerance is by how much a server's clock may be set, or that of another
-// one of a cluster be off, without anybody having to care.
-const stepTolerance = 5 * time.Second
-
-// replan returns when an attempt may begin that was planned for next at some
-// time. When that time has not come yet, the server's clock was set back since:
-// what it would have waited then it waits from now on.
-func replan(next, planned, now time.Time) time.Time {
-	if planned.Sub(now) <= stepTolerance || !next.After(planned) {
-		return next
-	}
-	return now.Add(next.Sub(planned))
-}
-
-// headWait is how long the first delivery has to wait yet. What it has waited here
-// it has done by a clock that nobody can set.
-func (d *Dispatcher) headWait(dl *delivery) time.Duration {
-	now := d.opts.ServerTime()
-	return min(replan(dl.head.Next, dl.planned, now).Sub(now), dl.ep.lineWait(dl.head))
-}
-
-// lineWait is how long the line has to wait yet for a delivery's next attempt, by
-// the clock of this process; very long if that is not known.
-func (e *member) lineWait(h *state.Head) time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.lineHead != h.Delivery || !e.lineFor.Equal(h.Next) {
-		return math.MaxInt64
-	}
-	return time.Until(e.lineNext)
-}
-
-// holdHead is holdLine until the first delivery's next attempt.
-func (d *Dispatcher) holdHead(dl *delivery, wait time.Duration) {
-	d.holdLineFor(dl, wait, dl.head.Next)
-}
-
 // settledElsewhere reports whether the delivery, which waited here for another
 // attempt, was settled by another replica meanwhile: this one may have been cut
 // off from NATS, or stopped. The line may be far ahead then.
@@ -138,60 +90,6 @@ func (d *Dispatcher) settledElsewhere(ctx context.Context, dl *delivery) bool {
 		return true
 	}
 	return false
-}
-
-// knowsHead reports whether no attempt of the line's first delivery can have
-// been made that is not known here.
-func (e *member) knowsHead() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.headKnown
-}
-
-// learnHead notes that from now on it is so.
-func (e *member) learnHead() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.headKnown = true
-}
-
-// forgetHead notes that the lane is opened anew.
-func (e *member) forgetHead() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.headKnown = false
-}
-
-// resumedSince reports whether an endpoint was resumed after some time, by the
-// server's clock: then its line is tried at once.
-func (d *Dispatcher) resumedSince(e *member, last time.Time) bool {
-	e.mu.Lock()
-	resumed := e.resumed
-	e.mu.Unlock()
-	return !resumed.IsZero() && d.serverTime(resumed).After(last)
-}
-
-// holdLine puts the first delivery back to the head of the line for a while.
-func (d *Dispatcher) holdLine(dl *delivery, wait time.Duration) { d.holdLineFor(dl, wait, time.Time{}) }
-
-// holdLineFor is holdLine until an attempt that is planned for next.
-func (d *Dispatcher) holdLineFor(dl *delivery, wait time.Duration, next time.Time) {
-	now := time.Now()
-	dl.notBefore, dl.heldFor = now.Add(wait), next
-	if !dl.ep.putFirst(dl, now) {
-		dl.msg.Nak()
-		return
-	}
-	if wait > longStand {
-		d.lanes.look()
-	}
-}
-
-// lineStands reports whether an ordered endpoint's line stands for long, and
-// until when its lane may be left to others. The caller holds mu.
-func (e *member) lineStands(now time.Time) (stands bool, until time.Time) {
-	until = e.lineNext.Add(-longStand)
-	return e.target.Ordered && until.After(now), until
 }
 
 // settleInPlace does what follows from an attempt of the line's first delivery.
@@ -268,7 +166,7 @@ func (d *Dispatcher) block(ctx context.Context, dl *delivery, env *wire.Envelope
 		d.storePause(ctx, dl.ep.name, p)
 		d.remember(ctx, dl, h)
 		d.holdLine(dl, 0)
-		d.lanes.look()
+		d.lanes.Look()
 	})
 }
 
@@ -318,69 +216,4 @@ func (d *Dispatcher) skips(ctx context.Context, env *wire.Envelope) (bool, error
 	}
 	delivery, err := state.Skipped(ctx, d.opts.State, env.Endpoint)
 	return delivery == env.Key, err
-}
-
-// drain looks whether older deliveries of endpoints that were made ordered are
-// settled. Only then their lanes begin.
-func (d *Dispatcher) drain(ctx context.Context) {
-	for name, e := range *d.endpoints.Load() {
-		if !e.isDraining() || ctx.Err() != nil {
-			continue
-		}
-		left, err := d.olderThanLane(ctx, name)
-		if err != nil {
-			d.sampled.Warn("cannot look for older deliveries of an ordered endpoint", zap.String("endpoint", name), zap.Error(err))
-			return
-		}
-		e.drained(!left)
-	}
-}
-
-// drainLater sends older deliveries away that would hold up other endpoints.
-// They come again in a moment, and the line still waits for them.
-func (d *Dispatcher) drainLater(deliveries []*delivery) {
-	for _, dl := range deliveries {
-		dl.ep.moved()
-		env, err := wire.ReadEnvelope(dl.msg.Msg.Header)
-		if err != nil {
-			d.foreign(d.work, dl, err)
-			continue
-		}
-		d.schedule(d.work, dl, env, d.opts.ServerTime().Add(drainWait), env.Attempt-1, nil)
-	}
-}
-
-func (e *member) isDraining() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.draining
-}
-
-// drained takes over whether nothing older was found. That counts when it is
-// said twice in a row: a delivery may have been on its way into the log.
-func (e *member) drained(nothing bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.draining = e.draining && !(nothing && e.drainedOnce)
-	e.drainedOnce = nothing
-}
-
-// olderThanLane reports whether deliveries of the endpoint are left that do not
-// come from its lane.
-func (d *Dispatcher) olderThanLane(ctx context.Context, endpoint string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	names := d.opts.Names
-	for _, q := range []struct{ stream, subject string }{
-		{names.DeliveriesStream(), names.DeliverSubject(endpoint)},
-		{names.RetriesStream(), names.RetrySubject(endpoint, "*")},
-		{names.RetriesStream(), names.DueSubject(endpoint)},
-	} {
-		// There may be very many: the first will do.
-		_, err := jsapi.Of(d.opts.JetStream).Next(ctx, q.stream, q.subject, 1)
-		if !errors.Is(err, jsapi.ErrNoMessage) {
-			return true, err
-		}
-	}
-	return false, nil
 }

@@ -38,7 +38,7 @@ func (d *Dispatcher) settled(ctx context.Context) {
 func (d *Dispatcher) flush(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(16)
-	for _, in := range append(d.fast.intakes(), d.lanes.unsettled()...) {
+	for _, in := range append(d.fast.intakes(), d.lanes.Unsettled()...) {
 		group.Go(func() error { return in.Flush(ctx) })
 	}
 	return group.Wait()

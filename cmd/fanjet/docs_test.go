@@ -49,19 +49,16 @@ func source(t *testing.T, folders ...string) string {
 	t.Helper()
 	var code strings.Builder
 	for _, folder := range folders {
-		files, err := filepath.Glob(filepath.Join(repository, folder, "*.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
+		err := filepath.WalkDir(filepath.Join(repository, folder), func(file string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || filepath.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go") {
+				return err
 			}
 			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
 			code.Write(text)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 	return code.String()

@@ -1,4 +1,4 @@
-package subscriber
+package lanes
 
 import (
 	"context"
@@ -8,22 +8,21 @@ import (
 
 	"go.uber.org/zap"
 
-	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/state"
 	"fanjet/internal/wire"
 )
 
+// Bounds of what is held of a lane in memory, in deliveries.
 const (
-	// Bounds of what is held of a lane in memory, in deliveries.
-	minLaneWindow = 16
-	maxLaneWindow = 512
+	MinWindow = 16
+	MaxWindow = 512
 )
 
-// lane is the lane of one endpoint. Its methods are called with lanes.mu held,
+// lane is the lane of one endpoint. Its methods are called with Lanes.mu held,
 // unless they say otherwise.
 type lane struct {
-	d    *Dispatcher
+	all  *Lanes
 	name string
 
 	count  uint64    // messages in the stream, as far as is known
@@ -46,12 +45,12 @@ type lane struct {
 	pending atomic.Uint64 // what the server had still to send then
 	removed atomic.Bool   // the grace time of its removed endpoint is over
 
-	sweeping  sync.Mutex // held while it is truncated; taken before lanes.mu
+	sweeping  sync.Mutex // held while it is truncated; taken before Lanes.mu
 	purged    uint64     // what is below is gone; guarded by sweeping
 	truncated time.Time  // when that was last looked at; guarded by sweeping
 }
 
-func newLane(d *Dispatcher, name string) *lane { return &lane{d: d, name: name} }
+func newLane(all *Lanes, name string) *lane { return &lane{all: all, name: name} }
 
 func (l *lane) active() bool { return l.cancel != nil }
 
@@ -81,7 +80,7 @@ func (l *lane) forgettable(now time.Time) bool {
 // ready reports whether the lane may be pulled. If it is not, at is when that
 // may change by itself.
 func (l *lane) ready(now time.Time) (is bool, at time.Time) {
-	e := l.d.endpoint(l.name)
+	e := l.all.d.Endpoint(l.name)
 	if e == nil {
 		if l.count == 0 {
 			return false, time.Time{}
@@ -93,32 +92,13 @@ func (l *lane) ready(now time.Time) (is bool, at time.Time) {
 	if l.active() && l.count == 0 && !l.empty.IsZero() && now.Sub(l.empty) > restAfter {
 		return false, time.Time{}
 	}
-	return e.laneReady(now)
-}
-
-// laneReady reports whether deliveries may be taken from the endpoint's lane.
-// If not, at is when that may change by itself.
-func (e *member) laneReady(now time.Time) (is bool, at time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.stopped || e.gate.IsPaused() || e.target.Ordered && e.draining {
-		return false, time.Time{}
-	}
-	if stands, until := e.lineStands(now); stands {
-		return false, until
-	}
-	if probing, next := e.gate.Probing(now); probing {
-		expires := e.expiring && !e.gate.DownSince(now).IsZero()
-		return expires || !next.After(now.Add(e.keeps())), next // zero: the probe is out
-	}
-	until := e.gate.HoldUntil(now)
-	return until.IsZero(), until
+	return e.LaneReady(now)
 }
 
 // orphaned reports whether the endpoint is missing from the configuration for
 // so long that what waits for it is dead-lettered.
 func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
-	grace, server := l.d.opts.RemovalGrace, l.d.opts.ServerTime()
+	grace, server := l.all.opts.RemovalGrace, l.all.opts.ServerTime()
 	switch {
 	case l.missing.Since.IsZero():
 		return false, time.Time{} // the next poll tells
@@ -135,20 +115,20 @@ func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
 // for others before its turn is over. A busy server may have more for it all
 // the same.
 func (l *lane) spent(now time.Time) bool {
-	return l.pending.Load() == 0 && l.in.Held() == 0 && now.Sub(later(l.began, time.Unix(0, l.arrived.Load()))) > quietTime
+	return l.pending.Load() == 0 && l.in.Held() == 0 && now.Sub(later(l.began, time.Unix(0, l.arrived.Load()))) > QuietTime
 }
 
 // waits reports whether it is worth to pull the lane. What is known of one that
 // gave way because nothing came is old until it was swept; but to sweep many
 // takes time, and it may hold something nevertheless.
 func (l *lane) waits(now time.Time) bool {
-	return l.count > 0 && !l.running && (l.swept || l.gaveWay.IsZero() || l.hinted.After(l.gaveWay) || now.Sub(l.gaveWay) > turn)
+	return l.count > 0 && !l.running && (l.swept || l.gaveWay.IsZero() || l.hinted.After(l.gaveWay) || now.Sub(l.gaveWay) > Turn)
 }
 
 // review moves the endpoint to its lane, or back to the fast lane, according to
 // what waits in the lane.
 func (l *lane) review(now time.Time) {
-	e := l.d.endpoint(l.name)
+	e := l.all.d.Endpoint(l.name)
 	if e == nil {
 		return
 	}
@@ -157,35 +137,12 @@ func (l *lane) review(now time.Time) {
 	}
 	calm := now.Sub(time.Unix(0, l.behind.Load())) > calmFor
 	switch {
-	case !calm && l.polls >= 3 && now.Sub(l.left) > stayAway && !e.laned.Load():
-		l.d.divert(e.join(now))
-	case calm && e.laned.Load() && e.rejoin(now, calmFor):
+	case !calm && l.polls >= 3 && now.Sub(l.left) > stayAway && !e.Laned():
+		l.all.d.Join(l.name, now)
+	case calm && e.Laned() && e.Rejoin(now, calmFor):
 		l.left = now
-		l.d.log.Info("endpoint is back in the fast lane", zap.String("endpoint", l.name))
+		l.all.opts.Log.Info("endpoint is back in the fast lane", zap.String("endpoint", l.name))
 	}
-}
-
-// join has the endpoint's deliveries go to its lane, where others wait already.
-func (e *member) join(now time.Time) []*delivery {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.toLane(now, "")
-}
-
-// rejoin brings the endpoint back to the fast lane, if nothing but its lane
-// keeps it from it.
-func (e *member) rejoin(now time.Time, calm time.Duration) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.target.Ordered || e.moving > 0 || len(e.queue) > 0 || now.Sub(e.lanedSince) < calm {
-		return false
-	}
-	e.gate.Calm(now, calm)
-	if e.gate.Barred(now) {
-		return false
-	}
-	e.laned.Store(false)
-	return true
 }
 
 // pull begins to take deliveries from the lane.
@@ -194,12 +151,12 @@ func (l *lane) pull(ctx context.Context, now time.Time) {
 		l.in = l.intake()
 	}
 	l.began, l.running, l.swept, l.gaveWay = now, true, false, time.Time{}
-	l.arrived.Store(now.Add(turn).UnixNano()) // it is not open yet
+	l.arrived.Store(now.Add(Turn).UnixNano()) // it is not open yet
 	l.pending.Store(0)
 	l.resize()
 	pulling, cancel := context.WithCancel(ctx)
 	l.cancel = cancel
-	l.d.lanes.ended.Go(func() {
+	l.all.ended.Go(func() {
 		l.in.Run(pulling)
 		l.giveBack(ctx)
 	})
@@ -212,131 +169,86 @@ func (l *lane) halt() {
 }
 
 // giveBack returns what waits in memory and was not attempted, after the
-// pulling has ended. It is called without lanes.mu.
+// pulling has ended. It is called without Lanes.mu.
 func (l *lane) giveBack(ctx context.Context) {
-	if e := l.d.endpoint(l.name); e != nil {
+	if e := l.all.d.Endpoint(l.name); e != nil {
 		l.giveBackOf(ctx, e)
 	}
-	l.d.lanes.mu.Lock()
+	l.all.mu.Lock()
 	l.running = false
-	l.d.lanes.mu.Unlock()
-	l.d.lanes.look()
+	l.all.mu.Unlock()
+	l.all.Look()
 }
 
 // giveBackOf truncates the lane first, and lets it be then: the server (2.15)
 // forgets at a purge which messages were given back, and sends them no sooner
 // than after their AckWait.
-func (l *lane) giveBackOf(ctx context.Context, e *member) {
+func (l *lane) giveBackOf(ctx context.Context, e Endpoint) {
 	l.sweeping.Lock()
 	defer l.sweeping.Unlock()
-	waiting := e.takeLane()
-	if len(waiting) > 0 && !l.d.lanes.many() {
-		l.d.lanes.sweepOne(ctx, l, true)
+	waiting := e.TakeLane()
+	if len(waiting) > 0 && !l.all.many() {
+		l.all.sweepOne(ctx, l, true)
 	}
-	for _, dl := range waiting {
-		dl.msg.Nak()
+	for _, m := range waiting {
+		m.Nak()
 	}
 }
 
 // resize sets how much of the lane is held in memory: as much as its endpoint
 // is served with in a moment.
 func (l *lane) resize() {
-	window := maxLaneWindow
-	if e := l.d.endpoint(l.name); e != nil {
-		window = e.laneWindow(time.Now())
+	window := MaxWindow
+	if e := l.all.d.Endpoint(l.name); e != nil {
+		window = e.LaneWindow(time.Now())
 	}
 	l.in.SetWindow(window)
 }
 
-// laneWindow is how many deliveries of its lane the endpoint can use at once.
-func (e *member) laneWindow(now time.Time) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.target.Ordered {
-		return 1
-	}
-	if probing, _ := e.gate.Probing(now); probing {
-		return e.lookAhead() + e.inFlight // which began before, and may hang for a while
-	}
-	window := min(max(4*e.target.MaxInFlight, minLaneWindow), maxLaneWindow)
-	if r := e.target.RateLimit; r.Count > 0 {
-		window = min(window, 2*r.Burst())
-	}
-	return window
-}
-
 func (l *lane) intake() *intake.Intake {
-	o := &l.d.opts
+	o := &l.all.opts
 	return intake.New(intake.Options{
 		Conn:     o.Conn,
 		Stream:   o.Names.LanesStream(),
 		Consumer: o.Names.LaneConsumer(l.name),
-		Prefix:   l.d.apiPrefix(),
+		Prefix:   o.Prefix,
 		Open:     l.open,
 		Handle:   l.handle,
 		State: func(err error) {
 			if err != nil {
-				l.d.sampled.Warn("a lane cannot be read; trying again", zap.String("endpoint", l.name), zap.Error(err))
+				l.all.opts.Sampled.Warn("a lane cannot be read; trying again", zap.String("endpoint", l.name), zap.Error(err))
 			}
 		},
-		Window:      minLaneWindow,
-		WindowBytes: 1,                 // as little as a large event needs
-		Remember:    8 * maxLaneWindow, // more than is settled between two truncations, mostly
-		Beat:        beat,
+		Window:      MinWindow,
+		WindowBytes: 1,             // as little as a large event needs
+		Remember:    8 * MaxWindow, // more than is settled between two truncations, mostly
+		Beat:        o.Beat,
 		AckWait:     wire.DeliverAckWait,
 		ServerTime:  o.ServerTime,
 	})
 }
 
-// open makes sure that the lane has a consumer. It is called without lanes.mu.
+// open makes sure that the lane has a consumer. It is called without Lanes.mu.
 func (l *lane) open(ctx context.Context) error {
-	e := l.d.endpoint(l.name)
-	ordered := e != nil && e.settings().Ordered
-	if e != nil {
-		e.forgetHead()
-	}
-	err := l.d.opts.OpenLane(ctx, l.name, ordered)
+	e := l.all.d.Endpoint(l.name)
+	ordered := e != nil && e.OpensLane()
+	err := l.all.opts.OpenLane(ctx, l.name, ordered)
 	l.arrived.Store(time.Now().UnixNano())
 	return err
 }
 
 // handle takes a message off the wire. It never blocks, and is called without
-// lanes.mu.
+// Lanes.mu.
 func (l *lane) handle(m *intake.Message) {
-	failpoint.Hit(failpoint.DeliveryFetched)
 	now := time.Now()
 	l.arrived.Store(now.UnixNano())
 	l.pending.Store(m.Pending)
 	if m.Pending > 0 {
 		l.fellBehind(now)
 	}
-	dl := &delivery{msg: m, ep: l.d.endpoint(l.name), lane: true, fresh: m.Msg.Header.Get(wire.HeaderAttempt) == "1"}
-	switch {
-	case dl.ep == nil && !l.removed.Load():
-		m.Nak() // it was removed a moment ago
-	case dl.ep == nil, hasVerdict(dl):
-		l.d.beginUnasked(dl)
-	case l.expired(dl):
-		dl.expired = true
-		l.d.beginUnasked(dl)
-	case dl.ep.offerLane(dl, now):
-		l.d.pump(dl.ep)
-		if dl.ep.grew.Swap(false) {
-			l.in.SetWindow(dl.ep.laneWindow(now))
-		}
-	default:
-		m.Nak()
+	if window := l.all.d.Receive(l.name, m, l.removed.Load()); window > 0 {
+		l.in.SetWindow(window)
 	}
 }
 
 func (l *lane) fellBehind(now time.Time) { l.behind.Store(now.UnixNano()) }
-
-// expired reports whether the delivery has waited too long behind an open
-// circuit.
-func (l *lane) expired(dl *delivery) bool {
-	is, changed := dl.ep.lapses(dl, time.Now(), l.d.opts.ServerTime)
-	if changed {
-		l.d.lanes.look() // there may be many of them
-	}
-	return is
-}

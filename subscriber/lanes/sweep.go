@@ -1,4 +1,4 @@
-package subscriber
+package lanes
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const (
 
 // sweep truncates the lanes below the ack floors of their consumers, and
 // removes consumers that nobody needs any more, until ctx ends.
-func (l *lanes) sweep(ctx context.Context) {
+func (l *Lanes) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	var retired, together time.Time
@@ -42,13 +42,13 @@ func (l *lanes) sweep(ctx context.Context) {
 			if many && now.Sub(together) > sweepAllEvery {
 				together = now
 				if err := l.sweepMany(ctx); err != nil && ctx.Err() == nil {
-					l.d.sampled.Warn("cannot remove settled deliveries from the lanes", zap.Error(err))
+					l.opts.Sampled.Warn("cannot remove settled deliveries from the lanes", zap.Error(err))
 				}
 			}
-			if now.Sub(retired) > l.d.opts.LaneRest/laneRests {
+			if now.Sub(retired) > l.opts.LaneRest/laneRests {
 				retired = now
 				if err := l.retire(ctx); err != nil && ctx.Err() == nil {
-					l.d.sampled.Warn("cannot remove the consumers of empty lanes", zap.Error(err))
+					l.opts.Sampled.Warn("cannot remove the consumers of empty lanes", zap.Error(err))
 				}
 			}
 		}
@@ -57,7 +57,7 @@ func (l *lanes) sweep(ctx context.Context) {
 
 // many reports whether so many lanes hold something that they are truncated
 // together.
-func (l *lanes) many() bool {
+func (l *Lanes) many() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
@@ -70,7 +70,7 @@ func (l *lanes) many() bool {
 }
 
 // truncate removes from the stream what of a lane is settled, if it is time.
-func (l *lanes) truncate(ctx context.Context, lane *lane, now time.Time, many bool) {
+func (l *Lanes) truncate(ctx context.Context, lane *lane, now time.Time, many bool) {
 	lane.sweeping.Lock()
 	defer lane.sweeping.Unlock()
 	l.mu.Lock()
@@ -88,15 +88,15 @@ func (l *lanes) truncate(ctx context.Context, lane *lane, now time.Time, many bo
 
 // sweepOne removes what is settled of a lane; last says that it is not pulled
 // any more. The caller holds lane.sweeping.
-func (l *lanes) sweepOne(ctx context.Context, lane *lane, last bool) {
+func (l *Lanes) sweepOne(ctx context.Context, lane *lane, last bool) {
 	l.mu.Lock()
 	gaveWay := lane.gaveWay
 	l.mu.Unlock()
 	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	timed, answered := jsapi.WhileConnected(timed, l.d.opts.Conn)
+	timed, answered := jsapi.WhileConnected(timed, l.opts.Conn)
 	defer answered()
-	info, err := l.d.opts.LookLane(timed, lane.name)
+	info, err := l.opts.LookLane(timed, lane.name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return // it is being made
 	}
@@ -109,7 +109,7 @@ func (l *lanes) sweepOne(ctx context.Context, lane *lane, last bool) {
 		l.mu.Unlock()
 	}
 	if err != nil && ctx.Err() == nil {
-		l.d.sampled.Warn("cannot remove settled deliveries from a lane", zap.String("endpoint", lane.name), zap.Error(err))
+		l.opts.Sampled.Warn("cannot remove settled deliveries from a lane", zap.String("endpoint", lane.name), zap.Error(err))
 	}
 }
 
@@ -130,21 +130,21 @@ func (l *lane) sweptOnce(gaveWay time.Time) {
 var errPastEnd = errors.New("the consumer of the lane is past the end of the stream")
 
 // purge removes a lane's messages up to a sequence of the stream.
-func (l *lanes) purge(ctx context.Context, lane *lane, floor uint64) error {
+func (l *Lanes) purge(ctx context.Context, lane *lane, floor uint64) error {
 	// The server went back to an older state after a crash, or the consumer was
 	// made anew: what lies between is gone already.
 	lane.purged = min(lane.purged, floor)
 	if lane.purged == floor {
 		return nil
 	}
-	stream, err := l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream())
+	stream, err := l.opts.JetStream.Stream(ctx, l.opts.Names.LanesStream())
 	if err != nil {
 		return err
 	}
 	if floor > stream.CachedInfo().State.LastSeq {
 		return errPastEnd
 	}
-	err = stream.Purge(ctx, jetstream.WithPurgeSubject(l.d.opts.Names.LaneSubject(lane.name)), jetstream.WithPurgeSequence(floor+1))
+	err = stream.Purge(ctx, jetstream.WithPurgeSubject(l.opts.Names.LaneSubject(lane.name)), jetstream.WithPurgeSequence(floor+1))
 	if err == nil {
 		lane.purged = floor
 	}
@@ -155,7 +155,7 @@ func (l *lanes) purge(ctx context.Context, lane *lane, floor uint64) error {
 // them at any moment, and what is acknowledged to a consumer that is gone comes
 // again: so it is paused first, which hands out nothing more, and removed only
 // if nothing was handed out until then.
-func (l *lanes) retire(ctx context.Context) error {
+func (l *Lanes) retire(ctx context.Context) error {
 	stream, err := l.handle(ctx)
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (l *lanes) retire(ctx context.Context) error {
 		return err
 	}
 	for endpoint, info := range consumers {
-		if !rested(info, l.d.opts.LaneRest) || l.uses(endpoint) {
+		if !rested(info, l.opts.LaneRest) || l.uses(endpoint) {
 			continue
 		}
 		if err := l.retireOne(ctx, stream, endpoint, info); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -188,15 +188,15 @@ func rested(info *jetstream.ConsumerInfo, rest time.Duration) bool {
 }
 
 // uses reports whether this replica has to do with a lane.
-func (l *lanes) uses(endpoint string) bool {
+func (l *Lanes) uses(endpoint string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lane := l.byName[endpoint]
 	return lane != nil && (lane.active() || lane.count > 0)
 }
 
-func (l *lanes) retireOne(ctx context.Context, stream jetstream.Stream, endpoint string, before *jetstream.ConsumerInfo) error {
-	if held, err := l.info(ctx, l.d.opts.Names.LaneSubject(endpoint)); err != nil || len(held.State.Subjects) > 0 {
+func (l *Lanes) retireOne(ctx context.Context, stream jetstream.Stream, endpoint string, before *jetstream.ConsumerInfo) error {
+	if held, err := l.info(ctx, l.opts.Names.LaneSubject(endpoint)); err != nil || len(held.State.Subjects) > 0 {
 		return err
 	}
 	const pause = 10 * time.Second

@@ -1,4 +1,4 @@
-package subscriber
+package lanes
 
 import (
 	"context"
@@ -28,10 +28,10 @@ const (
 // truncateAll removes everything from the front of the stream that is settled,
 // whichever lane it is in: all up to the first delivery that is not. It returns
 // the lanes in which nothing is left.
-func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
+func (l *Lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	names := l.d.opts.Names
+	names := l.opts.Names
 	// What is stored after this look stays.
 	held, err := l.info(ctx, names.LaneSubject("*"))
 	if err != nil {
@@ -60,7 +60,7 @@ func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 	for subject := range held.State.Subjects {
 		lane := settled{endpoint: strings.TrimPrefix(subject, prefix)}
 		if info := consumers[lane.endpoint]; info != nil {
-			if err := l.d.opts.CheckLane(info, lane.endpoint); err != nil {
+			if err := l.opts.CheckLane(info, lane.endpoint); err != nil {
 				return nil, err
 			}
 			if info.AckFloor.Stream > now.State.LastSeq {
@@ -112,11 +112,11 @@ func (l *lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 }
 
 // consumers returns the consumers of all lanes, by endpoint.
-func (l *lanes) consumers(ctx context.Context, stream jetstream.Stream) (map[string]*jetstream.ConsumerInfo, error) {
+func (l *Lanes) consumers(ctx context.Context, stream jetstream.Stream) (map[string]*jetstream.ConsumerInfo, error) {
 	out := make(map[string]*jetstream.ConsumerInfo)
 	list := stream.ListConsumers(ctx)
 	for info := range list.Info() {
-		if endpoint, ours := strings.CutPrefix(info.Name, l.d.opts.Names.LaneConsumer("")); ours {
+		if endpoint, ours := strings.CutPrefix(info.Name, l.opts.Names.LaneConsumer("")); ours {
 			out[endpoint] = info
 		}
 	}
@@ -126,9 +126,9 @@ func (l *lanes) consumers(ctx context.Context, stream jetstream.Stream) (map[str
 // firstAfter returns the sequence of the first message of a lane after another
 // sequence; 0 if there is none. The leader of the stream answers: a replica may
 // not have it yet.
-func (l *lanes) firstAfter(ctx context.Context, endpoint string, after uint64) (uint64, error) {
-	names := l.d.opts.Names
-	m, err := jsapi.Of(l.d.opts.JetStream).Next(ctx, names.LanesStream(), names.LaneSubject(endpoint), after+1)
+func (l *Lanes) firstAfter(ctx context.Context, endpoint string, after uint64) (uint64, error) {
+	names := l.opts.Names
+	m, err := jsapi.Of(l.opts.JetStream).Next(ctx, names.LanesStream(), names.LaneSubject(endpoint), after+1)
 	switch {
 	case errors.Is(err, jsapi.ErrNoMessage):
 		return 0, nil
@@ -139,7 +139,7 @@ func (l *lanes) firstAfter(ctx context.Context, endpoint string, after uint64) (
 }
 
 // sweepMany truncates the lanes while there are many of them.
-func (l *lanes) sweepMany(ctx context.Context) error {
+func (l *Lanes) sweepMany(ctx context.Context) error {
 	asked := time.Now()
 	emptied, err := l.truncateAll(ctx)
 	if err != nil {

@@ -1,4 +1,4 @@
-package subscriber
+package lanes
 
 import (
 	"context"
@@ -22,11 +22,11 @@ const (
 	// maxActive bounds how many lanes are pulled at once: JetStream's throughput
 	// falls with the number of active consumers.
 	maxActive = 128
-	// turn is how long a lane is pulled, at least, while others wait for theirs.
-	turn = 2 * time.Second
-	// quietTime is how long nothing comes from a lane that has nothing to give: it
+	// Turn is how long a lane is pulled, at least, while others wait for theirs.
+	Turn = 2 * time.Second
+	// QuietTime is how long nothing comes from a lane that has nothing to give: it
 	// makes room for those that wait.
-	quietTime = 150 * time.Millisecond
+	QuietTime = 150 * time.Millisecond
 	// restAfter is how long a lane that holds nothing is pulled nevertheless.
 	restAfter = 10 * time.Second
 	// calmFor is how long an endpoint must keep up before it returns to the fast
@@ -35,13 +35,15 @@ const (
 	stayAway = 10 * time.Second
 )
 
-// lanes keeps the lanes: which endpoints have deliveries waiting in theirs, and
+// Lanes keeps the lanes: which endpoints have deliveries waiting in theirs, and
 // which of those are pulled now.
 //
 // The truth is the stream. It is asked every second; a lane that holds
 // something is pulled, or waits for its turn or its endpoint.
-type lanes struct {
-	d *Dispatcher
+type Lanes struct {
+	opts    Options
+	d       Dispatcher
+	metrics *metrics
 
 	looking chan struct{} // has room for one: something may have changed
 
@@ -51,20 +53,25 @@ type lanes struct {
 	ended  sync.WaitGroup // lanes that are being pulled
 }
 
-func newLanes(d *Dispatcher) *lanes {
-	return &lanes{d: d, looking: make(chan struct{}, 1), byName: make(map[string]*lane)}
+// New returns the lanes of the endpoints of a dispatcher, which are kept while
+// [Lanes.Run] runs.
+func New(o Options, d Dispatcher) *Lanes {
+	return &Lanes{
+		opts: o, d: d, metrics: newMetrics(o.Registerer),
+		looking: make(chan struct{}, 1), byName: make(map[string]*lane),
+	}
 }
 
-// look has the lanes looked over soon.
-func (l *lanes) look() {
+// Look has the lanes looked over soon.
+func (l *Lanes) Look() {
 	select {
 	case l.looking <- struct{}{}:
 	default:
 	}
 }
 
-// holds notes that a delivery was stored in a lane.
-func (l *lanes) holds(endpoint string) {
+// Holds notes that a delivery was stored in a lane.
+func (l *Lanes) Holds(endpoint string) {
 	now := time.Now()
 	l.mu.Lock()
 	lane := l.of(endpoint)
@@ -73,22 +80,22 @@ func (l *lanes) holds(endpoint string) {
 	lane.hinted, lane.empty = now, time.Time{}
 	l.mu.Unlock()
 	if first {
-		l.look()
+		l.Look()
 	}
 }
 
 // of returns the lane of an endpoint. The caller holds mu.
-func (l *lanes) of(endpoint string) *lane {
+func (l *Lanes) of(endpoint string) *lane {
 	lane := l.byName[endpoint]
 	if lane == nil {
-		lane = newLane(l.d, endpoint)
+		lane = newLane(l, endpoint)
 		l.byName[endpoint] = lane
 	}
 	return lane
 }
 
-// run keeps the lanes until ctx ends, and waits for those that are pulled.
-func (l *lanes) run(ctx context.Context) {
+// Run keeps the lanes until ctx ends, and waits for those that are pulled.
+func (l *Lanes) Run(ctx context.Context) {
 	var sweeping sync.WaitGroup
 	sweeping.Go(func() { l.sweep(ctx) })
 	defer sweeping.Wait()
@@ -127,18 +134,21 @@ func (l *lanes) run(ctx context.Context) {
 }
 
 // poll asks the stream what the lanes hold.
-func (l *lanes) poll(ctx context.Context) {
+func (l *Lanes) poll(ctx context.Context) {
 	asked := time.Now()
 	counts, err := l.counts(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			l.d.sampled.Warn("cannot look which lanes hold deliveries", zap.Error(err))
+			l.opts.Sampled.Warn("cannot look which lanes hold deliveries", zap.Error(err))
 		}
 		return
 	}
-	l.d.drain(ctx)
-	missing := l.missing(ctx, counts)
+	l.note(counts, l.missing(ctx, counts), asked)
+	l.d.Polled(ctx)
+}
 
+// note takes over what the stream said to a question of that time.
+func (l *Lanes) note(counts map[string]uint64, missing map[string]state.Absence, asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name := range counts {
@@ -156,32 +166,31 @@ func (l *lanes) poll(ctx context.Context) {
 			delete(l.byName, name)
 		}
 	}
-	for name, e := range *l.d.endpoints.Load() {
+	for name, e := range l.d.Endpoints() {
 		// Nothing was ever in its lane, so that no review sees it.
-		if e.laned.Load() && l.byName[name] == nil && e.rejoin(asked, calmFor) {
-			l.d.log.Info("endpoint is back in the fast lane", zap.String("endpoint", name))
+		if e.Laned() && l.byName[name] == nil && e.Rejoin(asked, calmFor) {
+			l.opts.Log.Info("endpoint is back in the fast lane", zap.String("endpoint", name))
 		}
 	}
-	l.d.metrics.lanesHolding.Set(holding)
-	l.d.metrics.lanesPending.Set(pending)
-	l.d.countStates()
+	l.metrics.holding.Set(holding)
+	l.metrics.pending.Set(pending)
 }
 
 // missing returns since when the endpoints of some lanes are not in the
 // configuration.
-func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[string]state.Absence {
+func (l *Lanes) missing(ctx context.Context, counts map[string]uint64) map[string]state.Absence {
 	out := make(map[string]state.Absence)
 	for name := range counts {
-		if l.d.endpoint(name) != nil {
+		if l.d.Endpoint(name) != nil {
 			continue
 		}
 		l.mu.Lock()
 		a := l.of(name).missing
 		l.mu.Unlock()
-		if now := l.d.opts.ServerTime(); a.Stale(now, l.d.opts.RemovalGrace) {
-			since, err := l.d.removals.Since(ctx, name)
+		if now := l.opts.ServerTime(); a.Stale(now, l.opts.RemovalGrace) {
+			since, err := l.d.MissingSince(ctx, name)
 			if err != nil {
-				l.d.sampled.Error("it is not known since when an endpoint is missing; its deliveries wait", zap.String("endpoint", name), zap.Error(err))
+				l.opts.Sampled.Error("it is not known since when an endpoint is missing; its deliveries wait", zap.String("endpoint", name), zap.Error(err))
 				continue
 			}
 			a = state.Absence{Since: since, Read: now}
@@ -192,8 +201,8 @@ func (l *lanes) missing(ctx context.Context, counts map[string]uint64) map[strin
 }
 
 // counts returns how many messages each lane has in the stream.
-func (l *lanes) counts(ctx context.Context) (map[string]uint64, error) {
-	subject := l.d.opts.Names.LaneSubject(">")
+func (l *Lanes) counts(ctx context.Context) (map[string]uint64, error) {
+	subject := l.opts.Names.LaneSubject(">")
 	info, err := l.info(ctx, subject)
 	if err != nil {
 		return nil, err
@@ -208,11 +217,11 @@ func (l *lanes) counts(ctx context.Context) (map[string]uint64, error) {
 
 // info asks the stream of the lanes for its state, with the number of messages
 // of each subject that a filter selects.
-func (l *lanes) info(ctx context.Context, subject string) (*jetstream.StreamInfo, error) {
+func (l *Lanes) info(ctx context.Context, subject string) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	// All lanes wait for this: not for an answer that will never come.
-	ctx, answered := jsapi.WhileConnected(ctx, l.d.opts.Conn)
+	ctx, answered := jsapi.WhileConnected(ctx, l.opts.Conn)
 	defer answered()
 	s, err := l.handle(ctx)
 	if err != nil {
@@ -222,14 +231,14 @@ func (l *lanes) info(ctx context.Context, subject string) (*jetstream.StreamInfo
 }
 
 // handle returns the stream of the lanes; what it knows of its state is old.
-func (l *lanes) handle(ctx context.Context) (jetstream.Stream, error) {
+func (l *Lanes) handle(ctx context.Context) (jetstream.Stream, error) {
 	l.mu.Lock()
 	s := l.stream
 	l.mu.Unlock()
 	if s != nil {
 		return s, nil
 	}
-	s, err := l.d.opts.JetStream.Stream(ctx, l.d.opts.Names.LanesStream())
+	s, err := l.opts.JetStream.Stream(ctx, l.opts.Names.LanesStream())
 	if err != nil {
 		return nil, err
 	}
@@ -239,8 +248,8 @@ func (l *lanes) handle(ctx context.Context) (jetstream.Stream, error) {
 	return s, nil
 }
 
-// reopen has a lane pulled anew, after its consumer has to change.
-func (l *lanes) reopen(endpoint string) {
+// Reopen has a lane pulled anew, after its consumer has to change.
+func (l *Lanes) Reopen(endpoint string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if lane := l.byName[endpoint]; lane != nil && lane.active() {
@@ -250,7 +259,7 @@ func (l *lanes) reopen(endpoint string) {
 
 // review decides which lanes are pulled now. It returns when to look again, if
 // something can change by itself before the next poll.
-func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) {
+func (l *Lanes) review(ctx context.Context, now time.Time) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var next time.Time
@@ -283,7 +292,7 @@ func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 		if len(active) >= maxActive {
 			i := makesRoom(active, now)
 			if i < 0 {
-				next = earlier(next, now.Add(quietTime/2))
+				next = earlier(next, now.Add(QuietTime/2))
 				break
 			}
 			active[i].halt()
@@ -293,7 +302,7 @@ func (l *lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 		active = append(active, ready[0])
 		ready = ready[1:]
 	}
-	l.d.metrics.lanesActive.Set(float64(len(active)))
+	l.metrics.active.Set(float64(len(active)))
 	if next.IsZero() {
 		return 0
 	}
@@ -310,7 +319,7 @@ func makesRoom(active []*lane, now time.Time) int {
 			return i
 		}
 	}
-	if now.Sub(active[0].began) >= turn {
+	if now.Sub(active[0].began) >= Turn {
 		return 0
 	}
 	return -1
@@ -333,21 +342,22 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // all returns the lanes.
-func (l *lanes) all() []*lane {
+func (l *Lanes) all() []*lane {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Values(l.byName))
 }
 
-func (l *lanes) intakes() []*intake.Intake { return l.intakesOf(func(*lane) bool { return true }) }
+// Intakes returns those of the lanes that were ever pulled.
+func (l *Lanes) Intakes() []*intake.Intake { return l.intakesOf(func(*lane) bool { return true }) }
 
-// unsettled returns the intakes of the lanes whose acknowledgements matter: of
+// Unsettled returns the intakes of the lanes whose acknowledgements matter: of
 // one that is empty nothing can come again, and its consumer may be gone.
-func (l *lanes) unsettled() []*intake.Intake {
+func (l *Lanes) Unsettled() []*intake.Intake {
 	return l.intakesOf(func(lane *lane) bool { return lane.count > 0 })
 }
 
-func (l *lanes) intakesOf(which func(*lane) bool) []*intake.Intake {
+func (l *Lanes) intakesOf(which func(*lane) bool) []*intake.Intake {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []*intake.Intake
@@ -359,17 +369,17 @@ func (l *lanes) intakesOf(which func(*lane) bool) []*intake.Intake {
 	return out
 }
 
-// beat reports what the lanes hold in memory as being in progress, until ctx
+// Beat reports what the lanes hold in memory as being in progress, until ctx
 // ends.
-func (l *lanes) beat(ctx context.Context) {
-	tick := time.NewTicker(beat / 4)
+func (l *Lanes) Beat(ctx context.Context) {
+	tick := time.NewTicker(l.opts.Beat / 4)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			for _, in := range l.intakes() {
+			for _, in := range l.Intakes() {
 				in.BeatOnce(now)
 			}
 		}

@@ -1,0 +1,47 @@
+package subscriber
+
+import (
+	"strings"
+	"time"
+
+	"fanjet/dlq"
+	"fanjet/internal/intake"
+	"fanjet/internal/state"
+	"fanjet/internal/wire"
+	"fanjet/subscriber/gate"
+)
+
+// delivery is one delivery at work.
+type delivery struct {
+	msg     *intake.Message
+	ep      *member // nil: not in the configuration
+	lane    bool    // it came from its endpoint's lane
+	fresh   bool    // of a lane: it was not attempted yet
+	old     bool    // of a lane: it is older than its endpoint's max_age
+	expired bool    // it waited too long behind an open circuit
+
+	since      time.Time   // when it began to wait for a slot
+	notBefore  time.Time   // of an ordered endpoint: when its next attempt may begin
+	heldFor    time.Time   // the time, by the server's clock, that notBefore stands for; zero: none
+	planned    time.Time   // when head was stored, by the server's clock; zero: it was made here
+	head       *state.Head // of an ordered endpoint: what is known about it; nil: not looked up
+	permit     gate.Permit
+	permitUsed bool
+	started    bool // it holds a slot
+}
+
+// position is where the message is stored, for the id of its next hop.
+func position(m *intake.Message) wire.Position {
+	return wire.Position{Stream: m.Stream, Sequence: m.Sequence, Stored: m.Stored}
+}
+
+// hasVerdict reports whether the delivery was given up before: its letter waits
+// to be taken, and its endpoint hears nothing more of it.
+func hasVerdict(dl *delivery) bool {
+	reason, _ := dlq.Verdict(dl.msg.Msg.Header)
+	return reason != "" && reason != dlq.ReasonEndpointRemoved // which may have come back
+}
+
+// endpointOf returns the endpoint that a delivery's subject names, see
+// [wire.Names].
+func endpointOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

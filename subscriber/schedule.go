@@ -1,0 +1,116 @@
+package subscriber
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"fanjet/dlq"
+	"fanjet/internal/failpoint"
+	"fanjet/internal/intake"
+	"fanjet/internal/publish"
+	"fanjet/internal/wire"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Headers of a scheduled message (NATS ADR-51).
+const (
+	headerSchedule       = "Nats-Schedule"
+	headerScheduleTarget = "Nats-Schedule-Target"
+)
+
+// schedule publishes the schedule of the delivery's next attempt; once that is
+// stored it acknowledges the message and counts a retry, if count is set. attempts
+// is the number made so far.
+func (d *Dispatcher) schedule(ctx context.Context, dl *delivery, env wire.Envelope, at time.Time, attempts int, count *endpointMetrics) {
+	d.settling.Add(1)
+	if count != nil {
+		count.settling.Add(1)
+	}
+	s := &scheduled{d: d, ctx: ctx, msg: dl.msg, env: env, at: at, attempts: attempts, count: count}
+	if err := d.opts.Retries.Enqueue(ctx, d.scheduleOf(dl.msg, env, at, nil), s); err != nil {
+		s.Published(err)
+	}
+}
+
+// scheduled is a delivery whose schedule is being published. It implements
+// [publish.Completion].
+type scheduled struct {
+	d        *Dispatcher
+	ctx      context.Context
+	msg      *intake.Message
+	env      wire.Envelope
+	at       time.Time
+	attempts int
+	count    *endpointMetrics
+}
+
+func (s *scheduled) Published(err error) {
+	if err == nil {
+		s.stored()
+		s.done()
+		return
+	}
+	go func() {
+		defer s.done()
+		s.failed(err)
+	}()
+}
+
+func (s *scheduled) done() {
+	if s.count != nil {
+		s.count.settling.Add(-1)
+	}
+	s.d.settling.Done()
+}
+
+func (s *scheduled) stored() {
+	failpoint.Hit(failpoint.RetryStored)
+	s.msg.Ack()
+	if s.count != nil {
+		s.count.retry().Inc()
+	}
+}
+
+func (s *scheduled) failed(err error) {
+	if publish.IsTooLarge(err) && s.env.LastError != "" {
+		// What the receiver said must not cost an event its retries.
+		s.env.LastError = ""
+		if err = s.d.opts.Retries.Publish(s.ctx, s.d.scheduleOf(s.msg, s.env, s.at, nil)); err == nil {
+			s.stored()
+			return
+		}
+	}
+	if !publish.IsRefused(err) {
+		s.d.giveBack(s.msg, s.env, err)
+		return
+	}
+	s.env.LastError = fmt.Sprintf("NATS refused the schedule of the next attempt: %v", err)
+	reason := dlq.ReasonUnpublishable
+	if publish.IsTooLarge(err) {
+		reason = dlq.ReasonTooLarge
+	}
+	s.env.Attempt = max(s.attempts, 1)
+	s.d.deadLetter(s.ctx, s.msg, s.env, reason, s.attempts)
+}
+
+// scheduleOf makes the message that comes again at a time, with more headers if
+// there are any.
+func (d *Dispatcher) scheduleOf(m *intake.Message, env wire.Envelope, at time.Time, more nats.Header) *nats.Msg {
+	h := wire.EventHeaders(m.Msg.Header)
+	env.WriteTo(h)
+	maps.Copy(h, more)
+	// The same schedule published twice replaces itself, and once it has fired
+	// it is known by the message that it was made from.
+	h[nats.MsgIdHdr] = []string{position(m).HopID()}
+	// nats.go's own option truncates to whole seconds.
+	h[headerSchedule] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
+	h[headerScheduleTarget] = []string{d.opts.Names.DueSubject(env.Endpoint)}
+	return &nats.Msg{
+		Subject: d.opts.Names.RetrySubject(env.Endpoint, env.Key),
+		Header:  h,
+		Data:    m.Msg.Data,
+	}
+}
