@@ -205,7 +205,7 @@ func TestDocumentMetrics(t *testing.T) {
 // TestDocumentLogs looks for every message of the table of log lines in the code.
 func TestDocumentLogs(t *testing.T) {
 	t.Parallel()
-	code := source(t, "gateway", "subscriber", "admin", "internal/publish", "internal/broker", "cmd/fanjet")
+	code := source(t, "gateway", "subscriber", "admin", "internal/publish", "internal/broker", "internal/state", "cmd/fanjet")
 	_, logs, _ := strings.Cut(documents(t)[filepath.Join(repository, "docs", "operations.md")], "\n## Logs\n")
 	logs, _, _ = strings.Cut(logs, "\n## ")
 	messages := 0
