@@ -39,6 +39,12 @@ type running struct {
 // deliver runs a dispatcher for endpoints until the test ends.
 func deliver(t *testing.T, endpoints ...endpoint.Settings) *running {
 	t.Helper()
+	return deliverWith(t, func(*Options) {}, endpoints...)
+}
+
+// deliverWith is deliver with other options.
+func deliverWith(t *testing.T, change func(*Options), endpoints ...endpoint.Settings) *running {
+	t.Helper()
 	s := natstest.Start(t, natstest.Options{})
 	js, names := s.JetStream(), wire.NewNames("")
 	for _, c := range []jetstream.StreamConfig{
@@ -74,7 +80,7 @@ func deliver(t *testing.T, endpoints ...endpoint.Settings) *running {
 		t.Cleanup(p.Close)
 		return p
 	}
-	d, err := New(Options{
+	options := Options{
 		Conn: s.Conn(), JetStream: js, Names: names, State: state, Endpoints: endpoints, Egress: onLoopback,
 		OpenDeliver: consumer(names.DeliveriesStream(), names.DeliverConsumer(), names.DeliverSubject("*")),
 		OpenDue:     consumer(names.RetriesStream(), names.DueConsumer(), names.DueSubject("*")),
@@ -92,7 +98,9 @@ func deliver(t *testing.T, endpoints ...endpoint.Settings) *running {
 		Retries:   publisher(names.RetriesStream()), Lanes: publisher(names.LanesStream()),
 		Letters:    &dlq.Writer{Names: names, Publisher: publisher(names.DeadLettersStream())},
 		ServerTime: time.Now, Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)), Registerer: prometheus.NewRegistry(),
-	})
+	}
+	change(&options)
+	d, err := New(options)
 	if err != nil {
 		t.Fatal(err)
 	}

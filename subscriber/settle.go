@@ -81,7 +81,7 @@ func isFull(err error) bool { return errors.Is(err, publish.ErrFull) }
 // become.
 func (d *Dispatcher) giveBack(m *intake.Message, env wire.Envelope, err error) {
 	if !errors.Is(err, publish.ErrClosed) && !errors.Is(err, context.Canceled) {
-		d.log.Error("delivery stays pending", zap.String("endpoint", env.Endpoint), zap.String("id", env.EventID), zap.Error(err))
+		d.sampled.Error("delivery stays pending", zap.String("endpoint", env.Endpoint), zap.String("id", env.EventID), zap.Error(err))
 	}
 	m.Nak()
 }

@@ -1,16 +1,22 @@
 package subscriber
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"fanjet/internal/intake"
 	"fanjet/internal/natstest"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
+	"fanjet/subscriber/endpoint"
 )
 
 // A schedule whose acknowledgement got lost is published again; if it has fired
@@ -54,5 +60,31 @@ func TestScheduleThatFiredIsNotMadeAgain(t *testing.T) {
 	}
 	if n := info.State.Msgs; n != 1 {
 		t.Errorf("%d deliveries are due", n)
+	}
+}
+
+// Deliveries that stay pending because NATS does not take what they were to become do
+// not have a line of the log each.
+func TestPendingDeliveriesHaveFewLines(t *testing.T) {
+	t.Parallel()
+	var attempts atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		attempts.Add(1)
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	t.Cleanup(server.Close)
+	core, logs := observer.New(zap.ErrorLevel)
+	r := deliverWith(t, func(o *Options) {
+		o.Log = zap.New(core)
+		o.Retries = publish.New(publish.Options{
+			Conn: o.Conn, Stream: o.Names.RetriesStream(), Fresh: func(publish.Completion) bool { return false },
+		})
+		t.Cleanup(o.Retries.Close)
+	}, endpointAt(t, server.URL, func(e *endpoint.Settings) { e.Circuit.Failures = 0 }))
+	const n = 30
+	r.publish("a", n)
+	r.waitFor("they came again", func() bool { return attempts.Load() >= 3*n })
+	if n := logs.FilterMessage("delivery stays pending").Len(); n == 0 || n > 10 { // five a minute
+		t.Errorf("%d lines", n)
 	}
 }

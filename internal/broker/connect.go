@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 const (
@@ -161,7 +162,11 @@ func connectionOptions(opts ConnectOptions) []nats.Option {
 		}
 	}
 	// The callbacks run one at a time.
-	unreachable, reported := newFaultLog(log), newFaultLog(log)
+	unreachable := newFaultLog(log)
+	// What NATS refuses it reports for every message, each with a subject of its own.
+	reported := newFaultLog(log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
+	})))
 	natsOpts := []nats.Option{
 		nats.Name(opts.Name),
 		nats.Timeout(cmp.Or(opts.Timeout, dialTimeout)),

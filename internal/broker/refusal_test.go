@@ -3,12 +3,15 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"fanjet/internal/natstest"
 )
@@ -73,5 +76,39 @@ func TestRefusals(t *testing.T) {
 		if r := RefusedBy(err); r != nil {
 			t.Errorf("%v is about %+v", err, r)
 		}
+	}
+}
+
+// NATS refuses every acknowledgement by itself, each with a subject of its own. The log
+// does not have a line for each; who listens hears of all.
+func TestRefusalsHaveFewLines(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t, natstest.Options{Listen: true, Adjust: func(o *server.Options) {
+		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{"$JS.ACK.>"}},
+		}}}
+	}})
+	const acks = 30
+	heard := make(chan error, acks)
+	core, logs := observer.New(zap.WarnLevel)
+	nc, err := Connect(t.Context(), Settings{URL: "nats://u:p@" + strings.TrimPrefix(srv.URL(), "nats://")}, ConnectOptions{
+		NoWait: true, Log: zap.New(core), OnError: func(err error) { heard <- err },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for i := range acks {
+		if err := nc.Publish(fmt.Sprint("$JS.ACK.S.c.", i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range acks {
+		if err := <-heard; RefusedBy(err) == nil {
+			t.Errorf("heard of %v", err)
+		}
+	}
+	if n := logs.FilterMessage("NATS reported an error").Len(); n == 0 || n > 10 { // five a minute
+		t.Errorf("%d lines", n)
 	}
 }
