@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -87,12 +88,17 @@ func (w *world) newCluster() *cluster {
 	return c
 }
 
-// freePorts returns addresses that nobody listens on at the moment.
+// freePorts returns addresses that nobody listens on at the moment. They are below those
+// that a system gives to outgoing connections, which might take one before its server
+// listens.
 func freePorts(w *world, n int) []string {
 	w.Helper()
 	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(out) < n; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err != nil && tries < 1000 {
+			continue // somebody has it
+		}
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -15,6 +15,7 @@ func TestEmptyFlags(t *testing.T) {
 	t.Parallel()
 	allowed := map[string]bool{
 		"fanjet publish --data":            true, // an event may be empty
+		"fanjet match --data":              true,
 		"fanjet dlq replay --note":         true,
 		"fanjet dlq purge --note":          true,
 		"fanjet dlq drain --note":          true,
