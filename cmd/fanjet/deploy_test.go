@@ -243,7 +243,7 @@ subscriptions:
 		t.Fatal(err)
 	}
 	for i := range 200 {
-		if _, err := js.PublishAsync("events.x", fmt.Appendf(nil, `{"n": %d}`, i), jetstream.WithMsgID(fmt.Sprint(i))); err != nil {
+		if _, err := js.PublishAsync("events.x", fmt.Appendf(nil, `{"n": %d}`, i), jetstream.WithMsgID(fmt.Sprint(i)), jetstream.WithStallWait(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}

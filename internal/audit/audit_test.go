@@ -161,7 +161,7 @@ func TestPages(t *testing.T) {
 	l := newLog(t, true)
 	const n = 2*pageRecords + 3
 	for i := range n {
-		if _, err := l.js.PublishAsync(names.AuditSubject("cli", "ping"), fmt.Appendf(nil, `{"target":"%d"}`, i)); err != nil {
+		if _, err := l.js.PublishAsync(names.AuditSubject("cli", "ping"), fmt.Appendf(nil, `{"target":"%d"}`, i), jetstream.WithStallWait(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}

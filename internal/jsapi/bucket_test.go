@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -228,7 +229,7 @@ func TestSubjectsOfManyPages(t *testing.T) {
 	js, api := events(t)
 	const many = 100_050 // the server's pages have 100,000
 	for i := range many {
-		if _, err := js.PublishAsync("events."+strconv.Itoa(i), nil); err != nil {
+		if _, err := js.PublishAsync("events."+strconv.Itoa(i), nil, jetstream.WithStallWait(2*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}
