@@ -22,11 +22,11 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/jsapi"
+	"fanjet/internal/sampled"
 	"fanjet/internal/state"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/attempt"
@@ -96,9 +96,7 @@ func New(o Options) (*Dispatcher, error) {
 		idle:    make(chan *delivery),
 		done:    make(chan struct{}),
 	}
-	d.sampled = d.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
-	}))
+	d.sampled = sampled.Logger(d.log)
 	d.endpoints.Store(&map[string]*member{})
 	d.pauses = state.NewPauseWatch(o.State, d.onPause, d.log)
 	d.pauses.OnFault = func(err error) { d.state("pauses", err) }

@@ -18,7 +18,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"fanjet/config"
 	"fanjet/dlq"
@@ -27,6 +26,7 @@ import (
 	"fanjet/internal/intake"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
+	"fanjet/internal/sampled"
 	"fanjet/internal/wire"
 )
 
@@ -87,9 +87,7 @@ func New(o Options) *Matcher {
 		cursor: &cursor{js: o.JetStream, state: o.State, stream: o.Source.Stream, want: want},
 		log:    o.Log.Named("match").With(zap.String("source", o.Source.Stream)),
 	}
-	m.sampled = m.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
-	}))
+	m.sampled = sampled.Logger(m.log)
 	m.queue = make(chan *intake.Message, topology.MatchWindow)
 	m.gaps = m.newGaps()
 	m.cursor.vouched = m.gaps.vouched.Load

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"fanjet/internal/sampled"
+
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 )
 
 const (
@@ -164,9 +165,7 @@ func connectionOptions(opts ConnectOptions) []nats.Option {
 	// The callbacks run one at a time.
 	unreachable := newFaultLog(log)
 	// What NATS refuses it reports for every message, each with a subject of its own.
-	reported := newFaultLog(log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(c, time.Minute, 5, 0)
-	})))
+	reported := newFaultLog(sampled.Logger(log))
 	natsOpts := []nats.Option{
 		nats.Name(opts.Name),
 		nats.Timeout(cmp.Or(opts.Timeout, dialTimeout)),
