@@ -257,12 +257,10 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	ordered.Stream, ordered.InOrder = g.names.LanesStream(), true
 	moves := publish.New(wide)
 	defer moves.Close()
-	routes := &source.Routes{
-		Publisher: publisher(g.names.LanesStream(), true),
-		InOrder:   publish.New(ordered),
-	}
-	defer routes.Publisher.Close()
-	defer routes.InOrder.Close()
+	toLanes, inOrder := publisher(g.names.LanesStream(), true), publish.New(ordered)
+	defer toLanes.Close()
+	defer inOrder.Close()
+	routes := &source.Routes{Publisher: toLanes, InOrder: inOrder}
 	retries := publisher(g.names.RetriesStream(), false)
 	defer retries.Close()
 	dead := publisher(g.names.DeadLettersStream(), true)
@@ -343,7 +341,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	monitor := &monitor{
 		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, server: g.server, health: g.health, log: g.log,
 		publishers: map[string]*publish.Publisher{
-			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): routes.InOrder, g.names.DeadLettersStream(): dead,
+			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): inOrder, g.names.DeadLettersStream(): dead,
 		},
 	}
 	watch.Go(func() error { monitor.run(background); return nil })

@@ -113,33 +113,34 @@ const (
 	WentBack     = "the stream lost its end, most likely in a power cut, and uses its sequences again"
 )
 
-// advance copies the ack floor that the server reports. It goes only forward:
-// never our own count, for after a restart newer events may come first.
-func (c *cursor) advance(ctx context.Context, created time.Time) error {
+// advance copies the ack floor that the server reports, and returns its sequence. It
+// goes only forward: never our own count, for after a restart newer events may come
+// first. An acknowledgement that was just sent may not be in it yet.
+func (c *cursor) advance(ctx context.Context, created time.Time) (floor uint64, err error) {
 	ackFloor, err := ackFloorOf(ctx, c.js, c.stream, c.want)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	floor := ackFloor.Stream
+	floor = ackFloor.Stream
 	at := c.at.Load()
 	if floor == 0 || at != nil && at.Created.Equal(created) && at.Sequence >= floor {
-		return nil
+		return floor, nil
 	}
 	if c.vouched != nil && floor > c.vouched() && !follows(at, created, ackFloor) {
-		return nil // somebody may have moved the consumer
+		return floor, nil // somebody may have moved the consumer
 	}
 	stream, err := c.js.Stream(ctx, c.stream)
 	if err != nil {
-		return fmt.Errorf("cannot read the cursor's event: %w", err)
+		return 0, fmt.Errorf("cannot read the cursor's event: %w", err)
 	}
 	if !stream.CachedInfo().Created.Equal(created) {
-		return nil // created again meanwhile; the matcher will notice
+		return floor, nil // created again meanwhile; the matcher will notice
 	}
 	stored, err := jsapi.StoredTime(ctx, c.js, c.stream, floor)
 	if err != nil || stored.IsZero() {
-		return err // or it is gone, or not kept once acked, and cannot be fanned out again
+		return floor, err // or it is gone, or not kept once acked, and cannot be fanned out again
 	}
-	return c.store(ctx, position{Created: created, Sequence: floor, Stored: stored, Delivery: ackFloor.Consumer})
+	return floor, c.store(ctx, position{Created: created, Sequence: floor, Stored: stored, Delivery: ackFloor.Consumer})
 }
 
 // refresh adopts a cursor that somebody else wrote meanwhile: another replica, or

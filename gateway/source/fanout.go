@@ -26,8 +26,7 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 		return
 	case reason != "":
 		m.counts.ignored[reason].Inc()
-		m.moved.Store(true)
-		msg.Ack()
+		m.ack(msg)
 		return
 	}
 	m.counts.received.Inc()
@@ -35,7 +34,7 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 	created := *m.created.Load()
 	if m.cursor.at.Load().covers(created, msg.Sequence, msg.Stored) {
 		m.counts.skipped.Inc()
-		msg.Ack()
+		m.ack(msg)
 		return
 	}
 
@@ -55,11 +54,10 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 			m.endpoints = append(m.endpoints[:0], own) // whatever subscriptions there are
 		}
 	}
-	m.moved.Store(true)
 	endpoints := m.endpoints
 	if len(endpoints) == 0 {
 		m.counts.unmatched.Inc()
-		msg.Ack()
+		m.ack(msg)
 		return
 	}
 	m.opts.Metrics.matches.Add(float64(len(endpoints)))
@@ -79,6 +77,12 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 		m.send(d)
 		failpoint.Hit(failpoint.Enqueued)
 	}
+}
+
+// ack acknowledges an event; the cursor has to follow.
+func (m *Matcher) ack(msg *intake.Message) {
+	msg.Ack()
+	m.acked.Store(msg.Sequence)
 }
 
 // send publishes a delivery: to its endpoint's lane, if that has one, else to
@@ -110,8 +114,8 @@ type Routes struct {
 	Route func(endpoint string) (laned, ordered bool)
 	// Holds hears of every delivery that was stored in a lane.
 	Holds     func(endpoint string)
-	Publisher *publish.Publisher // fails when the stream is full
-	InOrder   *publish.Publisher // waits when it is full
+	Publisher Publisher // fails when the stream is full
+	InOrder   Publisher // waits when it is full
 }
 
 // fanout is an event whose deliveries are being published.
@@ -141,7 +145,7 @@ func (f *fanout) done(ok bool) {
 		return
 	}
 	failpoint.Hit(failpoint.FanoutStored)
-	f.msg.Ack()
+	f.matcher.ack(f.msg)
 }
 
 // fanoutDelivery is one of them. It implements [publish.Completion].

@@ -41,14 +41,25 @@ type Options struct {
 	// Own returns the endpoint of an event of Fanjet's own, which no subscription
 	// sees; nil: there are none.
 	Own        func(subject string) (endpoint string, is bool)
-	Deliveries *publish.Publisher // to the shared log
+	Deliveries Publisher // to the shared log
 	Lanes      *Routes
-	Letters    *dlq.Writer
+	Letters    Letters
 	// Report hears why the matcher gets no events, and with nil that it does.
 	Report     func(error)
 	Metrics    *Metrics
 	ServerTime func() time.Time
 	Log        *zap.Logger
+}
+
+// Publisher stores deliveries in one stream, and tells what became of each; a
+// [publish.Publisher] is one.
+type Publisher interface {
+	Enqueue(ctx context.Context, msg *nats.Msg, done publish.Completion) error
+}
+
+// Letters stores dead letters; a [dlq.Writer] is one.
+type Letters interface {
+	Write(ctx context.Context, env wire.Envelope, reason dlq.Reason, attempts int, eventHeaders nats.Header, data []byte, hopID string) error
 }
 
 // Matcher takes the events of one source, in order, and publishes a delivery
@@ -75,7 +86,7 @@ type Matcher struct {
 	nature    natureWatch
 	watch     consumerWatch
 	shorter   time.Time      // since when the stream looks shorter than it was; only open uses it
-	moved     atomic.Bool    // events were acknowledged since the cursor was written
+	acked     atomic.Uint64  // sequence of the event acknowledged last; 0: the cursor has it
 	letting   sync.WaitGroup // dead letters being written
 }
 
@@ -286,7 +297,7 @@ func (m *Matcher) Run(ctx context.Context, grace time.Duration) error {
 	defer cancel()
 	err := m.in.Flush(flush)
 	if created := m.created.Load(); err == nil && settled == nil && created != nil {
-		if behind := m.cursor.advance(flush, *created); behind != nil {
+		if _, behind := m.cursor.advance(flush, *created); behind != nil {
 			m.log.Warn("the cursor stays behind", zap.Error(behind))
 		}
 	}
@@ -304,23 +315,27 @@ func (m *Matcher) keepCursor(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		created := m.created.Load()
-		if created == nil {
-			continue
+		if created := m.created.Load(); created != nil {
+			m.follow(ctx, *created)
 		}
-		timed, cancel := context.WithTimeout(ctx, 5*time.Second)
-		if m.moved.Swap(false) {
-			if err := m.cursor.advance(timed, *created); err != nil {
-				m.moved.Store(true)
-				if ctx.Err() == nil {
-					m.log.Warn("the cursor stays behind", zap.Error(err))
-				}
-			}
+	}
+}
+
+// follow has the cursor follow what was acknowledged, and looks where the consumer is.
+func (m *Matcher) follow(ctx context.Context, created time.Time) {
+	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if last := m.acked.Load(); last > 0 {
+		floor, err := m.cursor.advance(timed, created)
+		switch {
+		case err == nil && floor >= last:
+			m.acked.CompareAndSwap(last, 0)
+		case err != nil && ctx.Err() == nil:
+			m.log.Warn("the cursor stays behind", zap.Error(err))
 		}
-		if err := m.watchConsumer(timed, *created); err != nil && ctx.Err() == nil {
-			m.sampled.Warn("it cannot be looked whether the consumer of the source was moved", zap.Error(err))
-		}
-		cancel()
+	}
+	if err := m.watchConsumer(timed, created); err != nil && ctx.Err() == nil {
+		m.sampled.Warn("it cannot be looked whether the consumer of the source was moved", zap.Error(err))
 	}
 }
 

@@ -46,7 +46,7 @@ func TestCursorFollowsWhatIsVouchedFor(t *testing.T) {
 	c := &cursor{js: js, state: bucket, stream: "EVENTS", want: want, vouched: func() uint64 { return vouched }}
 	at := func(want uint64) {
 		t.Helper()
-		if err := c.advance(t.Context(), created); err != nil || c.at.Load() == nil || c.at.Load().Sequence != want {
+		if _, err := c.advance(t.Context(), created); err != nil || c.at.Load() == nil || c.at.Load().Sequence != want {
 			t.Fatalf("the cursor is at %+v, %v; want %d", c.at.Load(), err, want)
 		}
 	}
