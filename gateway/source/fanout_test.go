@@ -383,6 +383,32 @@ func TestLetterIsTriedAgain(t *testing.T) {
 	}
 }
 
+// What nobody wants is settled at once, and nothing of it is stored.
+func TestEventThatNobodyWants(t *testing.T) {
+	t.Parallel()
+	r := newRoom(t, "a")
+	none, err := match.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	some := r.m.opts.Match.Swap(none)
+	r.start()
+	r.publish("one")
+	if err := r.m.in.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for floor := uint64(0); floor == 0; floor = r.floor() {
+		continue // until it was received
+	}
+	r.m.opts.Match.Store(some)
+	r.publish("two")
+	if d := r.next(1)[0]; d.data != "two" {
+		t.Errorf("%s is fanned out", d.data)
+	} else {
+		d.published(nil)
+	}
+}
+
 // A publisher that takes nothing, because it is closing, settles nothing.
 func TestPublisherThatTakesNothing(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"fanjet/internal/natstest"
 )
 
@@ -103,6 +106,72 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 	}
 }
 
+// Which answers say that a message will never be stored.
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	api := func(status int, code jetstream.ErrorCode) error {
+		return fmt.Errorf("storing: %w", &jetstream.APIError{Code: status, ErrorCode: code})
+	}
+	for name, tt := range map[string]struct {
+		err  error
+		want class
+	}{
+		"none":                    {nil, stored},
+		"no answer":               {nats.ErrTimeout, held},
+		"nobody there":            {nats.ErrNoResponders, held},
+		"connection lost":         {errReset, held},
+		"too large for NATS":      {nats.ErrMaxPayload, refused},
+		"a bad subject":           {nats.ErrBadSubject, refused},
+		"a bad header":            {nats.ErrBadHeaderMsg, refused},
+		"below the client errors": {api(399, 1), held},
+		"the first client error":  {api(400, 1), refused},
+		"too slow":                {api(408, 1), held},
+		"too often":               {api(429, 1), held},
+		"the last client error":   {api(499, 1), refused},
+		"the first server error":  {api(500, 1), held},
+		"not available":           {api(503, 1), held},
+		"known in a batch":        {api(400, codeBatchDuplicate), duplicates},
+		"not decided yet":         {api(409, codeIDInProcess), held},
+		"sealed":                  {api(400, codeStreamSealed), held},
+		"too large for a stream":  {api(400, codeMessageTooLarge), refused},
+		"no storage":              {api(500, codeStorageExceeded), full},
+		"a full stream":           {api(503, codeStoreFailed), full},
+	} {
+		if got := verdict(tt.err); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+		if IsRefused(tt.err) != (tt.want == refused) {
+			t.Errorf("%s: refused %v", name, IsRefused(tt.err))
+		}
+	}
+}
+
+// A batch of which one message is left, because the others became stale, stores that
+// one alone; one of which none is left stores nothing, and everybody hears.
+func TestBatchOfWhichOneIsLeft(t *testing.T) {
+	t.Parallel()
+	s, stream := setup(t, jetstream.StreamConfig{})
+	p := start(t, s, Options{Fresh: fresh})
+	for left := range 2 {
+		items, all := make([]item, 3), make([]*aging, 3)
+		for i := range items {
+			if all[i] = newAging(0); i < left {
+				all[i] = newAging(always)
+			}
+			items[i] = item{msg: message(i, ""), done: all[i]}
+		}
+		p.sendBatch(items)
+		for i, a := range all {
+			if err := <-a.outcome; (i < left) != (err == nil) {
+				t.Errorf("message %d got %v; %d are left", i, err, left)
+			}
+		}
+		if n := len(bodies(t, stream)); n != left {
+			t.Errorf("%d messages are stored, %d were left", n, left)
+		}
+	}
+}
+
 // What waits in the queue when a publisher is closed, and who waits for room in it,
 // hears that it was closed; nothing is sent any more.
 func TestCloseCompletesTheQueue(t *testing.T) {
@@ -118,6 +187,11 @@ func TestCloseCompletesTheQueue(t *testing.T) {
 	blocked := make(chan error, 1)
 	go func() { blocked <- p.Enqueue(t.Context(), message(3, ""), &c) }()
 	p.Close()
+	c.mu.Lock()
+	if len(c.errs) != 3 {
+		t.Errorf("%d of 3 messages have heard when Close returns", len(c.errs))
+	}
+	c.mu.Unlock()
 	if err := <-blocked; err != ErrClosed { //nolint:errorlint // it is this one
 		t.Errorf("who waited for room got %v", err)
 	}
