@@ -1,16 +1,3 @@
-// Package intake receives messages from a durable pull consumer into a bounded
-// window, keeps them from being redelivered while they are worked on, and
-// settles them.
-//
-// Guarantees:
-//   - No more than the window, in messages and in bytes, is asked for at once.
-//     What a server sends beyond that is held, too: nothing waits unseen in a
-//     client buffer.
-//   - From receipt to settlement the server is told that a message is in
-//     progress, so often that what it remembers of a message is never much older
-//     than a beat. A message that is held already, or was acked a moment ago, is
-//     not handed out a second time when the server sends it again.
-//   - Handle is called in the order of receipt, from one goroutine.
 package intake
 
 import (
