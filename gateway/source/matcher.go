@@ -212,7 +212,8 @@ func (m *Matcher) holds(ctx context.Context, from, before uint64) (bool, error) 
 	if !errors.Is(err, jsapi.ErrNoMessage) {
 		return false, err
 	}
-	// That one was removed meanwhile, or the leader of the stream has not caught up.
+	// The one that is wanted was removed meanwhile, or the leader of the stream has
+	// not caught up.
 	stream, err := m.opts.JetStream.Stream(ask, m.stream)
 	if err != nil {
 		return false, err
