@@ -123,7 +123,7 @@ func DeadLettersStream(names wire.Names, limits config.DeadLetters, replicas int
 	}
 }
 
-// Of the record of what operators did. A record takes some 500 bytes.
+// These bound the record of what operators did, in which one takes some 500 bytes.
 const (
 	auditMaxAge   = 90 * 24 * time.Hour
 	auditMaxBytes = 64 << 20
