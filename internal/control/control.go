@@ -71,8 +71,8 @@ type StatusRequest struct {
 	Endpoints []string `json:"endpoints,omitempty"` // none: all
 }
 
-// Report is what one gateway says about endpoints. Those that are not in its
-// configuration are missing.
+// Report is what one gateway says about endpoints. Endpoints that are not in
+// its configuration are missing.
 type Report struct {
 	Replica
 	Statuses []endpoint.Status
