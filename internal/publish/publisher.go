@@ -123,8 +123,8 @@ func New(o Options) *Publisher {
 	return p
 }
 
-// Close stops the publisher. What still waits, or is in flight, completes with
-// [ErrClosed]. Close returns when every completion was called.
+// Close stops the publisher. A message that still waits, or is in flight,
+// completes with [ErrClosed]. Close returns when every completion was called.
 func (p *Publisher) Close() {
 	p.cancel()
 	<-p.finished
