@@ -14,7 +14,9 @@
 //     `fanjet events skip`.
 //   - removed.<endpoint>: deliveries wait for an endpoint that is not in the configuration,
 //     since the server stored the entry; its value is for people. A replica that meets such
-//     a delivery writes it, one that knows the endpoint deletes it.
+//     a delivery writes it, one that knows the endpoint deletes it. Heartbeats in which
+//     every replica names its endpoints would say the same, with ten thousand of them
+//     written again and again.
 //   - paused.<endpoint>: an endpoint.Pause: since when, by whom, why, and at which delivery
 //     the line of an ordered endpoint stands. `fanjet endpoints pause` writes it, or a
 //     gateway; the first one stays.

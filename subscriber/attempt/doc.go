@@ -22,6 +22,10 @@
 //
 // # Connections
 //
+// A connection has no goroutine: the attempt reads it. What renews connections or reads the
+// rest of a response ends within 20 seconds, or with the process; there are no more of them
+// than slots.
+//
 //   - One that was kept alive may be closed by now, or hold bytes that nobody asked for.
 //     Package quiet looks before it is used: in the socket, at what each layer of TLS has
 //     decrypted (through a proxy there may be two), and for a record that was read in part.
@@ -50,8 +54,7 @@
 //     answer. FuzzResponse compares with net/http: a connection is kept only if both agree on
 //     where the response ends, and nothing is behind it.
 //   - A response may decide an attempt and never end. What is left of it is read aside
-//     (linger.go), by a goroutine that holds its connection and not its slot, and ends within
-//     20 seconds; there are no more of them than slots.
+//     (linger.go), by a goroutine that holds its connection and not its slot.
 //   - Errors repeat what a receiver sent, and the names in its certificate; answers say why it
 //     refused, and some repeat the request. outcome.Result.Failure is the one text for logs,
 //     letters and operators: without what is confidential (hide.go, hide_event.go), and
