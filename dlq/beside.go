@@ -9,17 +9,17 @@ import (
 
 // A replay publishes the delivery of a letter, and then removes the letter. A purge
 // or a drain beside it can be faster with that: it would count as purged what is
-// delivered. So they tell each other. Whoever has removed letters asks the replays
-// that run how many of them they had delivered; a replay that ends says so without
-// being asked, to those who still remove; and either way it hears which were taken.
-// Nothing depends on it but the reports; who is not there, or may not speak on these
-// subjects, is not waited for long.
+// delivered. So they tell each other. A purge or drain that has removed letters asks
+// the replays that run how many of them they had delivered; a replay that ends says
+// so without being asked, to those who still remove; and either way it hears which
+// were taken. Nothing depends on it but the reports; one that is not there, or may
+// not speak on these subjects, is not waited for long.
 //
 // Another replay can be faster, too: NATS knows its delivery of the letter by the
-// id, so that it is one delivery. It counts for whoever removed the letter.
+// id, so that it is one delivery. It counts for the one that removed the letter.
 //
-// The notes go over two subjects that all of them hear, and not to inboxes: who may
-// publish to those could forge what NATS answers to a gateway.
+// The notes go over two subjects that all of them hear, and not to inboxes: a
+// client that may publish to those could forge what NATS answers to a gateway.
 
 const (
 	// settleTime is how long a replay takes at most until what it has in flight is

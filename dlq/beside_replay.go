@@ -113,8 +113,8 @@ func (b *besides) isOf(seen time.Time) bool {
 	return !seen.Before(b.since)
 }
 
-// answer tells somebody who has removed letters which of them were delivered. What
-// waits to be published is looked at again.
+// answer tells somebody who has removed letters which of them were delivered. A
+// letter that waits to be published is looked at again.
 func (b *besides) answer(ctx context.Context, ask besideNote) {
 	settling, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()

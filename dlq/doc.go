@@ -23,4 +23,8 @@
 //   - Replay, drain and purge touch nothing that arrives after they began, and
 //     beside each other each letter is counted by one of them.
 //   - Memory is bounded, whatever the number of letters.
+//
+// Pages are read by batched direct gets of our own (direct.go): the helpers that
+// exist take a letter with an empty body and a header Status for the end of a page.
+// Any replica answers them; what a list may miss by that is said in package jsapi.
 package dlq

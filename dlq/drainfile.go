@@ -179,8 +179,8 @@ func (f *DrainFile) write(lines []byte) error {
 	// Not only for new lines: an earlier drain may have been killed before its sync.
 	if len(lines) > 0 || !f.synced {
 		if err := f.disk.Sync(); err != nil {
-			// What the system holds of them now may never reach the disk, although a
-			// later sync succeeds.
+			// The bytes that the system holds of them now may never reach the disk,
+			// although a later sync succeeds.
 			return f.rollBack(fmt.Errorf("syncing %s: %w", f.path, err))
 		}
 	}

@@ -111,7 +111,8 @@ func (q *Queue) delivery(ctx context.Context, l *Letter, state snapshot) (*nats.
 		Endpoint: l.Endpoint,
 		Subject:  l.Subject,
 		Source:   l.Source,
-		// In the server's time: a wrong clock here must not expire the delivery.
+		// It is in the server's time: a wrong clock here must not expire the
+		// delivery.
 		Accepted:   time.Now().Add(state.skew),
 		Attempt:    1,
 		Generation: l.Generation + 1,

@@ -67,7 +67,7 @@ func (q *Queue) startRun(ctx context.Context, o ReplayOptions) *run {
 	checking, stopChecks := context.WithCancel(ctx)
 	r.stopChecks = stopChecks
 	r.finishChecks = q.startChecks(checking, r)
-	// What was published is to be removed even when ctx has ended.
+	// Letters that were published are to be removed even when ctx has ended.
 	removing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stopRemovals = stop
 	r.removals, r.finishRemovals = q.startRemovers(removing, n)

@@ -179,7 +179,7 @@ func (c *canary) run(ctx context.Context, js jetstream.JetStream) {
 	}
 }
 
-// publish sends one. That it cannot be published shows in the age.
+// publish sends one. A canary that cannot be published shows in the age.
 func (c *canary) publish(ctx context.Context, js jetstream.JetStream) {
 	now := time.Now()
 	c.mu.Lock()
@@ -210,7 +210,8 @@ func (c *canary) receive(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	nc := c.nc
 	c.mu.Unlock()
-	// What somebody else published on the subject is no canary, and is done with.
+	// An event that somebody else published on the subject is no canary, and is
+	// done with.
 	if err == nil && nc != nil && endpoint.CheckName(body.Replica) == nil {
 		err = nc.Publish(c.names.ControlCanarySubject(body.Replica), strconv.AppendInt(nil, int64(body.Number), 10))
 		if err != nil {

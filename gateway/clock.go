@@ -20,7 +20,7 @@ const clockTolerance = 30 * time.Second
 // It goes on from the latest answer of the server by the monotonic clock, so
 // that somebody who sets the clock of this machine moves no schedule.
 //
-// Somebody may set the clock of the server, too. That shows in an answer that
+// Somebody may set the clock of the server, too. A step shows in an answer that
 // differs from what the monotonic clock leads to expect.
 type clock struct {
 	latest atomic.Pointer[reading]

@@ -73,8 +73,8 @@ func newControlServer(nc *nats.Conn, names wire.Names, endpoints endpointControl
 }
 
 // listen begins to take requests, for run. It returns when the server knows, so
-// that who sees that a gateway is ready gets answers. What cannot be received is
-// no reason not to deliver.
+// that an operator who sees that a gateway is ready gets answers. That questions
+// cannot be received is no reason not to deliver.
 func (c *controlServer) listen() {
 	subscribe := func(sub *nats.Subscription, err error) {
 		if err != nil {

@@ -1,6 +1,3 @@
-// Package gateway is the running whole: it connects to NATS, keeps the streams
-// and consumers in shape, matches events to endpoints, and has the subscriber
-// package deliver them.
 package gateway
 
 import (

@@ -21,8 +21,8 @@ import (
 
 const (
 	monitorEvery = 500 * time.Millisecond
-	// stuckAfter is how long the connection may take to say how it is. Who writes
-	// to one that takes nothing holds its lock.
+	// stuckAfter is how long the connection may take to say how it is. A write to
+	// one that takes nothing holds its lock.
 	stuckAfter = 5 * time.Second
 	// lookEvery is how often the streams are looked at, and lookFor how long that
 	// may take.

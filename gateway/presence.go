@@ -18,9 +18,10 @@ const (
 	aliveFor   = 10 * time.Second // that holds; so long one counts that was killed
 )
 
-// presence knows which gateways of the installation live, so that who asks all of
-// them can tell whether all have answered. Nothing of it is stored: each says it to
-// the others, on a plain subject. Its methods may be called concurrently.
+// presence knows which gateways of the installation live, so that an operator who
+// asks all of them can tell whether all have answered. Nothing of it is stored:
+// each says it to the others, on a plain subject. Its methods may be called
+// concurrently.
 type presence struct {
 	nc    *nats.Conn
 	names wire.Names
@@ -101,7 +102,8 @@ func (p *presence) drain() {
 	}
 }
 
-// beat says that this gateway lives. Who was cut off may have missed that others came.
+// beat says that this gateway lives. A gateway that was cut off may have missed that
+// others came.
 func (p *presence) beat() {
 	now := p.nc.Stats().Reconnects
 	p.say(control.Alive{New: now != p.reconnects})

@@ -30,8 +30,9 @@ type reloading struct {
 
 // endpointSet is who delivers to the endpoints of the configuration.
 type endpointSet interface {
-	// Apply makes these endpoints the known ones, under this policy. What is on
-	// its way to one that stays goes on. After an error everything is as before.
+	// Apply makes these endpoints the known ones, under this policy. A delivery
+	// on its way to one that stays goes on. After an error everything is as
+	// before.
 	Apply(endpoints []endpoint.Settings, egress egress.Policy) error
 }
 
@@ -61,8 +62,8 @@ func (r *reloading) end() {
 	r.stopped = true
 }
 
-// Reload puts another configuration into force: endpoints, subscriptions and
-// the egress policy. What is on its way is not touched. What cannot change while
+// Reload puts another configuration into force: endpoints, subscriptions and the
+// egress policy. A delivery on its way is not touched. What cannot change while
 // the gateway runs stays as it is; a warning names its keys. Before [Gateway.Run]
 // has started to deliver, it will start with this configuration.
 //

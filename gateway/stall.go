@@ -13,7 +13,7 @@ import (
 )
 
 // stalledAfter is for how long something may wait in a consumer, with nobody
-// holding anything of it, before that counts. What waits is pulled all the time.
+// holding anything of it, before that counts. A gateway pulls all the time.
 const stalledAfter = time.Minute
 
 // stalls notices consumers from which nothing comes although something waits,
@@ -29,7 +29,7 @@ type stall struct {
 }
 
 // look asks for the shared consumers, and returns an error for those that stand
-// still. What cannot be asked is told by others.
+// still. A consumer that cannot be asked is told by others.
 func (s *stalls) look(ctx context.Context, js jetstream.JetStream, names wire.Names, cfg *config.Config) error {
 	consumers := [][2]string{{names.DeliveriesStream(), names.DeliverConsumer()}, {names.RetriesStream(), names.DueConsumer()}}
 	for _, source := range cfg.Sources {

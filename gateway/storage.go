@@ -42,8 +42,8 @@ func (e *errStorage) Error() string {
 func (e *errStorage) Unwrap() error { return e.cause }
 
 // probeStorage asks the streams, and returns an error that names each that takes
-// nothing. What says nothing about a store, such as a missing answer, is told by
-// others.
+// nothing. An error that says nothing about a store, such as a missing answer,
+// is told by others.
 func probeStorage(ctx context.Context, js jetstream.JetStream, names wire.Names, embedded bool) error {
 	question := struct {
 		Filter string `json:"filter"`

@@ -102,8 +102,8 @@ func (t *truncator) truncate(ctx context.Context) error {
 	if !t.failed {
 		return nil
 	}
-	// What it removed then leaves nothing to do. That does not mean that it stores
-	// anything now.
+	// A purge that was refused may have removed messages in memory, which leaves
+	// nothing to do. That does not mean that the stream stores anything now.
 	s, err := t.js.Stream(ctx, stream)
 	if err != nil {
 		return fmt.Errorf("cannot truncate the stream %s: %w", stream, err)

@@ -1,16 +1,3 @@
-// Package subscriber delivers to endpoints: it takes deliveries from JetStream,
-// makes attempts, and settles each delivery as delivered, scheduled again, or
-// dead-lettered.
-//
-// Guarantees:
-//   - A delivery is acknowledged only after a 2xx response, or after JetStream
-//     acknowledged what it became: the schedule of its next attempt, or a dead
-//     letter.
-//   - It is in at most one attempt at a time, and only failures that are the
-//     endpoint's count as attempts.
-//   - An endpoint has no more attempts in flight than its max_in_flight.
-//   - An endpoint that is down, slow, limited, paused or ordered is served from
-//     a lane of its own, so that it holds up no other.
 package subscriber
 
 import (

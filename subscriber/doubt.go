@@ -9,8 +9,8 @@ import (
 	"fanjet/subscriber/lanes"
 )
 
-// What is done with the deliveries of an endpoint in doubt: its circuit is not
-// closed, or it refuses what it gets.
+// This file says what is done with the deliveries of an endpoint in doubt: its
+// circuit is not closed, or it refuses what it gets.
 
 // choose returns which delivery of the queue is attempted next. better says that
 // one that would tell more may come from the lane in a moment: none is. The

@@ -50,8 +50,9 @@ func (e *member) isDraining() bool {
 	return e.draining
 }
 
-// drained takes over whether nothing older was found. That counts when it is
-// said twice in a row: a delivery may have been on its way into the log.
+// drained takes over whether nothing older was found. The answer "nothing is
+// left" counts when it is given twice in a row: a delivery may have been on its
+// way into the log.
 func (e *member) drained(nothing bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -248,8 +248,8 @@ func (f *fastLane) review(now time.Time) {
 	}
 }
 
-// minAhead is how far is read ahead at least. What is read should be attempted
-// in a moment, also by a slow machine.
+// minAhead is how far is read ahead at least. A delivery that is read should be
+// attempted in a moment, also by a slow machine.
 func (f *fastLane) minAhead() int {
 	if f.meanWait > slowWait.Seconds() {
 		return slowAhead

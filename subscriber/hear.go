@@ -117,7 +117,7 @@ func (e *member) noteAbsurd(now time.Time) bool {
 }
 
 // noteResends counts and logs that a request was sent more than once within one
-// attempt: who sees an event twice finds out here.
+// attempt: an operator who sees an event twice finds out here.
 func (d *Dispatcher) noteResends(ep *member, env *wire.Envelope, r outcome.Result) {
 	for _, reason := range r.Resent {
 		d.metrics.resends.WithLabelValues(ep.name, reason).Inc()

@@ -27,8 +27,8 @@ func replan(next, planned, now time.Time) time.Time {
 	return now.Add(next.Sub(planned))
 }
 
-// headWait is how long the first delivery has to wait yet. What it has waited here
-// it has done by a clock that nobody can set.
+// headWait is how long the first delivery has to wait yet. The time that it has
+// waited here counts by a clock that nobody can set.
 func (d *Dispatcher) headWait(dl *delivery) time.Duration {
 	now := d.opts.ServerTime()
 	return min(replan(dl.head.Next, dl.planned, now).Sub(now), dl.ep.lineWait(dl.head))

@@ -84,8 +84,8 @@ func (e *member) offer(d *delivery, now time.Time) (v verdict, others []*deliver
 	case e.stopped:
 		return returned, nil
 	case e.target.Ordered && e.draining:
-		// What came before the endpoint was ordered goes first, and not through
-		// the lane, where newer deliveries wait already.
+		// A delivery from before the endpoint was ordered goes first, and not
+		// through the lane, where newer deliveries wait already.
 	case e.laned.Load():
 		e.moving++
 		return diverted, nil

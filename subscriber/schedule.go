@@ -76,7 +76,7 @@ func (s *scheduled) stored() {
 
 func (s *scheduled) failed(err error) {
 	if publish.IsTooLarge(err) && s.env.LastError != "" {
-		// What the receiver said must not cost an event its retries.
+		// The words of the receiver must not cost an event its retries.
 		s.env.LastError = ""
 		if err = s.d.opts.Retries.Publish(s.ctx, s.d.scheduleOf(s.msg, s.env, s.at, nil)); err == nil {
 			s.stored()

@@ -22,8 +22,8 @@ const (
 )
 
 // settle does what follows from an attempt. The message is acknowledged last.
-// What NATS has to store on the way is not waited for here: the slot is free for
-// the next delivery.
+// The publishes that NATS has to store are not waited for here: the slot is free
+// for the next delivery.
 //
 // Promise 1: a delivery is settled after a 2xx, or when what it became is stored.
 func (d *Dispatcher) settle(ctx context.Context, dl *delivery, env wire.Envelope, r outcome.Result) {

@@ -22,8 +22,9 @@ func (d *Dispatcher) pump(e *member) {
 }
 
 // beginUnasked begins a delivery that its endpoint was not asked for: it is not
-// attempted. Only who receives, or is begun, may call it: then the count cannot
-// have come down to nothing, after which [Dispatcher.Run] stops.
+// attempted. Only the goroutine that receives, or that of a delivery that is begun,
+// may call it: then the count cannot have come down to nothing, after which
+// [Dispatcher.Run] stops.
 func (d *Dispatcher) beginUnasked(dl *delivery) {
 	d.begun.Add(1)
 	d.begin(dl)

@@ -60,3 +60,28 @@ func TestDocumentsNameTests(t *testing.T) {
 		t.Errorf("only %d rows of faults", rows)
 	}
 }
+
+// What is said to be fixed has a test that holds it, in every row of the record of
+// chaos/README.md. [TestDocumentsNameTests] says that there is such a test.
+func TestTrackRecordNamesTests(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(repository, "chaos", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## Track record\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	held, rows := regexp.MustCompile("\\| `(?:Test|Fuzz)[A-Z]\\w+` \\|\n$"), 0
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| defect |") {
+			continue
+		}
+		rows++
+		if !held.MatchString(line) {
+			t.Errorf("chaos/README.md: no test holds: %s", line)
+		}
+	}
+	if rows < 20 {
+		t.Errorf("only %d rows", rows)
+	}
+}

@@ -29,8 +29,8 @@ func firstError(expr string, issues []*cel.Error) *FilterError {
 	first := slices.MinFunc(issues, func(a, b *cel.Error) int {
 		return cmp.Or(cmp.Compare(a.Location.Line(), b.Location.Line()), cmp.Compare(a.Location.Column(), b.Location.Column()))
 	})
-	// The compiler counts columns from 0. What concerns the whole expression
-	// has no position at all.
+	// The compiler counts columns from 0. An error of the whole expression has
+	// no position at all.
 	line, column := max(first.Location.Line(), 1), max(first.Location.Column()+1, 1)
 	return &FilterError{Line: line, Column: column, Message: readable(first.Message, charAt(expr, line, column))}
 }

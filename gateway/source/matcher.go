@@ -1,10 +1,3 @@
-// Package source takes the events of a source stream, in order, and publishes a delivery
-// for each endpoint that wants one.
-//
-// A [Matcher] acknowledges an event when JetStream has acknowledged all of its deliveries.
-// The cursor (cursor.go) is a copy of how far that got, for the day when the server forgets;
-// sequence.go keeps the order over takeovers, missed.go and moved.go notice what left the
-// stream and who moved the consumer.
 package source
 
 import (
@@ -230,7 +223,8 @@ func (m *Matcher) holds(ctx context.Context, from, before uint64) (bool, error) 
 	if !errors.Is(err, jsapi.ErrNoMessage) {
 		return false, err
 	}
-	// That one was removed meanwhile, or the leader of the stream has not caught up.
+	// The one that is wanted was removed meanwhile, or the leader of the stream has
+	// not caught up.
 	stream, err := m.opts.JetStream.Stream(ask, m.stream)
 	if err != nil {
 		return false, err

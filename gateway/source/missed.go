@@ -13,10 +13,10 @@ import (
 // gaps notices events that left a source stream before a matcher saw them:
 // max_age overtook it, or somebody purged or deleted them.
 //
-// The consumer numbers its deliveries. Of two that follow each other, the
-// sequences of the events must, too, unless the later one is sent again; what
-// is between them was never handed to anybody. The place where a matcher begins
-// is in the cursor.
+// The consumer numbers its deliveries. If the numbers of two deliveries follow
+// each other, the sequences of their events must, too, unless the later one is
+// sent again; what is between them was never handed to anybody. The place where
+// a matcher begins is in the cursor.
 //
 // It is used by one goroutine, but for forget and vouched.
 type gaps struct {

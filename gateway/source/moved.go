@@ -17,9 +17,9 @@ import (
 
 // Somebody can move the consumer of a source forward, with `nats consumer reset`
 // for example: its deliveries are counted from 1 again, its ack floor is where it
-// was moved to, and what it passed over is neither sent nor settled. What was
-// accepted is delivered: so it goes back to the cursor. Who wants to skip events
-// moves the cursor, with `fanjet events skip`.
+// was moved to, and what it passed over is neither sent nor settled. An accepted
+// event is delivered: so it goes back to the cursor. An operator who wants to
+// skip events moves the cursor, with `fanjet events skip`.
 //
 // A matcher that gets events sees the gap before it handles the first one behind
 // it (missed.go). A consumer that sends nothing any more, because it was moved to

@@ -101,7 +101,7 @@ func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
 	}
 	lost := msg.Delivery != s.delivery+1
 	s.delivery = msg.Delivery
-	// Without a pin is an event whose headers nobody can read.
+	// An event without a pin is one whose headers nobody can read.
 	other := msg.Pin != "" && msg.Pin != s.pin
 	if other || lost {
 		s.changes++
@@ -213,9 +213,9 @@ func (s *sequencer) advance() {
 	n := 0
 	for ; n < len(s.gathered); n++ {
 		msg := s.gathered[n]
-		// New events are sent in order. What others got was sent before the first one
-		// that came here, and all of it is settled, or was here, when that is handled:
-		// from then on nothing is missing between two of them.
+		// New events are sent in order. Events that others got were sent before the
+		// first one that came here, and all of them are settled, or were here, when
+		// that is handled: from then on nothing is missing between two of them.
 		if msg.Sequence > s.reached+1 && !(s.complete && msg.Sequence <= s.newest) {
 			break
 		}

@@ -1,9 +1,3 @@
-// Package topology is Fanjet's streams and consumers in JetStream: what they must be like,
-// making them, and looking at those that are there.
-//
-// [Ensure] looks at all of them before it touches one. What can be adjusted is adjusted,
-// what somebody must decide is refused with a remedy ([Refusal]). Streams of others are
-// never changed, and no stream is ever deleted or made a second time.
 package topology
 
 import (
@@ -129,7 +123,7 @@ func DeadLettersStream(names wire.Names, limits config.DeadLetters, replicas int
 	}
 }
 
-// Of the record of what operators did. A record takes some 500 bytes.
+// These bound the record of what operators did, in which one takes some 500 bytes.
 const (
 	auditMaxAge   = 90 * 24 * time.Hour
 	auditMaxBytes = 64 << 20

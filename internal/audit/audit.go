@@ -63,7 +63,8 @@ type Actor struct {
 	Authenticated bool `json:"authenticated"`
 }
 
-// Results of a record. Whatever there is to be said of one is in its detail.
+// Results of a record. All that there is to be said of a result is in its
+// detail.
 const (
 	OK      = "ok"
 	Started = "started" // what came of it, another record says

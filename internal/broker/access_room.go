@@ -12,9 +12,9 @@ import (
 const tellEvery = time.Minute
 
 // makeRoom ends the connection of the rooms that has been idle for the longest, and
-// returns its room: who leaves connections open keeps no producer out, who would
-// hear of a violation of authorization, the only refusal there is. A client that is
-// there connects again when it needs to. The caller holds the lock.
+// returns its room: a client that leaves connections open keeps no producer out,
+// who would hear of a violation of authorization, the only refusal there is. A
+// client that is there connects again when it needs to. The caller holds the lock.
 func (a *access) makeRoom(rooms []*server.Account) (*server.Account, error) {
 	tooMany := fmt.Errorf("%d clients without credentials are connected already: close some, or give producers users", len(rooms))
 	byName := make(map[string]*server.Account, len(rooms))

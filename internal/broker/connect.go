@@ -22,8 +22,8 @@ const (
 	reconnectWait   = 500 * time.Millisecond
 	reconnectJitter = 500 * time.Millisecond
 
-	// A peer that vanished without a word is noticed after 20 to 30 s. Less
-	// would take a busy machine for a dead one.
+	// A peer that vanished without a word is noticed after 20 to 30 s. A
+	// shorter time would take a busy machine for a dead one.
 	pingInterval = 10 * time.Second
 	maxPingsOut  = 2
 
@@ -164,7 +164,7 @@ func connectionOptions(opts ConnectOptions) []nats.Option {
 	}
 	// The callbacks run one at a time.
 	unreachable := newFaultLog(log)
-	// What NATS refuses it reports for every message, each with a subject of its own.
+	// A refusal of NATS comes for every message, each with a subject of its own.
 	reported := newFaultLog(sampled.Logger(log))
 	natsOpts := []nats.Option{
 		nats.Name(opts.Name),

@@ -55,11 +55,10 @@ type Server struct {
 // StartEmbedded starts a NATS server and waits until it takes connections. An
 // empty Listen means that only this process reaches it.
 //
-// Whoever connects is a [Producer] or an [Operator]: by the settings' users, or
-// by the key in [OperatorKeyName], which is made at the first start. Clients
-// without credentials are producers if the settings say so, else refused. A
-// producer can publish to its subjects and receive the acknowledgements,
-// nothing else.
+// A client is a [Producer] or an [Operator]: by the settings' users, or by the
+// key in [OperatorKeyName], which is made at the first start. Clients without
+// credentials are producers if the settings say so, else refused. A producer
+// can publish to its subjects and receive the acknowledgements, nothing else.
 //
 // The store directory is made if it is missing (mode 0700), and locked for as
 // long as the server runs: NATS itself does not notice a second server on the
@@ -126,7 +125,7 @@ func serverOptions(settings Embedded, log *zap.Logger) (*server.Options, error) 
 		NoSigs:         true,
 		SyncAlways:     settings.SyncInterval <= 0,
 
-		// Who knows a key signs a nonce with it.
+		// A client that knows a key signs a nonce with it.
 		AlwaysEnableNonce: true,
 	}
 	if settings.Anonymous {

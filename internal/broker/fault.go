@@ -71,8 +71,8 @@ func cutOff(err error) bool {
 }
 
 // wantsHandshakeFirst is what to do about a server that says nothing before the TLS
-// handshake. Who waits for it to begin runs into a timeout, or is cut off: the two wait for
-// equally long by default.
+// handshake. A client that waits for it to begin runs into a timeout, or is cut off: the
+// two wait for equally long by default.
 const wantsHandshakeFirst = "if it wants the TLS handshake before anything else, set nats.tls.handshake_first"
 
 func (s Settings) usesTLS() bool {

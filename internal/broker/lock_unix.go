@@ -39,7 +39,7 @@ func lockStore(dir string) (*storeLock, error) {
 		file.Close()
 		return nil, fmt.Errorf("nats.embedded.store_dir: lock %s: %w", file.Name(), err)
 	}
-	// For whoever is refused; nothing depends on it.
+	// The number is for the process that is refused; nothing depends on it.
 	if file.Truncate(0) == nil {
 		fmt.Fprintf(file, "%d\n", os.Getpid())
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 // OperatorKeyName is the file in the store directory of an embedded server that
-// holds the operator's key: the seed of an nkey, on a line of its own. Whoever
-// can read it has every right on the server.
+// holds the operator's key: the seed of an nkey, on a line of its own. A user
+// who can read it has every right on the server.
 const OperatorKeyName = "operator.nk"
 
 // maxKeySize bounds what is read of a file that should hold a seed of 58 bytes.

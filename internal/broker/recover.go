@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// How the store is watched.
+// These say how the store is watched.
 const (
 	watchEvery  = time.Second
 	tryEvery    = 5 * time.Second // whether the disk takes anything

@@ -24,8 +24,8 @@ type serverLog struct {
 	left      int // lines left out since the latest one
 }
 
-// Anybody who can connect can make the server report something, as often as he
-// likes: so many lines at once are logged, and then one a second.
+// logBurst is how many lines of the server are logged at once; then one a second is.
+// Anybody who can connect can make the server report something, as often as he likes.
 const logBurst = 20
 
 func newServerLog(log *zap.Logger) *serverLog {

@@ -1,5 +1,3 @@
-// Package broker connects to NATS: to the server embedded in the process, or
-// to one that somebody else runs.
 package broker
 
 import (

@@ -80,7 +80,7 @@ func (b *backlogs) update(endpoint string, change func(*Backlog)) {
 	b.found[endpoint] = of
 }
 
-// What a stream counts.
+// waiting, retries and deadLetters add what a stream counts.
 func waiting(b *Backlog, n uint64)     { b.Waiting += n }
 func retries(b *Backlog, n uint64)     { b.Retries += n }
 func deadLetters(b *Backlog, n uint64) { b.DeadLetters += n }

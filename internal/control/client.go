@@ -12,7 +12,7 @@ import (
 	"fanjet/internal/wire"
 )
 
-// How long answers are waited for. Gateways say whom they know to live, and those are
+// These say how long answers are waited for. Gateways say whom they know to live, and those are
 // waited for; one of an earlier version is known to nobody, so the end is a silence.
 const (
 	answerTime = 2 * time.Second        // for the first one, for the rest of one that has begun, and for one that lives

@@ -1,11 +1,3 @@
-// Package control is how commands see and steer the endpoints of gateways that
-// run: what they say to each other, the side that asks, and what NATS itself
-// knows about an endpoint's backlog.
-//
-// It works over the NATS connection that operators have anyway. Requests and
-// answers are JSON on plain subjects, see [wire.Names]; nothing is stored. A
-// pause is no request: it is state, see [subscriber.SetPause], and holds whether
-// or not a gateway runs.
 package control
 
 import (
@@ -79,8 +71,8 @@ type StatusRequest struct {
 	Endpoints []string `json:"endpoints,omitempty"` // none: all
 }
 
-// Report is what one gateway says about endpoints. Those that are not in its
-// configuration are missing.
+// Report is what one gateway says about endpoints. Endpoints that are not in
+// its configuration are missing.
 type Report struct {
 	Replica
 	Statuses []endpoint.Status

@@ -126,7 +126,7 @@ func (l *Letters) record(ctx context.Context, action audit.Action, act Act, f dl
 	}
 	outcome, err := do()
 	if err == nil && !dryRun {
-		// What was gone before it was looked at is skipped, too.
+		// A letter that was gone before it was looked at is skipped, too.
 		outcome.Skipped = max(outcome.Skipped, act.Selected-outcome.Done-outcome.Failed)
 	}
 	r.Count, r.Skipped, r.Failed = outcome.Done, outcome.Skipped, outcome.Failed

@@ -208,7 +208,7 @@ func (o *Operator) removed(ctx context.Context) (map[string]state.Removed, error
 	return state.RemovedEndpoints(ctx, bucket)
 }
 
-// bucket is the state bucket; nil if there is none, or an error.
+// state is the state bucket; nil if there is none, or an error.
 func (o *Operator) state(ctx context.Context) (jetstream.KeyValue, error) {
 	if o.opts.State != nil {
 		return o.opts.State, nil

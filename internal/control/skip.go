@@ -43,9 +43,9 @@ type EventsSkip struct {
 
 // SkipEvents moves the cursor of a source forward: the events up to a sequence that
 // are not fanned out yet never are. It works beside gateways, which notice within
-// seconds, and without one. What they are fanning out at the moment may still be
-// delivered. The cursor moves only if it is where it was looked at, and only
-// forward; the error is [ErrNothingToPass] if there is nothing to skip.
+// seconds, and without one. Events that they are fanning out at the moment may
+// still be delivered. The cursor moves only if it is where it was looked at, and
+// only forward; the error is [ErrNothingToPass] if there is nothing to skip.
 //
 // It leaves two records, of the beginning and of the end, and does not begin when
 // the first cannot be stored. A dry run leaves one.

@@ -131,7 +131,7 @@ func (s *survey) views() []EndpointView {
 		if v.State == "" {
 			v.State, v.Reason = s.unseen(name)
 		}
-		// What is stored is the truth: a gateway hears of it a moment later.
+		// The stored pause is the truth: a gateway hears of it a moment later.
 		if p, ok := s.pauses[name]; ok {
 			v.State, v.Since, v.Next, v.Pause = endpoint.StatePaused, p.Since, time.Time{}, &p
 			v.Reason = DescribePause(p)

@@ -30,8 +30,8 @@ func (in *Intake) Beat(ctx context.Context) {
 }
 
 // BeatOnce reports the held messages in progress whose beat is due. It does
-// once what [Intake.Beat] does all the time, for who has many intakes; call it
-// four times as often as the beat.
+// once what [Intake.Beat] does all the time, for a caller who has many intakes;
+// call it four times as often as the beat.
 func (in *Intake) BeatOnce(now time.Time) {
 	if !in.opts.Conn.IsConnected() {
 		return // they would fill the buffer that acks need; they stay due
@@ -41,8 +41,8 @@ func (in *Intake) BeatOnce(now time.Time) {
 	}
 }
 
-// beatAll reports all held messages. Who has them may have changed: a server that
-// is new to it counts from what it knows.
+// beatAll reports all held messages. The gateway that has them may have changed:
+// a server that is new to it counts from what it knows.
 func (in *Intake) beatAll() {
 	if !in.opts.Conn.IsConnected() {
 		return

@@ -1,16 +1,3 @@
-// Package intake receives messages from a durable pull consumer into a bounded
-// window, keeps them from being redelivered while they are worked on, and
-// settles them.
-//
-// Guarantees:
-//   - No more than the window, in messages and in bytes, is asked for at once.
-//     What a server sends beyond that is held, too: nothing waits unseen in a
-//     client buffer.
-//   - From receipt to settlement the server is told that a message is in
-//     progress, so often that what it remembers of a message is never much older
-//     than a beat. A message that is held already, or was acked a moment ago, is
-//     not handed out a second time when the server sends it again.
-//   - Handle is called in the order of receipt, from one goroutine.
 package intake
 
 import (
@@ -94,8 +81,8 @@ func New(o Options) *Intake {
 	return in
 }
 
-// Run receives until ctx ends, then stops asking for messages and returns.
-// What is held stays held: settle it, then call [Intake.Flush].
+// Run receives until ctx ends, then stops asking for messages and returns. A
+// message that is held stays held: settle it, then call [Intake.Flush].
 func (in *Intake) Run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {
 		in.mu.Lock()
@@ -129,7 +116,7 @@ func (in *Intake) Run(ctx context.Context) {
 	}
 }
 
-// open calls Open. What it asks of a server whose connection breaks is never
+// open calls Open. A question to a server whose connection breaks is never
 // answered: it is not waited for.
 func (in *Intake) open(ctx context.Context) error {
 	ctx, cancel := jsapi.WhileConnected(ctx, in.opts.Conn)
@@ -154,8 +141,8 @@ const (
 	maxFetch = 512
 )
 
-// SetWindow changes how many messages are held at once, from 0. What is held
-// beyond it stays; nothing more is asked for until there is room.
+// SetWindow changes how many messages are held at once, from 0. A message that
+// is held beyond it stays; nothing more is asked for until there is room.
 func (in *Intake) SetWindow(n int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -51,7 +51,7 @@ func (m *Message) Nak() {
 	}
 }
 
-// What is said about a message (NATS ADR-13).
+// Words about a message (NATS ADR-13).
 var (
 	ackAck      = []byte("+ACK")
 	ackNak      = []byte("-NAK")

@@ -136,8 +136,9 @@ func (p *puller) pull(count, size int, admit func(*nats.Msg)) error {
 
 // admitRest hands to admit what came although nobody waits for it, until the
 // returned function is called: a server in a cluster can answer a request for
-// which it said that the time was over, beside the next one. What lay here unseen
-// would not be reported in progress, and another client would get it, too.
+// which it said that the time was over, beside the next one. A message that lay
+// here unseen would not be reported in progress, and another client would get it,
+// too.
 func (p *puller) admitRest(in *Intake) (stop func()) {
 	for {
 		select {

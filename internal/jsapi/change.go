@@ -19,7 +19,7 @@ const (
 	Delete                 // the entry, if there is one
 )
 
-// What a writer waits who was not the first, at first and at most.
+// The waits of a writer who was not the first, at first and at most.
 const (
 	changeAgain = 2 * time.Millisecond
 	changeMost  = 250 * time.Millisecond

@@ -1,7 +1,3 @@
-// Package jsapi makes those requests to JetStream's API whose answers nats.go
-// keeps to itself, in whole or in part. Its answers are JSON, in which what a
-// producer stored cannot be taken for a word of the server, as in the headers
-// of a direct get.
 package jsapi
 
 import (

@@ -43,7 +43,7 @@ func (p *Publisher) readAck(answer *nats.Msg, subject string, count int) (known 
 }
 
 // isPlainAck recognizes what nearly every answer is, without decoding it:
-// {"stream":"NAME","seq":1}. What looks otherwise is decoded.
+// {"stream":"NAME","seq":1}. An answer that looks otherwise is decoded.
 func (p *Publisher) isPlainAck(data []byte) bool {
 	digits, ok := bytes.CutPrefix(data, p.plainAck)
 	if !ok || len(digits) < 2 || digits[len(digits)-1] != '}' {

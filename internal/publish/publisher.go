@@ -1,24 +1,3 @@
-// Package publish moves messages into JetStream streams: the one batching
-// publisher that every hop of a delivery uses.
-//
-// Batches form by themselves: while one is in flight the next one fills, and a
-// message that is alone goes out at once. The publisher learns what the server
-// does sooner: single messages, many in flight, or an atomic batch (nats-server
-// 2.12 and newer), which is one sync of the disk for all of it.
-//
-// Messages are stored in the order in which they were enqueued as long as
-// nothing fails; one that is tried again comes behind others. With
-// [Options.InOrder] it never does.
-//
-// Guarantees:
-//   - The completion of a message is called exactly once: with nil only after
-//     JetStream acknowledged it, or that it holds the message already (same
-//     Nats-Msg-Id).
-//   - A fault that will pass (no answer, no leader, connection lost, stream
-//     full) holds the messages and tries again, with the same ids. [Options]
-//     can say that a full stream is an answer instead.
-//   - A message that JetStream refuses for what it is does not take the rest of
-//     its batch with it: the batch is bisected until the culprit stands alone.
 package publish
 
 import (
@@ -144,8 +123,8 @@ func New(o Options) *Publisher {
 	return p
 }
 
-// Close stops the publisher. What still waits, or is in flight, completes with
-// [ErrClosed]. Close returns when every completion was called.
+// Close stops the publisher. A message that still waits, or is in flight,
+// completes with [ErrClosed]. Close returns when every completion was called.
 func (p *Publisher) Close() {
 	p.cancel()
 	<-p.finished

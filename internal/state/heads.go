@@ -1,9 +1,3 @@
-// Package state is what Fanjet keeps in its key-value bucket: which endpoints are paused
-// and how pauses ended, what is known about the head of an ordered endpoint's line, and
-// since when endpoints are missing from the configuration.
-//
-// Everything that follows from an entry goes by when the server stored it, and changes are
-// made by compare and set: replicas write the same keys, and their clocks differ.
 package state
 
 import (

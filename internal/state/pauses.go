@@ -133,8 +133,8 @@ func watchPauses(ctx context.Context, kv jetstream.KeyValue) (updates <-chan jet
 	}, nil
 }
 
-// stopWatcher ends a watch and waits for it. What it still delivers must be
-// taken, or its goroutine would stand at a full channel for ever.
+// stopWatcher ends a watch and waits for it. Values that it still delivers must
+// be taken, or its goroutine would stand at a full channel for ever.
 func stopWatcher(watcher jetstream.KeyWatcher) {
 	_ = watcher.Stop() // fails when it has ended already, or on a closed connection
 	timeout := time.NewTimer(time.Second)

@@ -209,8 +209,8 @@ func (w *PauseWatch) restore(ctx context.Context, stored map[string]endpoint.Pau
 	return nil
 }
 
-// apply takes one change that the watch told. What is not newer than what is known
-// came late; nil is the end of what was stored before the watch.
+// apply takes one change that the watch told. A change that is not newer than what
+// is known came late; nil is the end of what was stored before the watch.
 func (w *PauseWatch) apply(entry jetstream.KeyValueEntry) {
 	if entry == nil || entry.Revision() <= w.seen[pausedEndpoint(entry)] {
 		return

@@ -75,7 +75,8 @@ func Skipped(ctx context.Context, kv jetstream.KeyValue, endpoint string) (deliv
 }
 
 // ForgetSkipped removes what SkipFirst stored, once that delivery is
-// dead-lettered. What an operator said about another one meanwhile stays.
+// dead-lettered. A note that an operator made about another one meanwhile
+// stays.
 func ForgetSkipped(ctx context.Context, kv jetstream.KeyValue, endpoint, delivery string) error {
 	return jsapi.Change(ctx, kv, skipPrefix+endpoint, func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
 		if before == nil || string(before.Value()) != delivery {

@@ -1,9 +1,3 @@
-// Package wire is what Fanjet's parts say to each other through JetStream: the
-// names of streams, subjects and consumers, the internal headers, and the
-// identity of events, deliveries and moved messages.
-//
-// Everything here is stored in users' streams. A change would make what an
-// older version stored unreadable, or would give it a second identity.
 package wire
 
 import (

@@ -24,7 +24,7 @@ const HeaderStreamSource = "Nats-Stream-Source"
 // origins apart where a stream is filled from one that is itself filled from
 // others: of those the server names the last one only.
 //
-// Who calls it must know that the header is the server's word: a producer could
+// A caller must know that the header is the server's word: a producer could
 // have written it into any other stream.
 func SourcedEventID(h nats.Header, data []byte, p Position, byPosition bool) string {
 	id := h.Get(nats.MsgIdHdr)

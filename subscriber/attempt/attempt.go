@@ -1,8 +1,3 @@
-// Package attempt makes one attempt to deliver an event: the signed request, its exchange
-// over HTTP/1.1 or HTTP/2, and what the answer says in one line.
-//
-// A [Target] is one endpoint with its connections. What is sent again within an attempt is
-// decided here (resend.go), never by net/http, which would repeat requests on its own.
 package attempt
 
 import (

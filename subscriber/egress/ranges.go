@@ -66,7 +66,8 @@ func embedded(ip netip.Addr) []netip.Addr {
 	case nat64.Contains(ip), translated.Contains(ip), compatible.Contains(ip) && ip != netip.IPv6Loopback() && !ip.IsUnspecified():
 		found = append(found, v4(12, 13, 14, 15))
 	case nat64Local.Contains(ip):
-		// How long the prefix is in use there nobody can tell; byte 8 is skipped.
+		// The length of the prefix that is in use there nobody can tell; byte 8
+		// is skipped.
 		found = append(found, v4(6, 7, 9, 10), v4(7, 9, 10, 11), v4(9, 10, 11, 12), v4(12, 13, 14, 15))
 	case sixToFour.Contains(ip):
 		found = append(found, v4(2, 3, 4, 5))

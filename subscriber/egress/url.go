@@ -108,7 +108,7 @@ func asciiName(host string) (string, error) {
 	if err := checkHostName(strings.ToLower(strings.TrimSuffix(ascii, "."))); err != nil || !international {
 		return ascii, err
 	}
-	// What only looks like other characters must not pass for them.
+	// A character that only looks like another one must not pass for it.
 	readable, err := idna.Lookup.ToUnicode(ascii)
 	if lower := strings.ToLower(host); err != nil || lower != readable && lower != ascii {
 		return "", fmt.Errorf("has a host name with characters that stand for others: it would be read as %s: write that if it is meant", ascii)

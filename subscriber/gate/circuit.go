@@ -15,7 +15,7 @@ import (
 //
 // While it is open one attempt at a time goes out, the probe, and only its
 // result counts: what began before the opening may still fail as it likes. But
-// a success is good news whoever brings it.
+// a success is good news, whichever attempt brings it.
 //
 // An answer that speaks of the event, see [SpeaksOfEvent], opens no circuit and
 // closes none: it neither counts nor ends a count. As the answer to a probe it
@@ -82,9 +82,9 @@ func (c *circuit) configure(settings endpoint.Circuit, full int, now time.Time) 
 }
 
 // admits reports whether an attempt may begin. If not, wait is when asking again
-// can help by itself. What began before the present state has no part in its
-// limit: it may hang for a while yet. last: the attempt does not wait for the
-// next probe.
+// can help by itself. An attempt that began before the present state has no part
+// in its limit: it may hang for a while yet. last: the attempt does not wait for
+// the next probe.
 func (c *circuit) admits(now time.Time, last bool) (ok bool, wait time.Time) {
 	if c.state == circuitClosed {
 		return true, time.Time{}

@@ -55,7 +55,7 @@ func (b *bucket) take(now time.Time) (token bool, next time.Time, ok bool) {
 // giveBack returns a token that was not used.
 func (b *bucket) giveBack(now time.Time) {
 	if b.limiter != nil {
-		// What is over the burst is lost when the bucket is looked at next.
+		// Tokens beyond the burst are lost when the bucket is looked at next.
 		b.limiter.AllowN(b.clock(now), -1)
 	}
 }

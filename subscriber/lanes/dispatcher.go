@@ -1,8 +1,3 @@
-// Package lanes keeps the lanes of endpoints in JetStream, from which those are served that
-// would hold up others: which lanes hold something, and which are pulled; what is settled in
-// them is removed, and so are the consumers of those that are empty.
-//
-// What is done with a delivery it does not know. It asks the [Dispatcher].
 package lanes
 
 import (

@@ -118,7 +118,7 @@ func (l *lane) spent(now time.Time) bool {
 	return l.pending.Load() == 0 && l.in.Held() == 0 && now.Sub(later(l.began, time.Unix(0, l.arrived.Load()))) > QuietTime
 }
 
-// waits reports whether it is worth to pull the lane. What is known of one that
+// waits reports whether it is worth to pull the lane. The state of a lane that
 // gave way because nothing came is old until it was swept; but to sweep many
 // takes time, and it may hold something nevertheless.
 func (l *lane) waits(now time.Time) bool {
@@ -162,7 +162,8 @@ func (l *lane) pull(ctx context.Context, now time.Time) {
 	})
 }
 
-// halt stops taking deliveries from the lane. What is being attempted goes on.
+// halt stops taking deliveries from the lane. An attempt that has begun goes
+// on.
 func (l *lane) halt() {
 	l.cancel()
 	l.cancel = nil

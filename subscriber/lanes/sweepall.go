@@ -32,7 +32,7 @@ func (l *Lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	names := l.opts.Names
-	// What is stored after this look stays.
+	// A message that is stored after this look stays.
 	held, err := l.info(ctx, names.LaneSubject("*"))
 	if err != nil {
 		return nil, err

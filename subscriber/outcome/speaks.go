@@ -8,7 +8,7 @@ import "net/http"
 //
 // Those are the 4xx, also the ones that no RFC knows, which count as 400 (RFC
 // 9110, section 15). Not among them are those that would be answered to any
-// event: they speak of who may come, of the address, or of the moment.
+// event: they speak of permissions, of the address, or of the moment.
 func SpeaksOfEvent(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusProxyAuthRequired,

@@ -56,7 +56,7 @@ func (c *RecordConn) follow(b []byte) {
 	}
 }
 
-// Within reports whether a record was read in part.
+// within reports whether a record was read in part.
 func (c *RecordConn) within() bool { return c.have > 0 || c.left > 0 }
 
 // NetConn returns what is below, as [crypto/tls.Conn.NetConn] does.
