@@ -30,6 +30,7 @@ import (
 	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/publish"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
 	"fanjet/subscriber/egress"
@@ -58,7 +59,7 @@ type Gateway struct {
 	admin   *admin.Server
 	canary  *canary                   // nil: there are none
 	audit   atomic.Pointer[audit.Log] // nil before the start
-	clock   clock
+	clock   servertime.Clock
 	overdue *overdueSeen
 
 	lateAfter time.Duration // of overdue; tests shorten it
@@ -104,8 +105,8 @@ func New(o Options) (*Gateway, error) {
 		metrics: source.NewMetrics(o.Registry, sources),
 		started: make(chan struct{}),
 	}
-	g.clock.log, g.clock.gauge = o.Log, newClockGauge(o.Registry)
-	g.clock.ours = o.Config.NATS.URL == ""
+	g.clock.Log, g.clock.Gauge = o.Log, servertime.NewGauge(o.Registry)
+	g.clock.Ours = o.Config.NATS.URL == ""
 	g.overdue = newOverdueSeen(o.Registry)
 	g.match.Store(matcher)
 	g.canary, err = newCanary(o.Config.Canary, g.names, g.health, o.Registry, o.Log)
@@ -225,12 +226,12 @@ func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 
 // readClock asks for the server's time before the first schedule is set.
 func (g *Gateway) readClock(ctx context.Context, js jetstream.JetStream) error {
-	asked := g.clock.here()
+	asked := g.clock.Here()
 	stream, err := js.Stream(ctx, g.names.RetriesStream())
 	if err != nil {
 		return fmt.Errorf("cannot read the server's clock: %w", err)
 	}
-	g.clock.observe(stream.CachedInfo().TimeStamp, asked, g.clock.here())
+	g.clock.Observe(stream.CachedInfo().TimeStamp, asked, g.clock.Here())
 	return nil
 }
 
@@ -290,7 +291,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		CheckLane: func(info *jetstream.ConsumerInfo, endpoint string) error {
 			return topology.CheckLane(g.names, info, endpoint)
 		},
-		Retries: retries, Lanes: moves, Letters: letters, ServerTime: g.clock.now,
+		Retries: retries, Lanes: moves, Letters: letters, ServerTime: g.clock.Now,
 		OnState: g.health.set, OnPause: g.recordPause,
 		Log: g.log, Registerer: g.opts.Registry,
 	}
@@ -336,7 +337,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	watch.Go(func() error { operators.run(background); return nil })
 	overdue := &overdue{js: js, names: g.names, server: g.server, clock: &g.clock, health: g.health, log: g.log, seen: g.overdue, after: g.lateAfter}
 	watch.Go(func() error { overdue.run(background); return nil })
-	if g.clock.ours {
+	if g.clock.Ours {
 		ahead := &ahead{js: js, names: g.names, config: g.config, clock: &g.clock, log: g.log}
 		watch.Go(func() error { ahead.run(background); return nil })
 	}
@@ -353,7 +354,7 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	for _, from := range g.config.Sources {
 		m := source.New(source.Options{
 			Source: from, Names: g.names, JetStream: js, Conn: nc, State: state, Match: &g.match, Own: g.canary.own,
-			Deliveries: deliveries, Lanes: routes, Letters: letters, Metrics: g.metrics, ServerTime: g.clock.now, Log: g.log,
+			Deliveries: deliveries, Lanes: routes, Letters: letters, Metrics: g.metrics, ServerTime: g.clock.Now, Log: g.log,
 			Report: func(err error) { g.health.set("source "+from.Stream, err) },
 		})
 		if g.observe != nil {

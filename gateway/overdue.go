@@ -15,6 +15,7 @@ import (
 
 	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 )
 
@@ -57,7 +58,7 @@ type overdue struct {
 	js     jetstream.JetStream
 	names  wire.Names
 	server *broker.Server // nil: an external NATS
-	clock  *clock
+	clock  *servertime.Clock
 	health *health
 	log    *zap.Logger
 	seen   *overdueSeen
@@ -65,14 +66,14 @@ type overdue struct {
 
 	// Of the goroutine.
 	known   timeline
-	next    uint64          // what is stored from here on was not read yet
-	created time.Time       // of the stream that next belongs to
-	late    map[uint64]late // schedules that did not fire, by their sequences
-	step    *step           // the latest that was heeded
-	links   uint64          // how often the connection was made anew
-	doubted bool            // the store failed when it was last looked
-	alarmed time.Time       // since when one is overdue by alarmAfter; zero: none is
-	helped  time.Time       // when the server was restarted for them
+	next    uint64           // what is stored from here on was not read yet
+	created time.Time        // of the stream that next belongs to
+	late    map[uint64]late  // schedules that did not fire, by their sequences
+	step    *servertime.Step // the latest that was heeded
+	links   uint64           // how often the connection was made anew
+	doubted bool             // the store failed when it was last looked
+	alarmed time.Time        // since when one is overdue by alarmAfter; zero: none is
+	helped  time.Time        // when the server was restarted for them
 }
 
 // late is a schedule that did not fire.
@@ -136,14 +137,14 @@ func (o *overdue) look(ctx context.Context) (now time.Time, err error) {
 	defer cancel()
 	ctx, answered := jsapi.WhileConnected(ctx, o.js.Conn())
 	defer answered()
-	asked := o.clock.here()
+	asked := o.clock.Here()
 	stream, err := o.js.Stream(ctx, o.names.RetriesStream())
 	if err != nil {
 		return time.Time{}, fmt.Errorf("cannot look at the stream %s: %w", o.names.RetriesStream(), err)
 	}
 	info := stream.CachedInfo()
-	now = o.clock.observe(info.TimeStamp, asked, o.clock.here())
-	if s := o.clock.step.Load(); s != o.step {
+	now = o.clock.Observe(info.TimeStamp, asked, o.clock.Here())
+	if s := o.clock.Step(); s != o.step {
 		o.step = s
 		o.startAnew()
 	}
@@ -245,7 +246,7 @@ func (o *overdue) read(ctx context.Context, now time.Time, last uint64, b *budge
 		if err != nil {
 			return err
 		}
-		if age := now.Sub(found.stored); age < o.after && age > -stepTolerance {
+		if age := now.Sub(found.stored); age < o.after && age > -servertime.StepTolerance {
 			return nil // neither this one nor what is behind it
 		}
 		o.next = found.seq + 1

@@ -12,6 +12,7 @@ import (
 
 	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 )
 
@@ -33,7 +34,7 @@ func BenchmarkOverdue(b *testing.B) {
 		}
 	}
 	<-js.PublishAsyncComplete()
-	o := &overdue{js: js, names: names, clock: &clock{}, health: &health{log: zap.NewNop()}, log: zap.NewNop(), seen: newOverdueSeen(prometheus.NewRegistry())}
+	o := &overdue{js: js, names: names, clock: &servertime.Clock{}, health: &health{log: zap.NewNop()}, log: zap.NewNop(), seen: newOverdueSeen(prometheus.NewRegistry())}
 	o.init()
 	now, last := time.Now().Add(time.Minute), uint64(schedules)
 	b.Run("read", func(b *testing.B) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"fanjet/internal/servertime"
 )
 
 // judge decides about a schedule that is there.
@@ -55,22 +57,22 @@ func (o *overdue) wasSetAnew(s *schedule, now time.Time, err error) error {
 // that was ahead; the zero time for any other.
 func (o *overdue) plannedWrongly(s *schedule, now time.Time) time.Time {
 	back := time.Duration(0)
-	if o.step != nil && o.step.by < 0 {
-		back = -o.step.by
+	if o.step != nil && o.step.By < 0 {
+		back = -o.step.By
 	}
 	made := s.stored
-	if o.clock.ours && s.attempted.After(made) {
+	if o.clock.Ours && s.attempted.After(made) {
 		made = s.attempted // stored just after the clock was set
 	}
 	wait := s.due.Sub(made)
 	switch {
 	case !s.due.After(now) || wait <= 0:
 		return time.Time{}
-	case made.Sub(now) > stepTolerance && back > 0 && made.Sub(now) <= back+stepTolerance:
+	case made.Sub(now) > servertime.StepTolerance && back > 0 && made.Sub(now) <= back+servertime.StepTolerance:
 		return s.due.Add(-back)
-	case made.Sub(now) > stepTolerance:
+	case made.Sub(now) > servertime.StepTolerance:
 		return now.Add(wait) // nobody knows when it was made: all of its wait, from now on
-	case back > 0 && wait > back && s.stored.After(o.step.at.Add(-stepLag)) && !s.stored.After(o.step.at):
+	case back > 0 && wait > back && s.stored.After(o.step.At.Add(-stepLag)) && !s.stored.After(o.step.At):
 		// Made by a gateway that did not know yet. One that is to wait for so long
 		// comes earlier than planned.
 		return s.due.Add(-back)

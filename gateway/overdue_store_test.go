@@ -12,6 +12,7 @@ import (
 
 	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 )
 
@@ -34,7 +35,7 @@ func TestSchedulesOfAStoreThatCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := &overdue{
-				js: js, names: names, clock: &clock{}, health: &health{log: zap.NewNop()}, log: zap.NewNop(),
+				js: js, names: names, clock: &servertime.Clock{}, health: &health{log: zap.NewNop()}, log: zap.NewNop(),
 				seen: newOverdueSeen(prometheus.NewRegistry()), after: time.Second,
 			}
 			o.init()

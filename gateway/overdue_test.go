@@ -18,6 +18,7 @@ import (
 	"fanjet/gateway/topology"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/natstest"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/endpoint"
 )
@@ -176,7 +177,7 @@ func startOverdue(t *testing.T) (*overdue, jetstream.JetStream) {
 		t.Fatal(err)
 	}
 	o := &overdue{
-		js: js, names: names, clock: &clock{}, health: &health{log: zap.NewNop()}, log: zap.NewNop(),
+		js: js, names: names, clock: &servertime.Clock{}, health: &health{log: zap.NewNop()}, log: zap.NewNop(),
 		seen: newOverdueSeen(prometheus.NewRegistry()), after: time.Second,
 	}
 	o.init()
@@ -269,10 +270,10 @@ func TestPlannedWrongly(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 30, 10, 0, 0, 0, time.UTC)
 	const ahead = 30 * time.Minute
-	back := &step{at: now.Add(-time.Minute), by: -ahead}
+	back := &servertime.Step{At: now.Add(-time.Minute), By: -ahead}
 	at := func(d time.Duration) time.Time { return now.Add(d) }
 	for name, test := range map[string]struct {
-		step                   *step
+		step                   *servertime.Step
 		ours                   bool
 		stored, due, attempted time.Time
 		want                   time.Time
@@ -283,17 +284,17 @@ func TestPlannedWrongly(t *testing.T) {
 		"ahead, its time is still to come":  {step: back, stored: at(ahead - 5*time.Minute), due: at(ahead + time.Minute), want: at(time.Minute)},
 		"ahead, nobody saw the step":        {stored: at(ahead - 5*time.Minute), due: at(ahead), want: at(5 * time.Minute)},
 		"further ahead than the step":       {step: back, stored: at(2 * ahead), due: at(2*ahead + time.Minute), want: at(time.Minute)},
-		"within the tolerance":              {step: back, stored: at(stepTolerance / 2), due: at(time.Minute)},
+		"within the tolerance":              {step: back, stored: at(servertime.StepTolerance / 2), due: at(time.Minute)},
 		"by a gateway that did not know":    {step: back, stored: at(-time.Minute - time.Second), due: at(ahead + time.Second), want: at(time.Second)},
 		"stored after everybody knew":       {step: back, stored: at(-30 * time.Second), due: at(ahead + time.Second)},
-		"set forward":                       {step: &step{at: back.at, by: ahead}, stored: at(-time.Minute - time.Second), due: at(ahead + time.Second)},
+		"set forward":                       {step: &servertime.Step{At: back.At, By: ahead}, stored: at(-time.Minute - time.Second), due: at(ahead + time.Second)},
 		"made before, stored after":         {step: back, ours: true, stored: at(-10 * time.Second), attempted: at(ahead - time.Minute), due: at(ahead + time.Second), want: at(time.Second)},
 		"made elsewhere by a clock ahead":   {step: back, stored: at(-10 * time.Second), attempted: at(ahead - time.Minute), due: at(ahead + time.Second)},
 		"fired at once, stored by a leader": {stored: at(time.Minute), due: at(-time.Second)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := &overdue{clock: &clock{ours: test.ours}, step: test.step}
+			o := &overdue{clock: &servertime.Clock{Ours: test.ours}, step: test.step}
 			if got := o.plannedWrongly(&schedule{stored: test.stored, due: test.due, attempted: test.attempted}, now); !got.Equal(test.want) {
 				t.Errorf("planned for %v, not %v", got, test.want)
 			}
@@ -313,12 +314,12 @@ func TestClockSetBack(t *testing.T) {
 	// A retry that is planned anew is due by the real one then.
 	var wrong wallClock
 	gw := w.startHurried(func(gw *Gateway) {
-		gw.clock.shift = func(t time.Time) time.Time { return t.Add(time.Duration(wrong.off.Load())) }
+		gw.clock.Shift = func(t time.Time) time.Time { return t.Add(time.Duration(wrong.off.Load())) }
 	})
 	w.publishMany("events.x", events)
 	w.waitFor("all retries are scheduled", func() bool { return w.waiting() == events })
 	wrong.set(-time.Hour)
-	w.waitFor("it is noticed", func() bool { return gw.clock.step.Load() != nil })
+	w.waitFor("it is noticed", func() bool { return gw.clock.Step() != nil })
 	w.delivered("a", events)
 	w.quiet()
 	if n := len(w.hook.all()); n != 2*events {
@@ -393,7 +394,7 @@ func TestClockSetBackUnderALine(t *testing.T) {
 			})
 			var wrong wallClock
 			shift := func(gw *Gateway) {
-				gw.clock.shift = func(t time.Time) time.Time { return t.Add(time.Duration(wrong.off.Load())) }
+				gw.clock.Shift = func(t time.Time) time.Time { return t.Add(time.Duration(wrong.off.Load())) }
 			}
 			w.startHurried(shift)
 			w.publishMany("events.x", events)

@@ -11,6 +11,7 @@ import (
 	"fanjet/gateway/topology"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/jsapi"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 )
 
@@ -26,7 +27,7 @@ type truncator struct {
 	js      jetstream.JetStream
 	names   wire.Names
 	want    jetstream.ConsumerConfig
-	clock   *clock
+	clock   *servertime.Clock
 	health  *health
 	removed prometheus.Counter // settled deliveries
 
@@ -62,13 +63,13 @@ func (t *truncator) truncate(ctx context.Context) error {
 	ctx, answered := jsapi.WhileConnected(ctx, t.js.Conn())
 	defer answered()
 	stream := t.names.DeliveriesStream()
-	asked := t.clock.here()
+	asked := t.clock.Here()
 	consumer, err := t.js.Consumer(ctx, stream, t.names.DeliverConsumer())
 	if err != nil {
 		return fmt.Errorf("cannot look at the consumer %s of the stream %s: %w", t.names.DeliverConsumer(), stream, err)
 	}
 	info := consumer.CachedInfo() // of just now: the lookup asks the server
-	t.clock.observe(info.TimeStamp, asked, t.clock.here())
+	t.clock.Observe(info.TimeStamp, asked, t.clock.Here())
 	if err := topology.CheckConsumer(info, t.want); err != nil {
 		return err
 	}
