@@ -24,6 +24,7 @@ import (
 	"fanjet/config"
 	"fanjet/dlq"
 	"fanjet/gateway/match"
+	"fanjet/gateway/overdue"
 	"fanjet/gateway/source"
 	"fanjet/gateway/topology"
 	"fanjet/internal/audit"
@@ -60,9 +61,9 @@ type Gateway struct {
 	canary  *canary                   // nil: there are none
 	audit   atomic.Pointer[audit.Log] // nil before the start
 	clock   servertime.Clock
-	overdue *overdueSeen
+	overdue *overdue.Metrics
 
-	lateAfter time.Duration // of overdue; tests shorten it
+	lateAfter time.Duration // of [overdue.Options]; tests shorten it
 
 	permissions permissions // of the connection to NATS
 
@@ -107,7 +108,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.clock.Log, g.clock.Gauge = o.Log, servertime.NewGauge(o.Registry)
 	g.clock.Ours = o.Config.NATS.URL == ""
-	g.overdue = newOverdueSeen(o.Registry)
+	g.overdue = overdue.NewMetrics(o.Registry)
 	g.match.Store(matcher)
 	g.canary, err = newCanary(o.Config.Canary, g.names, g.health, o.Registry, o.Log)
 	if err != nil {
@@ -331,12 +332,12 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	}
 	watch.Go(func() error { g.operate(background, js, state); return nil })
 	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
-	operators.ready, operators.overdue = g.health.err, g.overdue
+	operators.ready, operators.overdue = g.health.err, g.overdue.Longest
 	operators.refused, operators.missed = g.ReloadError, g.metrics.AllMissed
 	operators.listen()
 	watch.Go(func() error { operators.run(background); return nil })
-	overdue := &overdue{js: js, names: g.names, server: g.server, clock: &g.clock, health: g.health, log: g.log, seen: g.overdue, after: g.lateAfter}
-	watch.Go(func() error { overdue.run(background); return nil })
+	retryWatch := g.watchRetries(js)
+	watch.Go(func() error { retryWatch.Run(background); return nil })
 	if g.clock.Ours {
 		ahead := &ahead{js: js, names: g.names, config: g.config, clock: &g.clock, log: g.log}
 		watch.Go(func() error { ahead.run(background); return nil })
@@ -376,6 +377,19 @@ func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	g.health.setQuietly("gateway", errors.New("draining"))
 	g.log.Info("stopping", zap.Int("held", dispatcher.Held()))
 	return parts.Wait()
+}
+
+// watchRetries returns the watch for retries that are overdue.
+func (g *Gateway) watchRetries(js jetstream.JetStream) *overdue.Watch {
+	o := overdue.Options{
+		JetStream: js, Names: g.names, Clock: &g.clock, Metrics: g.overdue, Log: g.log, After: g.lateAfter,
+		Report:     func(err error) { g.health.set("retries", err) },
+		StoreFails: func() bool { return g.health.fails(partStore) || g.health.fails(partStorage) },
+	}
+	if g.server != nil {
+		o.Restart = g.server.Restart
+	}
+	return overdue.New(o)
 }
 
 // durability names the tier in force.
