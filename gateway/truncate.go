@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"fanjet/gateway/topology"
 	"fanjet/internal/failpoint"
@@ -35,6 +36,16 @@ type truncator struct {
 	failed bool   // the store refused the latest purge, although it may have removed something
 }
 
+func newTruncator(reg prometheus.Registerer, js jetstream.JetStream, names wire.Names, clock *servertime.Clock, health *health) *truncator {
+	return &truncator{
+		js: js, names: names, want: topology.DeliverConsumer(names), clock: clock, health: health,
+		removed: promauto.With(reg).NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_deliveries_truncated_total", Help: "Settled deliveries that were removed from the delivery log.",
+		}),
+	}
+}
+
+// run truncates until ctx ends.
 func (t *truncator) run(ctx context.Context) {
 	tick := time.NewTicker(truncateEvery)
 	defer tick.Stop()
