@@ -86,22 +86,11 @@ func (g *Gateway) assemble(ctx context.Context, at link, to *publishers) (*parts
 
 // deliveryOptions are those of the dispatcher.
 func (g *Gateway) deliveryOptions(p *parts, to *publishers, letters *dlq.Writer) subscriber.Options {
-	consumers := &ownConsumers{js: p.at.js, log: g.log}
 	return subscriber.Options{
 		Conn: p.at.nc, JetStream: p.at.js, Names: g.names, State: p.at.state,
 		Endpoints: p.live.Endpoints, Egress: p.live.Egress, Guard: egress.GuardOptions{Own: p.own.own()}, Version: g.opts.Version,
-		OpenDeliver: consumers.opener(g.names.DeliveriesStream(), topology.DeliverConsumer(g.names)),
-		OpenDue:     consumers.opener(g.names.RetriesStream(), topology.DueConsumer(g.names)),
-		OpenLane: func(ctx context.Context, endpoint string, ordered bool) error {
-			return consumers.open(ctx, g.names.LanesStream(), topology.LaneConsumer(g.names, endpoint, ordered))
-		},
-		LookLane: func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error) {
-			return topology.LookLane(ctx, p.at.js, g.names, endpoint)
-		},
-		CheckLane: func(info *jetstream.ConsumerInfo, endpoint string) error {
-			return topology.CheckLane(g.names, info, endpoint)
-		},
-		Retries: to.retries, Lanes: to.moves, Letters: letters, ServerTime: g.clock.Now,
+		Consumers: &ownConsumers{js: p.at.js, names: g.names, log: g.log},
+		Retries:   to.retries, Lanes: to.moves, Letters: letters, ServerTime: g.clock.Now,
 		OnState: g.health.set, OnPause: g.recordPause,
 		Log: g.log, Registerer: g.opts.Registry,
 	}
