@@ -21,10 +21,11 @@ var allowed = map[string][]string{
 	"bench":            {"..."},
 	"cmd/fanjet":       {"..."},
 	"examples/...":     {"..."},
-	"gateway":          {"admin", "config", "subscriber", "subscriber/...", "dlq", "gateway/match", "gateway/source", "gateway/topology", "webhook", "internal/..."},
+	"gateway":          {"admin", "config", "subscriber", "subscriber/...", "dlq", "gateway/match", "gateway/overdue", "gateway/source", "gateway/topology", "webhook", "internal/..."},
 	"gateway/source":   {"config", "dlq", "gateway/match", "gateway/topology", "internal/..."},
 	"gateway/topology": {"config", "internal/broker", "internal/jsapi", "internal/wire"},
 	"gateway/match":    {"internal/wire"},
+	"gateway/overdue":  {"internal/jsapi", "internal/servertime", "internal/wire"},
 	"config": {
 		"admin", "subscriber/egress", "subscriber/endpoint", "dlq", "gateway/match",
 		"internal/broker", "internal/secret", "internal/slip", "internal/wire",

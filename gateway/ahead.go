@@ -12,6 +12,7 @@ import (
 
 	"fanjet/config"
 	"fanjet/internal/jsapi"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 )
 
@@ -38,11 +39,11 @@ type ahead struct {
 	js     jetstream.JetStream
 	names  wire.Names
 	config *config.Config
-	clock  *clock
+	clock  *servertime.Clock
 	log    *zap.Logger
 
-	step   *step // the latest that was heeded
-	rounds int   // that are left
+	step   *servertime.Step // the latest that was heeded
+	rounds int              // that are left
 }
 
 // run looks until ctx ends.
@@ -54,10 +55,10 @@ func (a *ahead) run(ctx context.Context) {
 
 // round looks at all consumers, if there is a reason.
 func (a *ahead) round(ctx context.Context) {
-	if s := a.clock.step.Load(); s != a.step {
+	if s := a.clock.Step(); s != a.step {
 		a.step = s
-		if s.by < 0 {
-			a.rounds = aheadRounds + int(-s.by/aheadEvery)
+		if s.By < 0 {
+			a.rounds = aheadRounds + int(-s.By/aheadEvery)
 		}
 	}
 	if a.rounds <= 0 || !a.js.Conn().IsConnected() {
@@ -123,7 +124,7 @@ func (a *ahead) freeOf(ctx context.Context, info *jetstream.ConsumerInfo) (freed
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the stream %s: %w", info.Stream, err)
 	}
-	if first.Sequence > info.Delivered.Stream || first.Time.Sub(a.clock.now()) <= stepTolerance {
+	if first.Sequence > info.Delivered.Stream || first.Time.Sub(a.clock.Now()) <= servertime.StepTolerance {
 		return 0, nil
 	}
 	// What is not handed out, or is settled, the server passes over.

@@ -11,6 +11,7 @@ import (
 	"fanjet/config"
 	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 )
 
@@ -30,7 +31,7 @@ func TestHandedOutAhead(t *testing.T) {
 			a := &ahead{
 				js: js, names: names, log: zap.NewNop(), rounds: 1,
 				config: &config.Config{Sources: []config.Source{{Stream: "EVENTS"}}},
-				clock:  &clock{shift: func(now time.Time) time.Time { return now.Add(test.set) }},
+				clock:  &servertime.Clock{Shift: func(now time.Time) time.Time { return now.Add(test.set) }},
 			}
 			const n = 5
 			var consumers []jetstream.Consumer
@@ -67,7 +68,7 @@ func TestHandedOutAhead(t *testing.T) {
 				}
 				consumers = append(consumers, consumer)
 			}
-			a.clock.observe(time.Now(), time.Now(), time.Now())
+			a.clock.Observe(time.Now(), time.Now(), time.Now())
 			a.round(t.Context())
 			for _, consumer := range consumers {
 				want := 0
@@ -99,19 +100,21 @@ func fetch(t *testing.T, c jetstream.Consumer, n int) (out []jetstream.Msg) {
 func TestAheadRounds(t *testing.T) {
 	t.Parallel()
 	js := natstest.Start(t, natstest.Options{}).JetStream()
-	a := &ahead{js: js, names: wire.NewNames(""), config: &config.Config{}, clock: &clock{}, log: zap.NewNop()}
+	a := &ahead{js: js, names: wire.NewNames(""), config: &config.Config{}, clock: &servertime.Clock{}, log: zap.NewNop()}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // nothing is asked
 	a.round(ctx)
 	if a.rounds != 0 {
 		t.Errorf("%d rounds are left", a.rounds)
 	}
-	a.clock.step.Store(&step{by: time.Hour})
+	at := time.Now()
+	a.clock.Observe(at, at, at)
+	a.clock.Observe(at.Add(time.Hour), at, at)
 	a.round(ctx)
 	if a.rounds != 0 {
 		t.Errorf("%d rounds are left after a step forward", a.rounds)
 	}
-	a.clock.step.Store(&step{by: -time.Hour})
+	a.clock.Observe(at, at, at)
 	a.round(ctx)
 	if want := int(time.Hour/aheadEvery) + aheadRounds - 1; a.rounds != want {
 		t.Errorf("%d rounds are left after a step back of an hour, not %d", a.rounds, want)

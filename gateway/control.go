@@ -48,9 +48,9 @@ type controlServer struct {
 	endpoints endpointControl
 	self      control.Replica
 	presence  *presence
-	ready     func() error // nil: not asked
-	overdue   *overdueSeen // nil: not known
-	refused   func() error // why the latest configuration is not in force; nil: not asked
+	ready     func() error         // nil: not asked
+	overdue   func() time.Duration // of the retry that is overdue for longest; nil: not known
+	refused   func() error         // why the latest configuration is not in force; nil: not asked
 	missed    func() uint64
 	log       *zap.Logger
 
@@ -157,7 +157,7 @@ func (c *controlServer) report(m *nats.Msg) {
 		}
 	}
 	if c.overdue != nil {
-		self.RetryOverdue = c.overdue.overdue().Seconds()
+		self.RetryOverdue = c.overdue().Seconds()
 	}
 	if c.refused != nil {
 		if err := c.refused(); err != nil {

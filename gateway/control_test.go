@@ -72,8 +72,7 @@ func operate(t *testing.T, replicas int) (*natstest.Server, *fakeEndpoints) {
 	fake := &fakeEndpoints{}
 	for range replicas {
 		c := newControlServer(srv.Connect(), wire.NewNames(""), fake, "v1", zaptest.NewLogger(t))
-		c.ready, c.overdue = func() error { return errors.New(strings.Repeat("ü", 2*maxNotReady)) }, &overdueSeen{}
-		c.overdue.age.Store(int64(90 * time.Second))
+		c.ready, c.overdue = func() error { return errors.New(strings.Repeat("ü", 2*maxNotReady)) }, func() time.Duration { return 90 * time.Second }
 		c.refused, c.missed = func() error { return errors.New("fanjet.yaml:3:1: egres") }, func() uint64 { return 7 }
 		c.listen()
 		ctx, cancel := context.WithCancel(t.Context())

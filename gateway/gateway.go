@@ -10,26 +10,23 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"fanjet/admin"
 	"fanjet/config"
-	"fanjet/dlq"
 	"fanjet/gateway/match"
+	"fanjet/gateway/overdue"
 	"fanjet/gateway/source"
 	"fanjet/gateway/topology"
 	"fanjet/internal/audit"
 	"fanjet/internal/broker"
 	"fanjet/internal/jsapi"
-	"fanjet/internal/publish"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 	"fanjet/subscriber"
-	"fanjet/subscriber/egress"
 )
 
 // Options configure a [Gateway].
@@ -55,10 +52,10 @@ type Gateway struct {
 	admin   *admin.Server
 	canary  *canary                   // nil: there are none
 	audit   atomic.Pointer[audit.Log] // nil before the start
-	clock   clock
-	overdue *overdueSeen
+	clock   servertime.Clock
+	overdue *overdue.Metrics
 
-	lateAfter time.Duration // of overdue; tests shorten it
+	lateAfter time.Duration // of [overdue.Options]; tests shorten it
 
 	permissions permissions // of the connection to NATS
 
@@ -101,9 +98,9 @@ func New(o Options) (*Gateway, error) {
 		metrics: source.NewMetrics(o.Registry, sources),
 		started: make(chan struct{}),
 	}
-	g.clock.log, g.clock.gauge = o.Log, newClockGauge(o.Registry)
-	g.clock.ours = o.Config.NATS.URL == ""
-	g.overdue = newOverdueSeen(o.Registry)
+	g.clock.Log, g.clock.Gauge = o.Log, servertime.NewGauge(o.Registry)
+	g.clock.Ours = o.Config.NATS.URL == ""
+	g.overdue = overdue.NewMetrics(o.Registry)
 	g.match.Store(matcher)
 	g.canary, err = newCanary(o.Config.Canary, g.names, g.health, o.Registry, o.Log)
 	if err != nil {
@@ -148,13 +145,16 @@ func (g *Gateway) Run(ctx context.Context) error {
 	adminCtx, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
 	adminDone := make(chan error, 1)
 	go func() { adminDone <- g.admin.Run(adminCtx) }()
-	err := g.run(ctx)
+	err := g.connectAndWork(ctx)
 	g.canary.close()
 	stopAdmin()
 	return errors.Join(err, <-adminDone)
 }
 
-func (g *Gateway) run(ctx context.Context) error {
+// connectAndWork starts the embedded server, if it is the one, connects, and works. What
+// was opened first is closed last: the parts stop, then publishers, connection, the watch
+// of the store and the server.
+func (g *Gateway) connectAndWork(ctx context.Context) error {
 	if g.config.NATS.URL == "" {
 		server, err := broker.StartEmbedded(g.config.NATS.Embedded, g.log)
 		if err != nil {
@@ -188,7 +188,14 @@ func (g *Gateway) run(ctx context.Context) error {
 	if err != nil {
 		return ignoreStop(ctx, fmt.Errorf("cannot open the state bucket: %w", err))
 	}
-	return g.work(ctx, nc, js, state)
+	at := link{nc: nc, js: js, state: state}
+	to := g.openPublishers(at)
+	defer to.close()
+	parts, err := g.assemble(ctx, at, to)
+	if err != nil {
+		return err
+	}
+	return parts.run(ctx)
 }
 
 // watchStore has the embedded server look after its store, until end is called.
@@ -222,154 +229,13 @@ func (g *Gateway) prepare(ctx context.Context, js jetstream.JetStream) error {
 
 // readClock asks for the server's time before the first schedule is set.
 func (g *Gateway) readClock(ctx context.Context, js jetstream.JetStream) error {
-	asked := g.clock.here()
+	asked := g.clock.Here()
 	stream, err := js.Stream(ctx, g.names.RetriesStream())
 	if err != nil {
 		return fmt.Errorf("cannot read the server's clock: %w", err)
 	}
-	g.clock.observe(stream.CachedInfo().TimeStamp, asked, g.clock.here())
+	g.clock.Observe(stream.CachedInfo().TimeStamp, asked, g.clock.Here())
 	return nil
-}
-
-// work runs the parts: publishers, matchers, the dispatcher, and what watches
-// over them.
-func (g *Gateway) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, state jetstream.KeyValue) error {
-	options := publish.Options{
-		Conn: nc, Log: g.log.Named("publish"),
-		Unsynced: g.server != nil && g.config.NATS.Embedded.SyncInterval > 0,
-	}
-	publisher := func(stream string, failWhenFull bool) *publish.Publisher {
-		o := options
-		o.Stream, o.FailWhenFull = stream, failWhenFull
-		return publish.New(o)
-	}
-	deliveries := publisher(g.names.DeliveriesStream(), false)
-	defer deliveries.Close()
-	// Of the lanes there are three: the dispatcher must never wait for a queue
-	// that the matchers fill, and what must stay in order waits when the stream
-	// is full.
-	wide, ordered := options, options
-	wide.Stream, wide.FailWhenFull = g.names.LanesStream(), true
-	wide.MaxQueue, wide.MaxQueueBytes = 16_384, 256<<20 // more than its windows
-	ordered.Stream, ordered.InOrder = g.names.LanesStream(), true
-	moves := publish.New(wide)
-	defer moves.Close()
-	toLanes, inOrder := publisher(g.names.LanesStream(), true), publish.New(ordered)
-	defer toLanes.Close()
-	defer inOrder.Close()
-	routes := &source.Routes{Publisher: toLanes, InOrder: inOrder}
-	retries := publisher(g.names.RetriesStream(), false)
-	defer retries.Close()
-	dead := publisher(g.names.DeadLettersStream(), true)
-	defer dead.Close()
-	letters := &dlq.Writer{Names: g.names, Publisher: dead}
-
-	own := &ownAddrs{listeners: g.listeners(), resolve: egress.Lookup}
-	if g.server == nil {
-		own.look(ctx, nc)
-	}
-	consumers := &ownConsumers{js: js, log: g.log}
-	deliverConfig, dueConfig := topology.DeliverConsumer(g.names), topology.DueConsumer(g.names)
-	live := g.reloading.config()
-	delivery := subscriber.Options{
-		Conn: nc, JetStream: js, Names: g.names, State: state,
-		Endpoints: live.Endpoints, Egress: live.Egress, Guard: egress.GuardOptions{Own: own.own()}, Version: g.opts.Version,
-		OpenDeliver: consumers.opener(g.names.DeliveriesStream(), deliverConfig),
-		OpenDue:     consumers.opener(g.names.RetriesStream(), dueConfig),
-		OpenLane: func(ctx context.Context, endpoint string, ordered bool) error {
-			return consumers.open(ctx, g.names.LanesStream(), topology.LaneConsumer(g.names, endpoint, ordered))
-		},
-		LookLane: func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error) {
-			return topology.LookLane(ctx, js, g.names, endpoint)
-		},
-		CheckLane: func(info *jetstream.ConsumerInfo, endpoint string) error {
-			return topology.CheckLane(g.names, info, endpoint)
-		},
-		Retries: retries, Lanes: moves, Letters: letters, ServerTime: g.clock.now,
-		OnState: g.health.set, OnPause: g.recordPause,
-		Log: g.log, Registerer: g.opts.Registry,
-	}
-	if g.adjust != nil {
-		g.adjust(&delivery)
-	}
-	dispatcher, err := subscriber.New(delivery)
-	if err != nil {
-		return err
-	}
-	if err := g.reloading.join(dispatcher, live); err != nil {
-		return err
-	}
-
-	routes.Route, routes.Holds = dispatcher.Laned, dispatcher.LaneHolds
-	backlog := newBacklog(g.opts.Registry, js, g.names, g.config, g.log)
-	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
-	var watch errgroup.Group
-	defer func() { stopBackground(); _ = watch.Wait() }()
-	truncator := &truncator{
-		js: js, names: g.names, want: deliverConfig, clock: &g.clock, health: g.health,
-		removed: promauto.With(g.opts.Registry).NewCounter(prometheus.CounterOpts{
-			Name: "fanjet_deliveries_truncated_total", Help: "Settled deliveries that were removed from the delivery log.",
-		}),
-	}
-	watch.Go(func() error { truncator.run(background); return nil })
-	leftovers := &leftovers{js: js, names: g.names, want: dueConfig, log: g.log}
-	watch.Go(func() error { leftovers.run(background); return nil })
-	watch.Go(func() error { backlog.run(background); return nil })
-	if g.canary != nil {
-		watch.Go(func() error { g.canary.listen(background); return nil })
-		// No new ones once it is to stop; those under way may still come in.
-		watch.Go(func() error { g.canary.run(ctx, js); return nil })
-	}
-	if g.server == nil {
-		watch.Go(func() error { own.watch(background, nc); return nil })
-	}
-	watch.Go(func() error { g.operate(background, js, state); return nil })
-	operators := newControlServer(nc, g.names, dispatcher, g.opts.Version, g.log)
-	operators.ready, operators.overdue = g.health.err, g.overdue
-	operators.refused, operators.missed = g.ReloadError, g.metrics.AllMissed
-	operators.listen()
-	watch.Go(func() error { operators.run(background); return nil })
-	overdue := &overdue{js: js, names: g.names, server: g.server, clock: &g.clock, health: g.health, log: g.log, seen: g.overdue, after: g.lateAfter}
-	watch.Go(func() error { overdue.run(background); return nil })
-	if g.clock.ours {
-		ahead := &ahead{js: js, names: g.names, config: g.config, clock: &g.clock, log: g.log}
-		watch.Go(func() error { ahead.run(background); return nil })
-	}
-	monitor := &monitor{
-		nc: nc, js: js, names: g.names, config: g.config, permissions: &g.permissions, server: g.server, health: g.health, log: g.log,
-		publishers: map[string]*publish.Publisher{
-			g.names.DeliveriesStream(): deliveries, g.names.RetriesStream(): retries, g.names.LanesStream(): inOrder, g.names.DeadLettersStream(): dead,
-		},
-	}
-	watch.Go(func() error { monitor.run(background); return nil })
-
-	var parts errgroup.Group
-	parts.Go(func() error { return dispatcher.Run(ctx, g.opts.Grace) })
-	for _, from := range g.config.Sources {
-		m := source.New(source.Options{
-			Source: from, Names: g.names, JetStream: js, Conn: nc, State: state, Match: &g.match, Own: g.canary.own,
-			Deliveries: deliveries, Lanes: routes, Letters: letters, Metrics: g.metrics, ServerTime: g.clock.now, Log: g.log,
-			Report: func(err error) { g.health.set("source "+from.Stream, err) },
-		})
-		if g.observe != nil {
-			g.observe(m)
-		}
-		parts.Go(func() error { return m.Run(ctx, g.opts.Grace) })
-	}
-	g.health.setQuietly("gateway", nil)
-	close(g.started)
-	natsURL := nc.ConnectedUrlRedacted() // a URL may carry a password
-	if g.server != nil {
-		natsURL = g.server.URL()
-	}
-	g.log.Info("ready", zap.String("nats", natsURL), zap.String("durability", g.durability()), zap.String("admin", g.admin.URL()),
-		zap.Int("endpoints", len(live.Endpoints)), zap.Int("subscriptions", len(live.Subscriptions)))
-
-	<-ctx.Done()
-	g.reloading.end()
-	g.health.setQuietly("gateway", errors.New("draining"))
-	g.log.Info("stopping", zap.Int("held", dispatcher.Held()))
-	return parts.Wait()
 }
 
 // durability names the tier in force.

@@ -7,10 +7,12 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"fanjet/gateway/topology"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/jsapi"
+	"fanjet/internal/servertime"
 	"fanjet/internal/wire"
 )
 
@@ -26,7 +28,7 @@ type truncator struct {
 	js      jetstream.JetStream
 	names   wire.Names
 	want    jetstream.ConsumerConfig
-	clock   *clock
+	clock   *servertime.Clock
 	health  *health
 	removed prometheus.Counter // settled deliveries
 
@@ -34,6 +36,16 @@ type truncator struct {
 	failed bool   // the store refused the latest purge, although it may have removed something
 }
 
+func newTruncator(reg prometheus.Registerer, js jetstream.JetStream, names wire.Names, clock *servertime.Clock, health *health) *truncator {
+	return &truncator{
+		js: js, names: names, want: topology.DeliverConsumer(names), clock: clock, health: health,
+		removed: promauto.With(reg).NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_deliveries_truncated_total", Help: "Settled deliveries that were removed from the delivery log.",
+		}),
+	}
+}
+
+// run truncates until ctx ends.
 func (t *truncator) run(ctx context.Context) {
 	tick := time.NewTicker(truncateEvery)
 	defer tick.Stop()
@@ -62,13 +74,13 @@ func (t *truncator) truncate(ctx context.Context) error {
 	ctx, answered := jsapi.WhileConnected(ctx, t.js.Conn())
 	defer answered()
 	stream := t.names.DeliveriesStream()
-	asked := t.clock.here()
+	asked := t.clock.Here()
 	consumer, err := t.js.Consumer(ctx, stream, t.names.DeliverConsumer())
 	if err != nil {
 		return fmt.Errorf("cannot look at the consumer %s of the stream %s: %w", t.names.DeliverConsumer(), stream, err)
 	}
 	info := consumer.CachedInfo() // of just now: the lookup asks the server
-	t.clock.observe(info.TimeStamp, asked, t.clock.here())
+	t.clock.Observe(info.TimeStamp, asked, t.clock.Here())
 	if err := topology.CheckConsumer(info, t.want); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func New(o Options) (*Dispatcher, error) {
 	d.fast = newFastLane(d)
 	d.lanes = lanes.New(lanes.Options{
 		Conn: o.Conn, JetStream: o.JetStream, Names: o.Names, Prefix: d.apiPrefix(),
-		OpenLane: o.OpenLane, LookLane: o.LookLane, CheckLane: o.CheckLane, ServerTime: o.ServerTime,
+		Consumers: o.Consumers, ServerTime: o.ServerTime,
 		Beat: beat, RemovalGrace: o.RemovalGrace, LaneRest: o.LaneRest,
 		Log: d.log, Sampled: d.sampled, Registerer: o.Registerer,
 	}, laneSide{d})

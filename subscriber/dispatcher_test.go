@@ -67,14 +67,6 @@ func deliverWith(t *testing.T, change func(*Options), endpoints ...endpoint.Sett
 	if err != nil {
 		t.Fatal(err)
 	}
-	consumer := func(stream, name, subject string) func(context.Context) error {
-		return func(ctx context.Context) error {
-			_, err := js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-				Durable: name, FilterSubject: subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: wire.DeliverAckWait, MaxAckPending: 10_000,
-			})
-			return err
-		}
-	}
 	publisher := func(stream string) *publish.Publisher {
 		p := publish.New(publish.Options{Conn: s.Conn(), Stream: stream})
 		t.Cleanup(p.Close)
@@ -82,19 +74,7 @@ func deliverWith(t *testing.T, change func(*Options), endpoints ...endpoint.Sett
 	}
 	options := Options{
 		Conn: s.Conn(), JetStream: js, Names: names, State: state, Endpoints: endpoints, Egress: onLoopback,
-		OpenDeliver: consumer(names.DeliveriesStream(), names.DeliverConsumer(), names.DeliverSubject("*")),
-		OpenDue:     consumer(names.RetriesStream(), names.DueConsumer(), names.DueSubject("*")),
-		OpenLane: func(ctx context.Context, endpoint string, _ bool) error {
-			return consumer(names.LanesStream(), names.LaneConsumer(endpoint), names.LaneSubject(endpoint))(ctx)
-		},
-		LookLane: func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error) {
-			c, err := js.Consumer(ctx, names.LanesStream(), names.LaneConsumer(endpoint))
-			if err != nil {
-				return nil, err
-			}
-			return c.CachedInfo(), nil
-		},
-		CheckLane: func(*jetstream.ConsumerInfo, string) error { return nil },
+		Consumers: testConsumers{js, names},
 		Retries:   publisher(names.RetriesStream()), Lanes: publisher(names.LanesStream()),
 		Letters:    &dlq.Writer{Names: names, Publisher: publisher(names.DeadLettersStream())},
 		ServerTime: time.Now, Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)), Registerer: prometheus.NewRegistry(),

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"fanjet/internal/servertime"
 	"fanjet/internal/state"
 )
 
@@ -13,15 +14,11 @@ const unknownWait = 2 * time.Second
 // longStand is how long a line may stand before its lane is left to others.
 const longStand = 5 * time.Second
 
-// stepTolerance is by how much a server's clock may be set, or that of another
-// one of a cluster be off, without anybody having to care.
-const stepTolerance = 5 * time.Second
-
 // replan returns when an attempt may begin that was planned for next at some
 // time. When that time has not come yet, the server's clock was set back since:
 // what it would have waited then it waits from now on.
 func replan(next, planned, now time.Time) time.Time {
-	if planned.Sub(now) <= stepTolerance || !next.After(planned) {
+	if planned.Sub(now) <= servertime.StepTolerance || !next.After(planned) {
 		return next
 	}
 	return now.Add(next.Sub(planned))

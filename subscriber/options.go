@@ -14,7 +14,17 @@ import (
 	"fanjet/internal/wire"
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/lanes"
 )
+
+// Consumers are those that deliveries come from. Its methods may be called
+// concurrently.
+type Consumers interface {
+	// OpenDeliver and OpenDue make sure that the two exist that all endpoints share.
+	OpenDeliver(context.Context) error
+	OpenDue(context.Context) error
+	lanes.Consumers
+}
 
 // Options configure a [Dispatcher]. All fields are required unless they say
 // otherwise.
@@ -28,17 +38,7 @@ type Options struct {
 	Guard     egress.GuardOptions // what attempts may not reach under any policy; optional
 	Version   string              // for the User-Agent
 
-	// OpenDeliver and OpenDue make sure that the two consumers exist that
-	// deliveries come from.
-	OpenDeliver, OpenDue func(context.Context) error
-	// OpenLane makes sure that the consumer of an endpoint's lane exists.
-	OpenLane func(ctx context.Context, endpoint string, ordered bool) error
-	// LookLane returns what that consumer is like; an error when there is none,
-	// or when its ack floor cannot be trusted.
-	LookLane func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error)
-	// CheckLane returns an error when the ack floor of such a consumer cannot be
-	// trusted.
-	CheckLane func(info *jetstream.ConsumerInfo, endpoint string) error
+	Consumers
 	// Retries publishes to the retries stream, Lanes to that of the lanes. Lanes
 	// must fail when the stream is full, and its queue must hold whatever the two
 	// windows hold.

@@ -179,7 +179,7 @@ func TestDocumentMetrics(t *testing.T) {
 	t.Parallel()
 	inCode := make(map[string]bool)
 	name := regexp.MustCompile(`Name:\s+"(fanjet_[a-z0-9_]+)"`)
-	for _, m := range name.FindAllStringSubmatch(source(t, "gateway", "subscriber", "admin", "cmd/fanjet"), -1) {
+	for _, m := range name.FindAllStringSubmatch(source(t, "gateway", "subscriber", "admin", "internal/servertime", "cmd/fanjet"), -1) {
 		inCode[m[1]] = true
 	}
 	if len(inCode) < 15 {
@@ -205,7 +205,7 @@ func TestDocumentMetrics(t *testing.T) {
 // TestDocumentLogs looks for every message of the table of log lines in the code.
 func TestDocumentLogs(t *testing.T) {
 	t.Parallel()
-	code := source(t, "gateway", "subscriber", "admin", "internal/publish", "internal/broker", "internal/state", "cmd/fanjet")
+	code := source(t, "gateway", "subscriber", "admin", "internal/publish", "internal/broker", "internal/servertime", "internal/state", "cmd/fanjet")
 	_, logs, _ := strings.Cut(documents(t)[filepath.Join(repository, "docs", "operations.md")], "\n## Logs\n")
 	logs, _, _ = strings.Cut(logs, "\n## ")
 	messages := 0

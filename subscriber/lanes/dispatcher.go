@@ -56,6 +56,18 @@ type Endpoint interface {
 	Rejoin(now time.Time, calm time.Duration) bool
 }
 
+// Consumers are those of the lanes. Its methods may be called concurrently.
+type Consumers interface {
+	// OpenLane makes sure that the consumer of an endpoint's lane exists.
+	OpenLane(ctx context.Context, endpoint string, ordered bool) error
+	// LookLane returns what that consumer is like; an error when there is none,
+	// or when its ack floor cannot be trusted.
+	LookLane(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error)
+	// CheckLane returns an error when the ack floor of such a consumer cannot be
+	// trusted.
+	CheckLane(info *jetstream.ConsumerInfo, endpoint string) error
+}
+
 // Options configure [Lanes]. What is not described is as in the options of the
 // dispatcher.
 type Options struct {
@@ -64,14 +76,7 @@ type Options struct {
 	Names     wire.Names
 	Prefix    string // see [intake.Options.Prefix]
 
-	// OpenLane makes sure that the consumer of an endpoint's lane exists.
-	OpenLane func(ctx context.Context, endpoint string, ordered bool) error
-	// LookLane returns what that consumer is like; an error when there is none,
-	// or when its ack floor cannot be trusted.
-	LookLane func(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error)
-	// CheckLane returns an error when the ack floor of such a consumer cannot be
-	// trusted.
-	CheckLane func(info *jetstream.ConsumerInfo, endpoint string) error
+	Consumers
 	// ServerTime returns the time by the NATS server's clock.
 	ServerTime func() time.Time
 

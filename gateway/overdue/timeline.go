@@ -1,4 +1,4 @@
-package gateway
+package overdue
 
 import (
 	"container/heap"

@@ -1,4 +1,4 @@
-package gateway
+package overdue
 
 import (
 	"context"
@@ -39,13 +39,13 @@ type schedule struct {
 var errFired = errors.New("the schedule has fired")
 
 // schedule returns the first one from a sequence on, or [jsapi.ErrNoMessage].
-func (o *overdue) schedule(ctx context.Context, from uint64) (*schedule, error) {
-	m, err := jsapi.Of(o.js).Next(ctx, o.names.RetriesStream(), o.names.RetrySubject("*", "*"), from)
+func (w *Watch) schedule(ctx context.Context, from uint64) (*schedule, error) {
+	m, err := jsapi.Of(w.opts.JetStream).Next(ctx, w.names.RetriesStream(), w.names.RetrySubject("*", "*"), from)
 	if errors.Is(err, jsapi.ErrNoMessage) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the stream %s: %w", o.names.RetriesStream(), err)
+		return nil, fmt.Errorf("cannot read the stream %s: %w", w.names.RetriesStream(), err)
 	}
 	return readSchedule(m), nil
 }
@@ -87,12 +87,12 @@ func readTimes(h nats.Header) (due, attempted time.Time) {
 // otherwise. It returns the sequence of the new one, or [errFired]: then nothing
 // was published. A message id would be that of the first one, and get the second
 // one thrown away.
-func (o *overdue) setAnew(ctx context.Context, s *schedule, at time.Time) (uint64, error) {
+func (w *Watch) setAnew(ctx context.Context, s *schedule, at time.Time) (uint64, error) {
 	h := wire.HopHeaders(s.header)
 	h[jetstream.ScheduleHeader] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
 	h[headerScheduleTarget] = s.header[headerScheduleTarget]
-	ack, err := o.js.PublishMsg(ctx, &nats.Msg{Subject: s.message.Subject, Header: h, Data: s.message.Data},
-		jetstream.WithExpectStream(o.names.RetriesStream()), jetstream.WithExpectLastSequencePerSubject(s.seq))
+	ack, err := w.opts.JetStream.PublishMsg(ctx, &nats.Msg{Subject: s.message.Subject, Header: h, Data: s.message.Data},
+		jetstream.WithExpectStream(w.names.RetriesStream()), jetstream.WithExpectLastSequencePerSubject(s.seq))
 	if jsapi.IsCode(err, codeNotLast) {
 		return 0, errFired
 	}

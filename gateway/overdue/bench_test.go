@@ -1,4 +1,4 @@
-package gateway
+package overdue
 
 import (
 	"fmt"
@@ -7,12 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
-	"fanjet/gateway/topology"
 	"fanjet/internal/natstest"
-	"fanjet/internal/wire"
 )
 
 // BenchmarkOverdue measures what it costs to read a schedule once, and what a look
@@ -21,10 +17,9 @@ func BenchmarkOverdue(b *testing.B) {
 	const schedules = 20_000
 	srv := natstest.Start(b, natstest.Options{})
 	js := srv.JetStream()
-	names := wire.NewNames("")
-	if _, err := js.CreateStream(b.Context(), topology.RetriesStream(names, 1)); err != nil {
-		b.Fatal(err)
-	}
+	w := newWatch(b, js)
+	w.opts.After = lateAfter
+	names := w.names
 	at := "@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
 	for i := range schedules {
 		m := &nats.Msg{Subject: names.RetrySubject("a", fmt.Sprint(i)), Header: nats.Header{jetstream.ScheduleHeader: {at}, headerScheduleTarget: {names.DueSubject("a")}}, Data: make([]byte, 1<<10)}
@@ -33,26 +28,24 @@ func BenchmarkOverdue(b *testing.B) {
 		}
 	}
 	<-js.PublishAsyncComplete()
-	o := &overdue{js: js, names: names, clock: &clock{}, health: &health{log: zap.NewNop()}, log: zap.NewNop(), seen: newOverdueSeen(prometheus.NewRegistry())}
-	o.init()
 	now, last := time.Now().Add(time.Minute), uint64(schedules)
 	b.Run("read", func(b *testing.B) {
-		o.startAnew()
+		w.startAnew()
 		for range b.N {
-			if o.next > last {
-				o.startAnew()
+			if w.next > last {
+				w.startAnew()
 			}
-			if err := o.read(b.Context(), now, last, &budget{reads: 1, until: time.Now().Add(time.Hour)}); err != nil {
+			if err := w.read(b.Context(), now, last, &budget{reads: 1, until: time.Now().Add(time.Hour)}); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
-	if err := o.read(b.Context(), now, last, &budget{reads: schedules, until: time.Now().Add(time.Hour)}); err != nil {
+	if err := w.read(b.Context(), now, last, &budget{reads: schedules, until: time.Now().Add(time.Hour)}); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("look", func(b *testing.B) {
 		for range b.N {
-			if _, err := o.look(b.Context()); err != nil {
+			if _, err := w.look(b.Context()); err != nil {
 				b.Fatal(err)
 			}
 		}

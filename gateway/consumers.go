@@ -10,16 +10,43 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/gateway/topology"
+	"fanjet/internal/wire"
 )
 
-// ownConsumers opens the consumers of Fanjet's own streams. Its methods may be
-// called concurrently.
+// ownConsumers implements [subscriber.Consumers]: it opens the consumers of Fanjet's
+// own streams as the topology wants them.
 type ownConsumers struct {
-	js  jetstream.JetStream
-	log *zap.Logger
+	js    jetstream.JetStream
+	names wire.Names
+	log   *zap.Logger
 
 	mu   sync.Mutex
 	past map[string]time.Time // consumers that look as if they were past the end, since when
+}
+
+// OpenDeliver opens the consumer of the log.
+func (o *ownConsumers) OpenDeliver(ctx context.Context) error {
+	return o.open(ctx, o.names.DeliveriesStream(), topology.DeliverConsumer(o.names))
+}
+
+// OpenDue opens the consumer of the retries that are due.
+func (o *ownConsumers) OpenDue(ctx context.Context) error {
+	return o.open(ctx, o.names.RetriesStream(), topology.DueConsumer(o.names))
+}
+
+// OpenLane opens the consumer of a lane.
+func (o *ownConsumers) OpenLane(ctx context.Context, endpoint string, ordered bool) error {
+	return o.open(ctx, o.names.LanesStream(), topology.LaneConsumer(o.names, endpoint, ordered))
+}
+
+// LookLane looks at the consumer of a lane, which may not be there.
+func (o *ownConsumers) LookLane(ctx context.Context, endpoint string) (*jetstream.ConsumerInfo, error) {
+	return topology.LookLane(ctx, o.js, o.names, endpoint)
+}
+
+// CheckLane reports why the ack floor of a lane's consumer cannot be trusted.
+func (o *ownConsumers) CheckLane(info *jetstream.ConsumerInfo, endpoint string) error {
+	return topology.CheckLane(o.names, info, endpoint)
 }
 
 // open finds or makes a consumer. One that is past the end of its stream is made
@@ -71,9 +98,4 @@ func (o *ownConsumers) believe(consumer string, past bool, replicas int) bool {
 	}
 	delete(o.past, consumer)
 	return true
-}
-
-// opener returns open for one consumer.
-func (o *ownConsumers) opener(stream string, want jetstream.ConsumerConfig) func(context.Context) error {
-	return func(ctx context.Context) error { return o.open(ctx, stream, want) }
 }

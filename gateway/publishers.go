@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"fanjet/internal/publish"
+)
+
+// publishers are those to Fanjet's own streams.
+type publishers struct {
+	deliveries, retries, dead *publish.Publisher
+
+	// Of the lanes there are three: the dispatcher must never wait for a queue
+	// that the matchers fill, and what must stay in order waits when the stream
+	// is full.
+	moves           *publish.Publisher // of the dispatcher
+	routed, inOrder *publish.Publisher // of the matchers
+}
+
+// openPublishers opens them; close closes them.
+func (g *Gateway) openPublishers(at link) *publishers {
+	open := func(stream string, change func(*publish.Options)) *publish.Publisher {
+		o := publish.Options{
+			Conn: at.nc, Stream: stream, Log: g.log.Named("publish"),
+			Unsynced: g.server != nil && g.config.NATS.Embedded.SyncInterval > 0,
+		}
+		change(&o)
+		return publish.New(o)
+	}
+	waits := func(*publish.Options) {}
+	fails := func(o *publish.Options) { o.FailWhenFull = true }
+	return &publishers{
+		deliveries: open(g.names.DeliveriesStream(), waits),
+		moves: open(g.names.LanesStream(), func(o *publish.Options) {
+			o.FailWhenFull = true
+			o.MaxQueue, o.MaxQueueBytes = 16_384, 256<<20 // more than its windows
+		}),
+		routed:  open(g.names.LanesStream(), fails),
+		inOrder: open(g.names.LanesStream(), func(o *publish.Options) { o.InOrder = true }),
+		retries: open(g.names.RetriesStream(), waits),
+		dead:    open(g.names.DeadLettersStream(), fails),
+	}
+}
+
+// close closes them, the latest first. Nobody uses them any more.
+func (p *publishers) close() {
+	for _, one := range []*publish.Publisher{p.dead, p.retries, p.inOrder, p.routed, p.moves, p.deliveries} {
+		one.Close()
+	}
+}
