@@ -117,9 +117,8 @@ func (p *idleConns) remove(which func(*conn) bool) (out []*conn) {
 
 // expiry is when a connection that is idle since then is closed if it stays so.
 func (c *conn) expiry(timeout time.Duration) time.Time {
-	at := c.idleSince.Add(timeout)
-	if c.due.IsZero() {
-		return at
+	if !c.due.IsZero() {
+		timeout = min(timeout, max(c.due.Sub(c.idleSince), agedIdle))
 	}
-	return earlier(at, later(c.due, c.idleSince.Add(agedIdle)))
+	return c.idleSince.Add(timeout)
 }

@@ -104,22 +104,6 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// earlier is the earlier of two times; the zero time is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// later is the later of two times.
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
-
 // idleConns are the connections of an endpoint that nobody uses, at most max.
 // The one that was used last is used first, so that those too many grow old.
 type idleConns struct {
@@ -206,7 +190,9 @@ func (p *idleConns) expire() {
 		if !now.Before(at) {
 			return true
 		}
-		next = earlier(next, at)
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
 		return false
 	})
 	if p.wake = (time.Time{}); !next.IsZero() {

@@ -148,7 +148,8 @@ func (s *http2State) arrived(deadline time.Time) bool {
 	}
 	looks := s.conn.looks
 	s.conn.looks = false
-	_ = s.conn.SetReadDeadline(earlier(deadline, time.Now().Add(idleReading)))
+	now := time.Now()
+	_ = s.conn.SetReadDeadline(now.Add(min(idleReading, deadline.Sub(now))))
 	_, err := s.in.Peek(1)
 	_ = s.conn.SetReadDeadline(deadline)
 	s.conn.looks = looks
