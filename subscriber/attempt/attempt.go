@@ -1,22 +1,31 @@
-// Package attempt makes one attempt to deliver an event: the signed request, its exchange
-// over HTTP/1.1 or HTTP/2, and what the answer says in one line.
+// Package attempt makes one attempt to deliver an event: the request with its headers and
+// signature, and what became of it, in one line. It is where an event becomes a request
+// and an answer a result; [fanjet/subscriber/httpsend] carries both.
 //
-// A [Target] is one endpoint with its connections. What is sent again within an attempt is
-// decided here (resend.go), never by net/http, which would repeat requests on its own.
+// Traps that rule its code:
+//
+//   - The bytes that are signed are those that are sent, and those that were stored: nothing
+//     here writes to the body or copies it.
+//   - A header of the producer's can hold anything that NATS takes. Only what says what the
+//     body is, and whose trace it belongs to, goes along, and only if it is valid
+//     (content.go, trace.go).
+//   - A timer that fires because the process was stopped says nothing about the receiver.
+//     [Awake] notes how long the process stood still. CLOCK_MONOTONIC stands on a suspended
+//     machine, so the time of day is compared with it.
+//   - Errors repeat what a receiver sent, and the names in its certificate; answers say why
+//     it refused, and some repeat the request. What is told has nothing confidential in it
+//     (hide.go, hide_event.go), and goes through [outcome.Plain].
 package attempt
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
 	"fanjet/internal/failpoint"
 	"fanjet/internal/wire"
+	"fanjet/subscriber/httpsend"
 	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
@@ -30,27 +39,27 @@ import (
 func (e *Target) Attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(outcome.Result)) {
 	began := time.Now()
 	before := e.Awake.Lost(began)
-	x := e.sender.begin(ctx, began.Add(e.Timeout), body)
-	e.sign(x, began, env, header)
+	x := e.sender.Begin(ctx, began, body)
+	e.sign(x, began, env, header, body)
 
 	failpoint.Hit(failpoint.Attempting)
-	resp, err := e.sender.do(x) //nolint:bodyclose // finish closes it
+	resp, err := e.sender.Do(x) //nolint:bodyclose // Finish closes it
 	ended := time.Now()
 	stood := e.Awake.Lost(ended).Since(before)
 	result := outcome.Result{Began: began, Took: max(ended.Sub(began)-stood.Stood, 0)}
 	if err != nil {
-		result.Fail(x.reason(err))
+		result.Fail(err)
 		e.excuse(&result, stood)
-		result.Resent = x.resent
-		e.explain(x, &result, nil)
-		e.sender.end(x)
+		result.Resent = x.Resent()
+		e.explain(x, &result, nil, body)
+		e.sender.Finish(x, nil)
 		decided(result)
 		return
 	}
 	result.Status = resp.StatusCode
 	result.Class = outcome.StatusClass(resp.StatusCode)
 	e.excuse(&result, stood)
-	result.Resent = x.resent
+	result.Resent = x.Resent()
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		asked := resp.Header.Get("Retry-After")
 		var sane bool
@@ -58,14 +67,9 @@ func (e *Target) Attempt(ctx context.Context, env *wire.Envelope, header nats.He
 			result.Absurd = asked
 		}
 	}
-	e.explain(x, &result, resp)
+	e.explain(x, &result, resp, body)
 	decided(result)
-
-	if resp.Body == http.NoBody {
-		e.sender.end(x)
-		return
-	}
-	e.sender.finish(x, resp.Body)
+	e.sender.Finish(x, resp)
 }
 
 // excuse makes an interruption of a failure for which the process may be to blame,
@@ -81,40 +85,12 @@ func (e *Target) excuse(r *outcome.Result, stood lost) {
 }
 
 // sign sets the headers of one attempt.
-func (e *Target) sign(x *exchange, now time.Time, env *wire.Envelope, header nats.Header) {
-	x.describeEvent(header)
-	x.set("Webhook-Id", env.EventID)
-	x.set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+func (e *Target) sign(x *httpsend.Exchange, now time.Time, env *wire.Envelope, header nats.Header, body []byte) {
+	describeEvent(x, header, body)
+	x.Set("Webhook-Id", env.EventID)
+	x.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	// Promise 5: what is signed and sent is the slice that was stored.
-	x.set("Webhook-Signature", e.signer.Sign(env.EventID, now, x.body))
-	x.set("Fanjet-Subject", fieldValue(env.Subject))
-	x.set("Fanjet-Attempt", strconv.Itoa(env.Attempt))
-}
-
-// reason is why there was no response: an attempt that was ended has no other.
-func (x *exchange) reason(err error) error {
-	if cause := context.Cause(x.Context); cause != nil {
-		return cause
-	}
-	var timeout net.Error
-	if x.expired() && (errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()) {
-		return outcome.ErrTimeout
-	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		if lack := lackOfDescriptors(); lack != nil {
-			return fmt.Errorf("%w (%w)", lack, err)
-		}
-	}
-	return err
-}
-
-// lackOfDescriptors is the error of the system when it gives the process no file
-// descriptor. A resolver that gets none says that there is no such name.
-func lackOfDescriptors() error {
-	f, err := os.Open(os.DevNull)
-	if err != nil {
-		return err
-	}
-	_ = f.Close()
-	return nil
+	x.Set("Webhook-Signature", e.signer.Sign(env.EventID, now, body))
+	x.Set("Fanjet-Subject", httpsend.FieldValue(env.Subject))
+	x.Set("Fanjet-Attempt", strconv.Itoa(env.Attempt))
 }
