@@ -66,8 +66,7 @@ func TestIdleConnectionsOfHTTP2AreLimited(t *testing.T) {
 			for stream := f.request(); stream != 0; stream = f.request() {
 				f.answer(stream, head204)
 			}
-		})
-		sender.transport.idle.limit = limit
+		}, func(o *Options) { o.Idle = limit })
 		for range 2 {
 			if r := try(t.Context(), sender, []byte("{}")); r.Class != outcome.Class2xx {
 				t.Fatalf("%+v", r)

@@ -193,9 +193,8 @@ func TestEarlyAnswerHoldsNoSlot(t *testing.T) {
 func TestLingeringConnectionsCount(t *testing.T) {
 	t.Parallel()
 	s := newRawReceiver(t, ending("HTTP/1.1 200 OK\r\n\r\n"))
-	sender := testSender(t, s.url(), loopback)
 	limit := &IdleLimit{max: 1}
-	sender.transport.idle.limit = limit
+	sender := testSender(t, s.url(), loopback, func(o *Options) { o.Idle = limit })
 	for range 3 {
 		if r := try(t.Context(), sender, nil); r.Status != 200 {
 			t.Fatalf("%+v", r)
