@@ -78,7 +78,7 @@ func tryThen(ctx context.Context, s *Sender, id string, body []byte, decided fun
 	out.Began = time.Now()
 	x := s.Begin(ctx, out.Began, body)
 	x.Set("Webhook-Id", id)
-	resp, err := s.Do(x) //nolint:bodyclose // Finish closes it
+	resp, err := s.Do(x)
 	out.Resent = x.Resent()
 	if err != nil {
 		out.Fail(err)
