@@ -107,7 +107,7 @@ chaos: testbin ## Break the gateway, and a cluster of NATS, by lot for MINUTES=5
 # nginx apache2 haproxy lighttpd lighttpd-mod-openssl caddy nodejs, as Debian has them.
 .PHONY: servers
 servers: ## Reload real servers under load, over HTTP/1.1 and HTTP/2 (SERVER=nginx: one of them)
-	$(GO) test -count=1 -timeout 15m -tags servers -run '^TestRealServers$$/^$(SERVER)' -v ./subscriber/attempt
+	$(GO) test -count=1 -timeout 15m -tags servers -run '^TestRealServers$$/^$(SERVER)' -v ./subscriber/httpsend
 
 .PHONY: microbench
 microbench: ## Run the benchmarks of the packages (BENCH=regexp picks some)

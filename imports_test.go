@@ -32,8 +32,11 @@ var allowed = map[string][]string{
 	},
 	"subscriber": {"subscriber/...", "webhook", "dlq", "internal/..."},
 	"subscriber/attempt": {
-		"subscriber/egress", "subscriber/endpoint", "subscriber/outcome", "subscriber/quiet", "webhook",
-		"internal/failpoint", "internal/secret", "internal/wire",
+		"subscriber/egress", "subscriber/endpoint", "subscriber/httpsend", "subscriber/outcome", "webhook",
+		"internal/failpoint", "internal/wire",
+	},
+	"subscriber/httpsend": {
+		"subscriber/egress", "subscriber/endpoint", "subscriber/outcome", "subscriber/quiet", "internal/failpoint",
 	},
 	"subscriber/lanes":    {"internal/intake", "internal/jsapi", "internal/state", "internal/wire"},
 	"subscriber/gate":     {"subscriber/endpoint", "subscriber/outcome"},

@@ -19,6 +19,7 @@ import (
 	"fanjet/subscriber/attempt"
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/httpsend"
 	"fanjet/subscriber/lanes"
 	"fanjet/subscriber/outcome"
 )
@@ -41,7 +42,7 @@ type Dispatcher struct {
 	guard     *egress.Guard // that applies egress
 	endpoints atomic.Pointer[map[string]*member]
 	slots     *slots
-	conns     *attempt.IdleLimit
+	conns     *httpsend.IdleLimit
 	awake     attempt.Awake
 	paused    map[string]endpoint.Pause // guarded by applying
 	pauses    *state.PauseWatch
@@ -78,7 +79,7 @@ func New(o Options) (*Dispatcher, error) {
 		random:  rand.Float64,
 		egress:  o.Egress,
 		slots:   newSlots(maxAttempts),
-		conns:   attempt.NewIdleLimit(),
+		conns:   httpsend.NewIdleLimit(),
 		paused:  make(map[string]endpoint.Pause),
 		idle:    make(chan *delivery),
 		done:    make(chan struct{}),

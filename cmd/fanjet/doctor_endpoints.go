@@ -13,9 +13,9 @@ import (
 
 	"fanjet/config"
 	"fanjet/internal/slip"
-	"fanjet/subscriber/attempt"
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/httpsend"
 	"fanjet/subscriber/outcome"
 )
 
@@ -57,19 +57,19 @@ func examineEndpoints(ctx context.Context, d *diagnosis, cfg *config.Config, end
 		targets[receiverOf(e.URL)] = e.URL
 	}
 	keys := slices.Sorted(maps.Keys(targets))
-	probes := make([]attempt.Probe, len(keys))
+	probes := make([]httpsend.Probe, len(keys))
 	var group errgroup.Group
 	group.SetLimit(probesAtOnce)
 	for i, key := range keys {
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			probes[i] = attempt.ProbeURL(ctx, guard, targets[key])
+			probes[i] = httpsend.ProbeURL(ctx, guard, targets[key])
 			return nil
 		})
 	}
 	_ = group.Wait() // none fails
-	found := make(map[string]attempt.Probe, len(keys))
+	found := make(map[string]httpsend.Probe, len(keys))
 	for i, key := range keys {
 		found[key] = probes[i]
 	}
@@ -82,7 +82,7 @@ func examineEndpoints(ctx context.Context, d *diagnosis, cfg *config.Config, end
 func receiverOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
 // reportProbe judges what a connection to an endpoint's receiver came to.
-func reportProbe(d *diagnosis, endpoint, scheme string, p attempt.Probe) {
+func reportProbe(d *diagnosis, endpoint, scheme string, p httpsend.Probe) {
 	if p.Failure != "" {
 		d.problem("endpoints", endpoint, probeFix(p.Class), "%s", p.Failure)
 		return

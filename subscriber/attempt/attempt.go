@@ -2,16 +2,13 @@ package attempt
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
 	"fanjet/internal/failpoint"
 	"fanjet/internal/wire"
+	"fanjet/subscriber/httpsend"
 	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
@@ -25,27 +22,27 @@ import (
 func (e *Target) Attempt(ctx context.Context, env *wire.Envelope, header nats.Header, body []byte, decided func(outcome.Result)) {
 	began := time.Now()
 	before := e.Awake.Lost(began)
-	x := e.sender.begin(ctx, began.Add(e.Timeout), body)
-	e.sign(x, began, env, header)
+	x := e.sender.Begin(ctx, began, body)
+	e.sign(x, began, env, header, body)
 
 	failpoint.Hit(failpoint.Attempting)
-	resp, err := e.sender.do(x) //nolint:bodyclose // finish closes it
+	resp, err := e.sender.Do(x) //nolint:bodyclose // Finish closes it
 	ended := time.Now()
 	stood := e.Awake.Lost(ended).Since(before)
 	result := outcome.Result{Began: began, Took: max(ended.Sub(began)-stood.Stood, 0)}
 	if err != nil {
-		result.Fail(x.reason(err))
+		result.Fail(err)
 		e.excuse(&result, stood)
-		result.Resent = x.resent
-		e.explain(x, &result, nil)
-		e.sender.end(x)
+		result.Resent = x.Resent()
+		e.explain(x, &result, nil, body)
+		e.sender.Finish(x, nil)
 		decided(result)
 		return
 	}
 	result.Status = resp.StatusCode
 	result.Class = outcome.StatusClass(resp.StatusCode)
 	e.excuse(&result, stood)
-	result.Resent = x.resent
+	result.Resent = x.Resent()
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		asked := resp.Header.Get("Retry-After")
 		var sane bool
@@ -53,14 +50,9 @@ func (e *Target) Attempt(ctx context.Context, env *wire.Envelope, header nats.He
 			result.Absurd = asked
 		}
 	}
-	e.explain(x, &result, resp)
+	e.explain(x, &result, resp, body)
 	decided(result)
-
-	if resp.Body == http.NoBody {
-		e.sender.end(x)
-		return
-	}
-	e.sender.finish(x, resp.Body)
+	e.sender.Finish(x, resp)
 }
 
 // excuse makes an interruption of a failure for which the process may be to blame,
@@ -76,40 +68,12 @@ func (e *Target) excuse(r *outcome.Result, stood lost) {
 }
 
 // sign sets the headers of one attempt.
-func (e *Target) sign(x *exchange, now time.Time, env *wire.Envelope, header nats.Header) {
-	x.describeEvent(header)
-	x.set("Webhook-Id", env.EventID)
-	x.set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+func (e *Target) sign(x *httpsend.Exchange, now time.Time, env *wire.Envelope, header nats.Header, body []byte) {
+	describeEvent(x, header, body)
+	x.Set("Webhook-Id", env.EventID)
+	x.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	// Promise 5: what is signed and sent is the slice that was stored.
-	x.set("Webhook-Signature", e.signer.Sign(env.EventID, now, x.body))
-	x.set("Fanjet-Subject", fieldValue(env.Subject))
-	x.set("Fanjet-Attempt", strconv.Itoa(env.Attempt))
-}
-
-// reason is why there was no response: an attempt that was ended has no other.
-func (x *exchange) reason(err error) error {
-	if cause := context.Cause(x.Context); cause != nil {
-		return cause
-	}
-	var timeout net.Error
-	if x.expired() && (errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()) {
-		return outcome.ErrTimeout
-	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		if lack := lackOfDescriptors(); lack != nil {
-			return fmt.Errorf("%w (%w)", lack, err)
-		}
-	}
-	return err
-}
-
-// lackOfDescriptors is the error of the system when it gives the process no file
-// descriptor. A resolver that gets none says that there is no such name.
-func lackOfDescriptors() error {
-	f, err := os.Open(os.DevNull)
-	if err != nil {
-		return err
-	}
-	_ = f.Close()
-	return nil
+	x.Set("Webhook-Signature", e.signer.Sign(env.EventID, now, body))
+	x.Set("Fanjet-Subject", httpsend.FieldValue(env.Subject))
+	x.Set("Fanjet-Attempt", strconv.Itoa(env.Attempt))
 }

@@ -4,28 +4,27 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"errors"
+	"crypto/x509"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/httpsend"
 	"fanjet/subscriber/outcome"
 
 	"github.com/nats-io/nats.go"
 
+	"fanjet/internal/benchreceiver"
 	"fanjet/internal/natstest"
 	"fanjet/internal/secret"
 	"fanjet/internal/wire"
@@ -35,10 +34,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(receiverVariable) != "" {
-		serveBench()
-		return
-	}
+	benchreceiver.Serve()
 	goleak.VerifyTestMain(m, natstest.Leaks()...)
 }
 
@@ -70,6 +66,18 @@ func testEndpoint(t testing.TB, rawURL string, policy egress.Policy, change ...f
 	return ep
 }
 
+// trust has a target of [testEndpoint] trust a receiver that has a certificate of these.
+func trust(t *testing.T, ep *Target, policy egress.Policy, roots *x509.CertPool) {
+	t.Helper()
+	o := sending(ep.Settings, egress.New(policy, egress.GuardOptions{}), "1.2.3", nil)
+	o.Roots = roots
+	var err error
+	if ep.sender, err = httpsend.New(o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ep.CloseIdle)
+}
+
 func try(ctx context.Context, ep *Target, header nats.Header, body []byte) outcome.Result {
 	var out outcome.Result
 	env := &wire.Envelope{EventID: "msg_1", Subject: "events.a", Attempt: 3}
@@ -82,6 +90,24 @@ func receiver(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s
+}
+
+// secureReceiver is a receiver with TLS that counts its connections.
+func secureReceiver(t *testing.T, http2 bool, h http.HandlerFunc) (s *httptest.Server, roots *x509.CertPool, connections *atomic.Int32) {
+	t.Helper()
+	connections = new(atomic.Int32)
+	s = httptest.NewUnstartedServer(h)
+	s.EnableHTTP2 = http2
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	roots = x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return s, roots, connections
 }
 
 // Promise 5: the bytes are the producer's.
@@ -124,18 +150,6 @@ func TestAttemptSendsTheSignedBytes(t *testing.T) {
 		if v := strings.Join(r.Header.Values(name), "|"); v != want {
 			t.Errorf("%s: %q, want %q", name, v, want)
 		}
-	}
-}
-
-func TestEmptyBodyHasLengthZero(t *testing.T) {
-	t.Parallel()
-	lengths := make(chan int64, 1)
-	s := receiver(t, func(_ http.ResponseWriter, r *http.Request) { lengths <- r.ContentLength })
-	if r := try(t.Context(), testEndpoint(t, s.URL, loopback), nil, nil); r.Class != outcome.Class2xx {
-		t.Fatalf("%+v", r)
-	}
-	if n := <-lengths; n != 0 {
-		t.Errorf("content length %d", n)
 	}
 }
 
@@ -225,198 +239,50 @@ func TestDecidedBeforeTheBody(t *testing.T) {
 	})
 }
 
-func TestTimeoutAndInterruption(t *testing.T) {
+// The request, byte for byte.
+func TestRequestOnTheWire(t *testing.T) {
 	t.Parallel()
-	arrived := make(chan struct{}, 2)
-	s := receiver(t, func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.ReadAll(r.Body)
-		arrived <- struct{}{}
-		<-r.Context().Done()
-	})
-	ep := testEndpoint(t, s.URL, loopback, func(e *endpoint.Settings) { e.Timeout = 50 * time.Millisecond })
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassTimeout {
-		t.Errorf("hanging: %+v", r)
-	}
-	<-arrived
-	ctx, cancel := context.WithCancelCause(t.Context())
-	go func() { <-arrived; cancel(outcome.ErrInterrupted) }()
-	ep = testEndpoint(t, s.URL, loopback)
-	if r := try(ctx, ep, nil, []byte("{}")); r.Class != outcome.ClassInterrupted {
-		t.Errorf("interrupted: %+v", r)
-	}
-}
-
-func TestNoResponse(t *testing.T) {
-	t.Parallel()
-	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
-	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
-	secure.StartTLS()
-	t.Cleanup(secure.Close)
-	plain := receiver(t, func(http.ResponseWriter, *http.Request) { t.Error("a blocked address was reached") })
-	plainAsTLS := receiver(t, func(http.ResponseWriter, *http.Request) {})
-	strict := egress.Policy{AllowHTTP: true, Ports: []uint16{80, 443}}
-	for _, tt := range []struct {
-		name, url string
-		egress    egress.Policy
-		want      outcome.Class
-	}{
-		{"certificate of nobody we trust", secure.URL, loopback, outcome.ClassTLS},
-		{"no TLS there", strings.Replace(plainAsTLS.URL, "http:", "https:", 1), loopback, outcome.ClassTLS},
-		{"nobody listens", "http://127.0.0.1:1", loopback, outcome.ClassConnect},
-		{"no such name", "http://name.invalid", loopback, outcome.ClassDNS},
-		{"loopback", plain.URL, strict, outcome.ClassBlocked},
-		{"loopback by name", strings.Replace(plain.URL, "127.0.0.1", "localhost", 1), strict, outcome.ClassBlocked},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			r := try(t.Context(), testEndpoint(t, tt.url, tt.egress), nil, []byte("{}"))
-			if r.Class != tt.want || r.Status != 0 || r.Err == nil {
-				t.Errorf("%+v", r)
-			}
-		})
-	}
-}
-
-func TestOwnListenersAreRefused(t *testing.T) {
-	t.Parallel()
-	s := receiver(t, func(http.ResponseWriter, *http.Request) { t.Error("our own listener was reached") })
-	own := netip.MustParseAddrPort(s.Listener.Addr().String())
-	settings := endpoint.Default()
-	settings.Name, settings.Secrets = "test", []secret.Value{secret.New(testSecret)}
-	settings.URL, _ = url.Parse(s.URL)
-	ep, err := NewTarget(settings, egress.New(loopback, egress.GuardOptions{Own: ownListeners(own)}), "", nil)
+	got := make(chan string, 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := try(t.Context(), ep, nil, nil); r.Class != outcome.ClassBlocked {
-		t.Errorf("%+v", r)
-	}
-}
-
-// A kept-alive connection that the receiver closed meanwhile costs no attempt;
-// a receiver that closes every connection without an answer does.
-func TestDeadConnectionIsRetriedOnceAtOnce(t *testing.T) {
-	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	var connections atomic.Int32
-	var hangUp atomic.Bool
+	t.Cleanup(func() { _ = l.Close() })
 	go func() {
-		for {
-			conn, err := listener.Accept()
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.Close() }()
+		var text []byte
+		b := make([]byte, 4096)
+		for !bytes.HasSuffix(text, []byte("{}")) {
+			n, err := c.Read(b)
 			if err != nil {
 				return
 			}
-			connections.Add(1)
-			go answerOnce(conn, &hangUp)
+			text = append(text, b[:n]...)
 		}
+		got <- string(text)
+		_, _ = io.WriteString(c, "HTTP/1.1 204 x\r\n\r\n")
 	}()
-	ep := testEndpoint(t, "http://"+listener.Addr().String(), loopback)
-	for i := range 3 {
-		if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.Class2xx {
-			t.Fatalf("request %d: %+v", i, r)
+	ep := testEndpoint(t, "http://"+l.Addr().String()+"/hook?a=b%20c", loopback, func(e *endpoint.Settings) {
+		e.Headers = http.Header{"X-Team": {"pay"}, "X-Area": {"é"}}
+	})
+	env := &wire.Envelope{EventID: "msg_1", Subject: "events.ü\x01", Attempt: 12}
+	ep.Attempt(t.Context(), env, nats.Header{"Content-Type": {"text/x"}}, []byte("{}"), func(r outcome.Result) {
+		if r.Class != outcome.Class2xx {
+			t.Fatalf("%+v", r)
 		}
+	})
+	text := <-got
+	begin, rest, _ := strings.Cut(text, "Webhook-Timestamp: ")
+	_, end, _ := strings.Cut(rest, "Fanjet-Subject: ")
+	if want := "POST /hook?a=b%20c HTTP/1.1\r\nHost: " + l.Addr().String() + "\r\nUser-Agent: Fanjet/1.2.3\r\nX-Area: é\r\nX-Team: pay\r\n" +
+		"Content-Type: text/x\r\nWebhook-Id: msg_1\r\n"; begin != want {
+		t.Errorf("%q, want %q", begin, want)
 	}
-	if n := connections.Load(); n != 3 {
-		t.Errorf("%d connections for 3 requests", n)
-	}
-	hangUp.Store(true)
-	before := connections.Load()
-	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassConnect {
-		t.Errorf("hung up: %+v", r)
-	}
-	if n := connections.Load() - before; n > 2 {
-		t.Errorf("%d more connections", n)
-	}
-}
-
-// answerOnce answers the first request of a connection, reads the second one
-// and hangs up.
-func answerOnce(conn net.Conn, hangUp *atomic.Bool) {
-	defer func() { _ = conn.Close() }()
-	read := func() bool {
-		buf := make([]byte, 4096)
-		var all []byte
-		for !bytes.HasSuffix(all, []byte("{}")) {
-			n, err := conn.Read(buf)
-			if err != nil {
-				return false
-			}
-			all = append(all, buf[:n]...)
-		}
-		return true
-	}
-	if !read() || hangUp.Load() {
-		return
-	}
-	_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
-	read()
-}
-
-func TestDescribeNamesTheClass(t *testing.T) {
-	t.Parallel()
-	r := outcome.Result{Class: outcome.ClassConnect, Err: &url.Error{Op: "Post", URL: "http://x/secret", Err: errors.New("EOF")}}
-	if got := r.Failure(); got != "connect: EOF" {
-		t.Error(got)
-	}
-	if got := (outcome.Result{Class: outcome.Class5xx, Status: 500}).Failure(); got != "5xx: 500 Internal Server Error" {
-		t.Error(got)
-	}
-	if got := (outcome.Result{Class: outcome.Class2xx, Status: 204}).Failure(); got != "" {
-		t.Error(got)
-	}
-}
-
-// An attempt that fails closes no connection but its own.
-func TestFailureKeepsOtherConnections(t *testing.T) {
-	t.Parallel()
-	arrived, release := make(chan struct{}, 2), make(chan struct{})
-	var connections atomic.Int32
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.Header.Get("Webhook-Id") {
-		case "msg_fails":
-			panic(http.ErrAbortHandler)
-		case "msg_waits":
-			arrived <- struct{}{}
-			<-release
-		}
-	}))
-	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			connections.Add(1)
-		}
-	}
-	s.Start()
-	t.Cleanup(s.Close)
-	ep := testEndpoint(t, s.URL, loopback)
-	attempt := func(id string) (result outcome.Result) {
-		ep.Attempt(t.Context(), &wire.Envelope{EventID: id, Attempt: 1}, nil, []byte("{}"), func(r outcome.Result) { result = r })
-		return result
-	}
-	// Three connections, all idle in the end.
-	var waiting sync.WaitGroup
-	for range 2 {
-		waiting.Go(func() { attempt("msg_waits") })
-		<-arrived
-	}
-	attempt("msg_passes")
-	close(release)
-	waiting.Wait()
-	if n := connections.Load(); n != 3 {
-		t.Fatalf("%d connections", n)
-	}
-	// One attempt fails on one of them, and its retry on another.
-	if r := attempt("msg_fails"); r.Class != outcome.ClassConnect {
-		t.Fatalf("%+v", r)
-	}
-	before := connections.Load()
-	for range 3 {
-		attempt("msg_passes")
-	}
-	if n := connections.Load() - before; n != 0 {
-		t.Errorf("%d new connections although one was left", n)
+	if want := "events.ü?\r\nFanjet-Attempt: 12\r\nContent-Length: 2\r\n\r\n{}"; end != want {
+		t.Errorf("%q, want %q", end, want)
 	}
 }

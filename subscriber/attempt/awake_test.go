@@ -1,13 +1,12 @@
 package attempt
 
 import (
-	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
-	"os"
-	"sync/atomic"
+	"net/http"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -55,7 +54,7 @@ func TestAwake(t *testing.T) {
 func TestAwakeAfterASuspension(t *testing.T) {
 	t.Parallel()
 	var a Awake
-	wall := func(d time.Duration) time.Time { return when.Add(d) } // without the other clock, both are one
+	wall := func(d time.Duration) time.Time { return time.Unix(1, 0).Add(d) } // without the other clock, both are one
 	a.beat(wall(0))
 	got := a.Lost(wall(awakeEvery + time.Hour))
 	if got.all() != time.Hour {
@@ -100,8 +99,8 @@ func TestStandstillIsNoFailure(t *testing.T) {
 		{"timeout, awake", outcome.Result{Err: outcome.ErrTimeout}, 0, outcome.ClassTimeout},
 		{"timeout, after a moment", outcome.Result{Err: outcome.ErrTimeout}, standstill, outcome.ClassTimeout},
 		{"dial", outcome.Result{Err: context.DeadlineExceeded}, 2 * time.Second, outcome.ClassInterrupted},
-		{"handshake", outcome.Result{Err: handshakeFailure(io.EOF)}, 2 * time.Second, outcome.ClassInterrupted},
-		{"hung up", outcome.Result{Err: errNoResponse}, 2 * time.Second, outcome.ClassInterrupted},
+		{"handshake", outcome.Result{Err: fmt.Errorf("the connection broke in the TLS handshake: %w", io.EOF)}, 2 * time.Second, outcome.ClassInterrupted},
+		{"hung up", outcome.Result{Err: errors.New("the connection was closed before a response")}, 2 * time.Second, outcome.ClassInterrupted},
 		{"refused", outcome.Result{Err: refused}, 2 * time.Second, outcome.ClassInterrupted},
 		{"refused, awake", outcome.Result{Err: refused}, 0, outcome.ClassConnect},
 		{"name", outcome.Result{Err: &net.DNSError{IsTimeout: true}}, 2 * time.Second, outcome.ClassInterrupted},
@@ -138,76 +137,14 @@ func classOfResult(r outcome.Result) outcome.Class {
 func TestAttemptOfAProcessThatStoodStill(t *testing.T) {
 	t.Parallel()
 	var a Awake
-	s := newRawReceiver(t, func(r *rawReceiver, c net.Conn) {
-		r.read(bufio.NewReader(c))
+	s := receiver(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
 		a.at.Store(&wakefulness{beat: time.Now(), lost: lost{Stood: time.Hour}})
-		<-r.done
+		<-r.Context().Done()
 	})
-	ep := testEndpoint(t, s.url(), loopback, func(e *endpoint.Settings) { e.Timeout = 300 * time.Millisecond })
+	ep := testEndpoint(t, s.URL, loopback, func(e *endpoint.Settings) { e.Timeout = 300 * time.Millisecond })
 	ep.Awake = &a
 	if r := try(t.Context(), ep, nil, []byte("{}")); r.Class != outcome.ClassInterrupted || r.Status != 0 || !errors.Is(r.Err, outcome.ErrStoodStill) {
 		t.Errorf("%+v", r)
-	}
-}
-
-// lateConn is a connection to a process that is stopped while it reads: the
-// deadline runs out, and what came meanwhile waits.
-type lateConn struct {
-	*net.TCPConn
-	arrived <-chan struct{} // closed when it has come
-	late    atomic.Bool
-}
-
-func (c *lateConn) Read(p []byte) (int, error) {
-	if !c.late.Swap(true) {
-		<-c.arrived
-		return 0, os.ErrDeadlineExceeded
-	}
-	return c.TCPConn.Read(p)
-}
-
-// An answer that waits in the socket when the time is up came in time.
-func TestLateProcessReadsTheAnswer(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		answer string
-		status int
-	}{
-		"an answer":        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200},
-		"part of one":      {"HTTP/1.1 200 OK\r\nContent-", 0},
-		"nothing":          {"", 0},
-		"one and no other": {"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n", 503},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			arrived := make(chan struct{})
-			s := newRawReceiver(t, func(r *rawReceiver, c net.Conn) {
-				r.read(bufio.NewReader(c))
-				_, _ = io.WriteString(c, tt.answer)
-				close(arrived)
-				<-r.done
-			})
-			raw, err := net.Dial("tcp", s.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			tcp := raw.(*net.TCPConn)
-			x := newExchange()
-			x.Context, x.preamble, x.deadline = t.Context(), &preamble{lines: []byte("POST / HTTP/1.1\r\nHost: x\r\n")}, time.Now().Add(time.Hour)
-			x.idle = &idleConns{max: 1, timeout: time.Hour}
-			t.Cleanup(x.idle.close)
-			resp, err := x.send(newConn(&lateConn{TCPConn: tcp, arrived: arrived}))
-			if tt.status == 0 {
-				if err == nil || !isTimeout(err) {
-					t.Errorf("%v, %v", resp, err)
-				}
-				return
-			}
-			if err != nil || resp.StatusCode != tt.status {
-				t.Fatalf("%v, %v", resp, err)
-			}
-			_, _ = io.Copy(io.Discard, resp.Body)
-			_ = resp.Body.Close()
-		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"fanjet/internal/wire"
 	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/httpsend"
 
 	"github.com/nats-io/nats.go"
 )
@@ -21,21 +22,21 @@ const (
 // nothing else that a producer sent goes along, baggage least of all. An empty
 // event gets no content type but the producer's: there is nothing that could have
 // one, and some receivers refuse a type that they do not know even so.
-func (x *exchange) describeEvent(header nats.Header) {
+func describeEvent(x *httpsend.Exchange, header nats.Header, body []byte) {
 	var encoding string
-	if len(x.body) > 0 {
+	if len(body) > 0 {
 		encoding = contentEncoding(wire.Header(header, "Content-Encoding"))
 	}
-	if media := contentType(header, encoding, x.body); media != "" {
-		x.set("Content-Type", media)
+	if media := contentType(header, encoding, body); media != "" {
+		x.Set("Content-Type", media)
 	}
 	if encoding != "" {
-		x.set("Content-Encoding", encoding)
+		x.Set("Content-Encoding", encoding)
 	}
 	if parent := strings.Trim(wire.HeaderValue(header, "traceparent"), " \t"); validTraceparent(parent) {
-		x.set("Traceparent", parent)
+		x.Set("Traceparent", parent)
 		if state := traceState(wire.Header(header, "tracestate")); state != "" {
-			x.set("Tracestate", state)
+			x.Set("Tracestate", state)
 		}
 	}
 }
@@ -61,7 +62,7 @@ func contentType(header nats.Header, encoding string, body []byte) string {
 func isContentType(v string) bool {
 	media, _, _ := strings.Cut(v, ";")
 	kind, subtype, ok := strings.Cut(strings.TrimRight(media, " \t"), "/")
-	return ok && isName(kind) && isName(subtype) && len(v) <= maxContentType && validValue(v)
+	return ok && isName(kind) && isName(subtype) && len(v) <= maxContentType && httpsend.ValidValue(v)
 }
 
 // isName reports whether s is a token (RFC 9110, section 5.6.2).

@@ -7,19 +7,20 @@ import (
 	"strconv"
 	"strings"
 
+	"fanjet/subscriber/httpsend"
 	"fanjet/subscriber/outcome"
 )
 
-// explain makes what [Result.Failure] says. It may wait for the body of a
+// explain makes what [outcome.Result.Failure] says. It may wait for the body of a
 // response, a moment.
-func (e *Target) explain(x *exchange, r *outcome.Result, resp *http.Response) {
+func (e *Target) explain(x *httpsend.Exchange, r *outcome.Result, resp *http.Response, event []byte) {
 	switch {
 	case r.Class == outcome.Class2xx:
 	case r.Err != nil:
 		r.Told = e.errorLine(r)
 	default:
-		body, whole := x.excerpt(resp)
-		r.Told = e.answerLine(r, x.told, body, whole, x)
+		body, whole := x.Excerpt(resp)
+		r.Told = e.answerLine(r, answer{x.Told(), body, whole}, event, x.Get("Webhook-Signature"))
 	}
 }
 
@@ -29,15 +30,23 @@ func (e *Target) errorLine(r *outcome.Result) string {
 	return outcome.Plain(string(r.Class)+": "+e.hide(r.Reason(), e.confidential(leastInErrors, ""), true), outcome.MaxFailure)
 }
 
-// answerLine says what the response says, of whose body this is the beginning.
-func (e *Target) answerLine(r *outcome.Result, says told, body []byte, whole bool, sent *exchange) string {
-	private := e.confidential(leastInAnswers, sent.value("Webhook-Signature"))
+// answer is what is known of a response that is a failure.
+type answer struct {
+	told  httpsend.Told
+	body  []byte // the beginning
+	whole bool   // that is all of the body
+}
+
+// answerLine says what the response to an event says, without what it repeats of the
+// event and of the request's signature.
+func (e *Target) answerLine(r *outcome.Result, says answer, event []byte, signature string) string {
+	private := e.confidential(leastInAnswers, signature)
 	line := string(r.Class) + ": " + outcome.StatusLine(r.Status)
-	if says.location != "" && r.Class == outcome.Class3xx {
-		line += ", Location: " + outcome.Plain(e.hide(publicLocation(says.location), private, true), outcome.MaxLocation)
+	if location := says.told.Location; location != "" && r.Class == outcome.Class3xx {
+		line += ", Location: " + outcome.Plain(e.hide(publicLocation(location), private, true), outcome.MaxLocation)
 	}
-	text := afterStatus(legible(body, says), r.Status)
-	if text = e.hide(hideEvent(text, sent.body), private, !whole); text != "" {
+	text := afterStatus(legible(says.body, says.told), r.Status)
+	if text = e.hide(hideEvent(text, event), private, !says.whole); text != "" {
 		line += ": " + outcome.Plain(text, outcome.MaxShown)
 	}
 	return outcome.Plain(line, outcome.MaxFailure)

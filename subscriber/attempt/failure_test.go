@@ -13,12 +13,14 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"fanjet/internal/secret"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/httpsend"
 	"fanjet/subscriber/outcome"
 )
 
@@ -107,7 +109,7 @@ func TestFailureSaysWhy(t *testing.T) {
 						_, _ = io.WriteString(w, tt.body)
 					})
 					ep := testEndpoint(t, s.URL+"/hook", loopback)
-					ep.sender.transport.tls.RootCAs = roots
+					trust(t, ep, loopback, roots)
 					for range 2 { // the connection is as good as before
 						r := try(t.Context(), ep, nil, []byte("{}"))
 						if got := r.Failure(); got != tt.want || r.Status != tt.status || r.Err != nil {
@@ -162,7 +164,9 @@ func TestFailureHidesWhatIsConfidential(t *testing.T) {
 		}, "[redacted] is no key"},
 		{"the path", func(r *http.Request, _ string) string { return "Cannot POST " + r.URL.Path }, "Cannot POST /services/[redacted]/hooks"},
 		{"the query", func(r *http.Request, _ string) string { return r.URL.RawQuery + " " + r.URL.Query().Get("q") }, "q=[redacted]&v=1 [redacted]"},
-		{"what was cut off", func(*http.Request, string) string { return strings.Repeat(" ", maxExcerpt-4-len(own)/2) + "no: " + own }, "no: [redacted]"},
+		{"what was cut off", func(*http.Request, string) string {
+			return strings.Repeat(" ", httpsend.MaxExcerpt-4-len(own)/2) + "no: " + own
+		}, "no: [redacted]"},
 		{"somebody's credentials", func(*http.Request, string) string {
 			return `Authorization: Basic dXNlcjpwYXNz, {"api_key":"a1b2c3d4","token": "Zm9vYmFy"} bearer eyJhbGciOiJIUzI1NiJ9.e30.x, password=hunter2`
 		}, `Authorization: Basic [redacted], {"api_key":"[redacted]","token": "[redacted]"} bearer [redacted], password=[redacted]`},
@@ -269,7 +273,7 @@ func TestFailureDoesNotWaitForTheBody(t *testing.T) {
 				_, _ = io.WriteString(w, strings.Repeat("the rest ", 1000))
 			})
 			ep := testEndpoint(t, s.URL, loopback)
-			ep.sender.transport.tls.RootCAs = roots
+			trust(t, ep, loopback, roots)
 			env := &wire.Envelope{EventID: "msg_1", Subject: "events.a", Attempt: 1}
 			ep.Attempt(t.Context(), env, nil, nil, func(r outcome.Result) {
 				if got := r.Failure(); got != "5xx: 500 Internal Server Error"+want {
@@ -280,34 +284,6 @@ func TestFailureDoesNotWaitForTheBody(t *testing.T) {
 			if connections.Load() != 1 {
 				t.Errorf("%d connections", connections.Load())
 			}
-		}
-	}
-}
-
-// What was looked at is read again, so the connection is kept, and the next
-// answer is the next one.
-func TestExcerptLeavesTheAnswer(t *testing.T) {
-	t.Parallel()
-	for _, http2 := range []bool{false, true} {
-		n := 0
-		s, roots, connections := secureReceiver(t, http2, func(w http.ResponseWriter, _ *http.Request) {
-			n++
-			w.WriteHeader(500)
-			_, _ = fmt.Fprintf(w, "answer %d", n)
-			if n%2 == 0 {
-				w.(http.Flusher).Flush()
-			}
-			_, _ = io.WriteString(w, strings.Repeat(" and more", 100*(n%7)*(n%7)))
-		})
-		ep := testEndpoint(t, s.URL, loopback)
-		ep.sender.transport.tls.RootCAs = roots
-		for i := 1; i <= 20; i++ {
-			if got, want := try(t.Context(), ep, nil, nil).Failure(), fmt.Sprintf("5xx: 500 Internal Server Error: answer %d", i); got != want && !strings.HasPrefix(got, want+" and more") {
-				t.Errorf("%q, want %q", got, want)
-			}
-		}
-		if connections.Load() != 1 {
-			t.Errorf("HTTP/2 %v: %d connections", http2, connections.Load())
 		}
 	}
 }
@@ -327,13 +303,13 @@ func FuzzFailure(f *testing.F) {
 	}
 	e := &Target{Settings: endpoint.Settings{URL: u, Headers: http.Header{"X-Own": {"own-value-12345"}}}}
 	e.Secrets = []secret.Value{secret.New(testSecret)}
-	x := &exchange{body: []byte(`{"email": "ada.lovelace@example.com"}`)}
+	event := []byte(`{"email": "ada.lovelace@example.com"}`)
 	f.Fuzz(func(t *testing.T, media, coding, location string, body []byte) {
-		answer, failed := outcome.Result{Class: outcome.Class3xx, Status: 301}, outcome.Result{Class: outcome.ClassConnect, Err: errors.New(string(body))}
-		says := told{location: location, contentType: media, contentEncoding: coding}
-		for i, got := range []string{e.errorLine(&failed), e.answerLine(&answer, says, body, true, x), e.answerLine(&answer, says, body, false, x)} {
-			checkPlain(t, got)
-			if len(got) > outcome.MaxFailure || !utf8.ValidString(got) {
+		moved, failed := outcome.Result{Class: outcome.Class3xx, Status: 301}, outcome.Result{Class: outcome.ClassConnect, Err: errors.New(string(body))}
+		told := httpsend.Told{Location: location, ContentType: media, ContentEncoding: coding}
+		whole, cut := e.answerLine(&moved, answer{told, body, true}, event, ""), e.answerLine(&moved, answer{told, body, false}, event, "")
+		for i, got := range []string{e.errorLine(&failed), whole, cut} {
+			if len(got) > outcome.MaxFailure || !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
 				t.Errorf("%d bytes: %q", len(got), got)
 			}
 			for _, text := range []string{"own-value-12345", testSecret, testSecret[6:], "T024BE7LD8x", "Sp3cialQuery"} {
@@ -352,12 +328,10 @@ func BenchmarkFailure(b *testing.B) {
 	u, _ := url.Parse("https://example.com/T024BE7LD8x?q=Sp3cialQuery")
 	e := &Target{Settings: endpoint.Settings{URL: u, Headers: http.Header{"X-Own": {"own-value-12345"}, "Authorization": {"Bearer abcdefg123"}}}}
 	e.Secrets = []secret.Value{secret.New(testSecret)}
-	x := newExchange()
-	x.Context = b.Context()
-	x.body = append([]byte(`{"type":"order.created","pad":"`), bytes.Repeat([]byte("abcdefgh"), 124)...)
-	text := legible([]byte(`{"error":"the token of the order is not known here, and its signature fits to no key"}`), told{})
+	event := append([]byte(`{"type":"order.created","pad":"`), bytes.Repeat([]byte("abcdefgh"), 124)...)
+	text := legible([]byte(`{"error":"the token of the order is not known here, and its signature fits to no key"}`), httpsend.Told{})
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = e.hide(hideEvent(text, x.body), e.confidential(leastInAnswers, x.value("Webhook-Signature")), false)
+		_ = e.hide(hideEvent(text, event), e.confidential(leastInAnswers, ""), false)
 	}
 }

@@ -8,20 +8,21 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"fanjet/subscriber/httpsend"
 	"fanjet/subscriber/outcome"
 )
 
 // legible makes a line of the beginning of a body: of HTML and XML the text, of
 // what is no text only its name; empty if it says nothing.
-func legible(body []byte, says told) string {
+func legible(body []byte, says httpsend.Told) string {
 	if len(body) == 0 {
 		return ""
 	}
-	media, _, err := mime.ParseMediaType(says.contentType)
+	media, _, err := mime.ParseMediaType(says.ContentType)
 	if err != nil {
 		media = ""
 	}
-	switch coding := strings.ToLower(strings.TrimSpace(says.contentEncoding)); {
+	switch coding := strings.ToLower(strings.TrimSpace(says.ContentEncoding)); {
 	case coding != "" && coding != "identity":
 		return fmt.Sprintf("(a body in %s)", outcome.Plain(coding, maxName))
 	case isBinary(body) && media != "":
@@ -124,6 +125,7 @@ func between(markup, begin, end string) string {
 	return text
 }
 
+func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 func hasPrefixFold(s, prefix string) bool {

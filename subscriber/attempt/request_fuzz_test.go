@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"fanjet/internal/wire"
+	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
+	"fanjet/subscriber/httpsend"
 	"fanjet/webhook"
 
 	"github.com/nats-io/nats.go"
@@ -34,21 +36,21 @@ func FuzzRequest(f *testing.F) {
 	if target.signer, err = webhook.NewSigner("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"); err != nil {
 		f.Fatal(err)
 	}
-	target.sender = new(sender)
-	if target.sender.preamble, err = newPreamble(target.URL, nil, "Fanjet/test"); err != nil {
+	if target.sender, err = httpsend.New(sending(target.Settings, egress.New(loopback, egress.GuardOptions{}), "test", nil)); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, contentType, traceparent, tracestate, encoding, subject string, body []byte) {
-		x := newExchange()
-		x.preamble, x.body = &target.sender.preamble, body
+		x := target.sender.Begin(t.Context(), time.Unix(1, 0), body)
+		defer target.sender.Finish(x, nil)
 		env := wire.Envelope{EventID: "msg_a", Subject: subject, Attempt: 1}
 		target.sign(x, time.Unix(1, 0), &env, nats.Header{
 			"Content-type": {contentType}, "Traceparent": {traceparent}, "TRACESTATE": {tracestate, tracestate}, "content-encoding": {encoding}, "Baggage": {"a=b"},
-		})
-		if err := x.check(); err != nil {
+		}, body)
+		head, err := x.Head()
+		if err != nil {
 			t.Fatal(err)
 		}
-		wire := bufio.NewReader(io.MultiReader(bytes.NewReader(x.appendRequest(nil)), bytes.NewReader(body)))
+		wire := bufio.NewReader(io.MultiReader(bytes.NewReader(head), bytes.NewReader(body)))
 		r, err := http.ReadRequest(wire)
 		if err != nil {
 			t.Fatal(err)

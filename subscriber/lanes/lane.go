@@ -115,7 +115,8 @@ func (l *lane) orphaned(now time.Time) (is bool, at time.Time) {
 // for others before its turn is over. A busy server may have more for it all
 // the same.
 func (l *lane) spent(now time.Time) bool {
-	return l.pending.Load() == 0 && l.in.Held() == 0 && now.Sub(later(l.began, time.Unix(0, l.arrived.Load()))) > QuietTime
+	quiet := min(now.Sub(l.began), now.Sub(time.Unix(0, l.arrived.Load())))
+	return l.pending.Load() == 0 && l.in.Held() == 0 && quiet > QuietTime
 }
 
 // waits reports whether it is worth to pull the lane. The state of a lane that

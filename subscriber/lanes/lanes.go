@@ -292,7 +292,9 @@ func (l *Lanes) review(ctx context.Context, now time.Time) (wait time.Duration) 
 		if len(active) >= maxActive {
 			i := makesRoom(active, now)
 			if i < 0 {
-				next = earlier(next, now.Add(QuietTime/2))
+				if again := now.Add(QuietTime / 2); next.IsZero() || again.Before(next) {
+					next = again
+				}
 				break
 			}
 			active[i].halt()
@@ -323,22 +325,6 @@ func makesRoom(active []*lane, now time.Time) int {
 		return 0
 	}
 	return -1
-}
-
-// later is the later of two times.
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
-
-// earlier is the earlier of two times; zero is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // all returns the lanes.
