@@ -3,6 +3,7 @@ package subscriber
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -46,7 +47,7 @@ func inHand(t *testing.T, change func(*endpoint.Settings), test func(h *hand)) {
 		names := wire.NewNames("")
 		d := &Dispatcher{
 			opts: Options{
-				Names: names, State: h.bucket, Retries: h.retries, Lanes: h.moves,
+				Conn: new(nats.Conn), Names: names, State: h.bucket, Retries: h.retries, Lanes: h.moves,
 				Letters:    &dlq.Writer{Names: names, Publisher: h.letters},
 				ServerTime: time.Now,
 				LookLane: func(context.Context, string) (*jetstream.ConsumerInfo, error) {
@@ -59,7 +60,7 @@ func inHand(t *testing.T, change func(*endpoint.Settings), test func(h *hand)) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		d.work, h.stopWork = ctx, cancel
-		d.fast = &fastLane{d: d}
+		d.fast = newFastLane(d)
 		d.lanes = lanes.New(lanes.Options{Log: d.log, Sampled: d.sampled}, laneSide{d})
 		h.Dispatcher = d
 		settings := endpoint.Default()
@@ -81,6 +82,18 @@ func inHand(t *testing.T, change func(*endpoint.Settings), test func(h *hand)) {
 			}
 		}
 	})
+}
+
+// add adds an endpoint.
+func (h *hand) add(name string) *member {
+	settings := endpoint.Default()
+	settings.Name = name
+	e := h.newEndpoint(&attempt.Target{Settings: settings})
+	all := maps.Clone(*h.endpoints.Load())
+	all[name] = e
+	h.endpoints.Store(&all)
+	h.Cleanup(func() { e.stop() })
+	return e
 }
 
 func lookLane(look func(*jetstream.ConsumerInfo) error) func(context.Context, string) (*jetstream.ConsumerInfo, error) {
