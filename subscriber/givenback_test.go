@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"fanjet/internal/wire"
+	"fanjet/subscriber/attempt"
+	"fanjet/subscriber/egress"
 	"fanjet/subscriber/endpoint"
 	"fanjet/subscriber/outcome"
 )
@@ -135,6 +137,34 @@ func TestRetriesCountWhenStored(t *testing.T) {
 		}
 		if n := h.e.metrics.settling.Load(); n != 0 {
 			t.Errorf("%d are being stored", n)
+		}
+	})
+}
+
+// What waits for an endpoint that is removed goes to its lane, where it waits for the
+// grace time; what came from there goes back.
+func TestRemovedEndpointsDeliveriesGoToTheLane(t *testing.T) {
+	t.Parallel()
+	settings := endpointAt(t, "https://a.example/", func(e *endpoint.Settings) { e.MaxInFlight = 1 })
+	inHand(t, func(e *endpoint.Settings) { *e = settings }, func(h *hand) {
+		h.e.inFlight = 1
+		shared := h.wait(h.e, 2, time.Now())
+		dl, _, lane := h.first(unchanged)
+		laneSide{h.Dispatcher}.receive("a", dl.msg, false)
+		var err error
+		if h.e.target, err = attempt.NewTarget(settings, egress.New(onLoopback, egress.GuardOptions{}), "", h.conns); err != nil {
+			t.Fatal(err)
+		}
+		h.divertRemoved(h.e)
+		h.check(lane, "nak")
+		for _, s := range shared {
+			h.check(s, "")
+		}
+		if n := h.stored(); n != 2 {
+			t.Errorf("%d are moved", n)
+		}
+		for _, s := range shared {
+			h.check(s, "ack")
 		}
 	})
 }

@@ -112,7 +112,8 @@ func TestLaneReadyAndWindow(t *testing.T) {
 		"ordered, and stands": {settings: func(e *endpoint.Settings) { e.Ordered = true }, prepare: func(h *hand) {
 			h.e.lineNext = time.Now().Add(longStand + time.Second)
 		}, at: time.Second, window: 1},
-		"down": {prepare: func(h *hand) { opens(h); h.e.inFlight = 2 }, at: 5 * time.Second, window: 3},
+		"down":                           {prepare: func(h *hand) { opens(h); h.e.inFlight = 2 }, at: 5 * time.Second, window: 3},
+		"not ordered, and a line stands": {prepare: func(h *hand) { h.e.lineNext = time.Now().Add(time.Hour) }, ready: true, window: 128},
 		"asked to wait": {prepare: func(h *hand) {
 			p, _, _ := h.e.gate.Admit(time.Now(), 0)
 			r := gotStatus(http.StatusServiceUnavailable)

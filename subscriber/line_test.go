@@ -133,6 +133,19 @@ func TestRecall(t *testing.T) {
 			if known := h.e.knowsHead(); known != (test.fails == nil) {
 				t.Errorf("%s: known from now on: %v", name, known)
 			}
+			// Nor is one attempted before its time.
+			if test.attempt == 5 {
+				dl.head = nil
+				h.e.headKnown = false
+				head.Next = time.Now().Add(time.Hour)
+				if err := state.StoreHead(h.work, h.bucket, "a", head); err != nil {
+					t.Fatal(err)
+				}
+				h.inPlace(h.work, dl, env)
+				if len(h.e.queue) != 1 || !dl.notBefore.Equal(head.Next) {
+					t.Errorf("%s: it does not wait for its time: %+v", name, dl)
+				}
+			}
 			// Without an answer nothing is attempted.
 			if test.fails != nil {
 				h.inPlace(h.work, dl, env)
@@ -183,6 +196,14 @@ func TestLineThatStands(t *testing.T) {
 		h.settleInPlace(h.work, dl, env, gotStatus(http.StatusGone)) // rejected: it does not help to wait
 		h.next(h.letters).answer(nil)
 		h.check(s, "ack")
+	})
+	inHand(t, func(e *endpoint.Settings) { blocking(e); e.Retry.Schedule = []time.Duration{time.Hour} }, func(h *hand) {
+		dl, env, s := h.first(func(e *wire.Envelope) { e.Accepted = time.Now().Add(-h.e.target.Retry.MaxAge) })
+		h.settleInPlace(h.work, dl, env, gotStatus(500)) // too old
+		h.check(s, "")
+		if !h.head().Stands {
+			t.Error("a line whose first delivery is too old goes on")
+		}
 	})
 	inHand(t, func(e *endpoint.Settings) { blocking(e); e.Block = false }, func(h *hand) {
 		dl, env, s := h.first(unchanged)
