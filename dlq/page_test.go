@@ -124,7 +124,7 @@ func TestReplayGoesByTheServersClock(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Minute) // a long replay
+			time.Sleep(time.Minute) //nolint:forbidigo // synctest
 			l := Letter{Seq: 7, EventID: "msg_1", Key: "old", Endpoint: "a", Subject: "s", Source: "S/1", Generation: 2, Attempts: 9, LastStatus: 500, LastError: "x", Data: []byte("{}")}
 			m, err := q.delivery(t.Context(), &l, state)
 			if err != nil {

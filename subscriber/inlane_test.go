@@ -81,7 +81,7 @@ func opens(h *hand) {
 
 // probe waits for the next probe of a circuit, and makes it.
 func probe(h *hand, r outcome.Result) {
-	time.Sleep(h.e.target.Circuit.MaxProbe)
+	time.Sleep(h.e.target.Circuit.MaxProbe) //nolint:forbidigo // synctest
 	p, ok, _ := h.e.gate.Admit(time.Now(), 0)
 	if !ok {
 		h.Fatal("no probe")
@@ -160,7 +160,7 @@ func TestRejoin(t *testing.T) {
 		"half-open, calm": {prepare: func(h *hand) {
 			opens(h)
 			probe(h, gotStatus(http.StatusNoContent))
-			time.Sleep(calm)
+			time.Sleep(calm) //nolint:forbidigo // synctest
 		}, want: true},
 	} {
 		inHand(t, func(e *endpoint.Settings) { e.Ordered = test.ordered }, func(h *hand) {

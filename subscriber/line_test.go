@@ -303,7 +303,7 @@ func TestHeadWait(t *testing.T) {
 				t.Errorf("%v ahead: %v", ahead, got)
 			}
 		}
-		time.Sleep(20 * time.Second)
+		time.Sleep(20 * time.Second) //nolint:forbidigo // synctest
 		if got := h.headWait(dl); got != 40*time.Second {
 			t.Errorf("after a while: %v", got)
 		}

@@ -67,11 +67,11 @@ func TestGonePauses(t *testing.T) {
 		if !h.e.gate.IsPaused() || !h.e.Laned() {
 			t.Error("not paused")
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // synctest
 		h.bucket.mu.Lock()
 		h.bucket.fails = nil
 		h.bucket.mu.Unlock()
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) //nolint:forbidigo // synctest
 		synctest.Wait()
 		p, err := state.PauseOf(h.work, h.bucket, "a")
 		if err != nil || p == nil || !p.Gone() || told != 1 {

@@ -120,7 +120,7 @@ func TestWhatNobodyTakesIsTriedAgain(t *testing.T) {
 			h.next(h.letters).answer(publish.ErrFull)
 			h.next(h.retries).answer(errBadMessage)
 			h.check(s, "")
-			time.Sleep(letterWait)
+			time.Sleep(letterWait) //nolint:forbidigo // synctest
 		}
 		h.next(h.letters).answer(nil)
 		h.check(s, "ack")

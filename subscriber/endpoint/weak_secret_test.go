@@ -38,7 +38,7 @@ func TestWeakSecret(t *testing.T) {
 func TestIsToken(t *testing.T) {
 	t.Parallel()
 	const tokens = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	for r := rune(0); r < 0x180; r++ {
+	for r := range rune(0x180) {
 		if got, want := IsToken(r), strings.ContainsRune(tokens, r); got != want {
 			t.Errorf("%q: %v, want %v", r, got, want)
 		}

@@ -29,9 +29,15 @@ func TestLaneIsTruncatedUpToTheFloor(t *testing.T) {
 		purge uint64 // what is kept from there on; 0: nothing is purged
 		err   error
 	}{
-		{floor: 0}, {floor: 3, purge: 4}, {floor: 3}, {floor: 9, purge: 10}, {floor: 9},
-		{floor: 10, err: errPastEnd}, {floor: 100, err: errPastEnd},
-		{floor: 5}, {floor: 9, purge: 10}, // the server went back meanwhile
+		{floor: 0},
+		{floor: 3, purge: 4},
+		{floor: 3},
+		{floor: 9, purge: 10},
+		{floor: 9},
+		{floor: 10, err: errPastEnd},
+		{floor: 100, err: errPastEnd},
+		{floor: 5}, // the server went back meanwhile
+		{floor: 9, purge: 10},
 	} {
 		stream.purges = nil
 		err := l.purge(t.Context(), lane, step.floor)

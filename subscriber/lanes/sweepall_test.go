@@ -30,14 +30,14 @@ func TestTruncateAll(t *testing.T) {
 		left    string
 		emptied string
 	}{
-		"all is settled":              {stored: "abab", acked: map[string]int{"a": 2, "b": 2}, emptied: "ab"},
-		"one is not, in the middle":   {stored: "abab", acked: map[string]int{"a": 2, "b": 0}, left: "bab"},
-		"the last is not, up to a floor":             {stored: "abab", acked: map[string]int{"a": 2, "b": 1}, left: "ab"},
-		"one of the first is not":     {stored: "abab", acked: map[string]int{"a": 0, "b": 2}, left: "abab"},
-		"nobody pulls one":            {stored: "aaba", acked: map[string]int{"a": 3}, left: "ba"},
-		"the floor cannot be trusted": {stored: "aab", acked: map[string]int{"a": 2, "b": 1}, check: errNotTrusted, err: errNotTrusted, left: "aab"},
-		"the stream lost its end":     {stored: "baa", acked: map[string]int{"a": 2, "b": 1}, pastEnd: true, err: errPastEnd, left: "baa"},
-		"there is nothing":            {},
+		"all is settled":                 {stored: "abab", acked: map[string]int{"a": 2, "b": 2}, emptied: "ab"},
+		"one is not, in the middle":      {stored: "abab", acked: map[string]int{"a": 2, "b": 0}, left: "bab"},
+		"the last is not, up to a floor": {stored: "abab", acked: map[string]int{"a": 2, "b": 1}, left: "ab"},
+		"one of the first is not":        {stored: "abab", acked: map[string]int{"a": 0, "b": 2}, left: "abab"},
+		"nobody pulls one":               {stored: "aaba", acked: map[string]int{"a": 3}, left: "ba"},
+		"the floor cannot be trusted":    {stored: "aab", acked: map[string]int{"a": 2, "b": 1}, check: errNotTrusted, err: errNotTrusted, left: "aab"},
+		"the stream lost its end":        {stored: "baa", acked: map[string]int{"a": 2, "b": 1}, pastEnd: true, err: errPastEnd, left: "baa"},
+		"there is nothing":               {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
