@@ -21,6 +21,7 @@ type members struct {
 	since  time.Time // when one was first missed
 	fails  error
 	asked  int // since when one is missing
+	window int // what it says to a message
 }
 
 func (m *members) Endpoint(name string) Endpoint {
@@ -55,6 +56,7 @@ type member struct {
 	ready   bool
 	at      time.Time
 	waiting []Message
+	asked   int // how much it can use
 }
 
 func (m *member) Laned() bool                                 { return m.laned }
