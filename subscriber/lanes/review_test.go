@@ -159,3 +159,26 @@ func TestEmptyLaneRests(t *testing.T) {
 		}
 	}
 }
+
+// The lane of an endpoint that is not in the configuration waits while it is not known
+// since when, and while the grace time lasts.
+func TestOrphanedLaneWaits(t *testing.T) {
+	t.Parallel()
+	l, _ := lanesOf(t, new(fakeStream), nil)
+	for name, test := range map[string]struct {
+		lane *lane
+		want bool
+		at   time.Time
+	}{
+		"not known":       {lane: &lane{count: 1}},
+		"a moment":        {lane: &lane{count: 1, missing: state.Absence{Since: noon, Read: noon}}, at: noon.Add(time.Minute)},
+		"over":            {lane: &lane{count: 1, missing: state.Absence{Since: noon.Add(-time.Minute), Read: noon}}, want: true},
+		"over, not read":  {lane: &lane{count: 1, missing: state.Absence{Since: noon.Add(-time.Minute), Read: noon.Add(-1)}}},
+		"over, and empty": {lane: &lane{missing: state.Absence{Since: noon.Add(-time.Minute), Read: noon}}},
+	} {
+		test.lane.all, test.lane.name = l, "a"
+		if got, at := test.lane.ready(noon); got != test.want || !at.Equal(test.at) || test.lane.removed.Load() != test.want {
+			t.Errorf("%s: %v, at %v, removed %v", name, got, at, test.lane.removed.Load())
+		}
+	}
+}
