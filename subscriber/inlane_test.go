@@ -31,6 +31,11 @@ func TestReceiveFromALane(t *testing.T) {
 		"its letter waits":          {endpoint: "a", letter: dlq.ReasonRejected, prepare: verdictOf(dlq.ReasonRejected)},
 		"its endpoint was away":     {endpoint: "a", waits: true, prepare: verdictOf(dlq.ReasonEndpointRemoved)},
 		"its endpoint stops":        {endpoint: "a", said: "nak", prepare: func(h *hand, _ *delivery) { h.e.stop() }},
+		"it is too old, never tried, and that does not answer": {endpoint: "a", letter: dlq.ReasonExpired, prepare: func(h *hand, dl *delivery) {
+			opens(h)
+			probe(h, gotNone(outcome.ClassConnect))
+			dl.msg.Msg.Header.Set(wire.HeaderAccepted, time.Now().Add(-h.e.target.Retry.MaxAge-time.Hour).Format(time.RFC3339Nano))
+		}},
 		"it is too old, and that is down": {endpoint: "a", letter: dlq.ReasonExpired, prepare: func(h *hand, dl *delivery) {
 			opens(h)
 			probe(h, gotStatus(http.StatusInternalServerError))
