@@ -10,11 +10,17 @@ import (
 	"fanjet/internal/wire"
 )
 
+// Publisher stores messages in one stream: a [publish.Publisher]. It returns nil
+// only once JetStream has acknowledged the message.
+type Publisher interface {
+	Publish(ctx context.Context, msg *nats.Msg) error
+}
+
 // Writer puts letters into the dead-letter stream. Its methods may be called
 // concurrently.
 type Writer struct {
 	Names     wire.Names
-	Publisher *publish.Publisher // of the dead-letter stream, with FailWhenFull
+	Publisher Publisher // of the dead-letter stream; must fail when it is full
 }
 
 // Write stores the dead letter of a delivery, see [NewMessage], and waits until

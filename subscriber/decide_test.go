@@ -86,6 +86,16 @@ func TestOwnLimitsAreNoAttempt(t *testing.T) {
 	}
 }
 
+// Without a greatest age no delivery is too old.
+func TestNoMaxAge(t *testing.T) {
+	t.Parallel()
+	ep := &endpoint.Settings{Retry: endpoint.Retry{Schedule: []time.Duration{time.Second}}}
+	env := &wire.Envelope{Attempt: 1, Accepted: time.Now().Add(-1000 * time.Hour)}
+	if got := decide(gotStatus(http.StatusInternalServerError), env, ep, time.Now(), 0.5); got.verb != reschedule {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Every status has an outcome, and only 2xx is success.
 func TestDecideKnowsEveryStatus(t *testing.T) {
 	t.Parallel()

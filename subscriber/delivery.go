@@ -11,9 +11,28 @@ import (
 	"fanjet/subscriber/gate"
 )
 
+// message is one that was received: what it says, and who settles it.
+type message struct {
+	*intake.Message
+	settler
+}
+
+// settler settles a message: the message itself, but in tests.
+type settler interface {
+	Ack()
+	Nak()
+	Lapsed() bool
+}
+
+func received(m *intake.Message) message { return message{m, m} }
+
+func (m message) Ack()         { m.settler.Ack() }
+func (m message) Nak()         { m.settler.Nak() }
+func (m message) Lapsed() bool { return m.settler.Lapsed() }
+
 // delivery is one delivery at work.
 type delivery struct {
-	msg     *intake.Message
+	msg     message
 	ep      *member // nil: not in the configuration
 	lane    bool    // it came from its endpoint's lane
 	fresh   bool    // of a lane: it was not attempted yet
@@ -31,7 +50,7 @@ type delivery struct {
 }
 
 // position is where the message is stored, for the id of its next hop.
-func position(m *intake.Message) wire.Position {
+func position(m message) wire.Position {
 	return wire.Position{Stream: m.Stream, Sequence: m.Sequence, Stored: m.Stored}
 }
 

@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"fanjet/internal/failpoint"
-	"fanjet/internal/intake"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/sampled"
 	"fanjet/internal/state"
@@ -173,7 +172,7 @@ func (d *Dispatcher) Held() int {
 }
 
 // admit takes a message of a shared consumer off the wire. It never blocks.
-func (d *Dispatcher) admit(m *intake.Message) {
+func (d *Dispatcher) admit(m message) {
 	failpoint.Hit(failpoint.DeliveryFetched)
 	dl := &delivery{msg: m, ep: d.endpoint(endpointOf(m.Msg.Subject))}
 	switch {

@@ -217,7 +217,7 @@ func TestLapses(t *testing.T) {
 	lapses := func(what string, age time.Duration, want bool) {
 		t.Helper()
 		accepted := nats.Header{wire.HeaderAccepted: {d.now.Add(-age).Format(time.RFC3339Nano)}}
-		dl := &delivery{ep: d.e, lane: true, msg: &intake.Message{Msg: &nats.Msg{Header: accepted}}}
+		dl := &delivery{ep: d.e, lane: true, msg: received(&intake.Message{Msg: &nats.Msg{Header: accepted}})}
 		if got, _ := d.e.lapses(dl, d.now, func() time.Time { return d.now }); got != want || dl.old != (age > time.Hour && d.e.gate.IsOpen()) {
 			t.Errorf("%s: lapses %v, old %v", what, got, dl.old)
 		}

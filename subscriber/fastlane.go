@@ -64,9 +64,9 @@ func newFastLane(d *Dispatcher) *fastLane {
 	o := &d.opts
 	f.deliver = f.intake(o.Names.DeliveriesStream(), o.Names.DeliverConsumer(), o.OpenDeliver, deliverWindow, func(m *intake.Message) {
 		f.backlog.Store(int64(m.Pending))
-		d.admit(m)
+		d.admit(received(m))
 	})
-	f.due = f.intake(o.Names.RetriesStream(), o.Names.DueConsumer(), o.OpenDue, dueWindow, d.admit)
+	f.due = f.intake(o.Names.RetriesStream(), o.Names.DueConsumer(), o.OpenDue, dueWindow, func(m *intake.Message) { d.admit(received(m)) })
 	f.deliver.SetWindow(mostAhead)
 	return f
 }

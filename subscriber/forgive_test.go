@@ -18,7 +18,7 @@ func TestStandstillSendsNobodyAway(t *testing.T) {
 	f := &fastLane{busy: []*member{e}}
 	e.fast = f
 	for range 3 {
-		e.queue = append(e.queue, &delivery{ep: e, msg: &intake.Message{}, since: noon.Add(-time.Minute)})
+		e.queue = append(e.queue, &delivery{ep: e, msg: received(&intake.Message{}), since: noon.Add(-time.Minute)})
 	}
 	e.queue[2].since = noon.Add(-time.Second) // after it went on
 	e.shared = len(e.queue)

@@ -43,6 +43,10 @@ func (s laneSide) Join(endpoint string, now time.Time) {
 }
 
 func (s laneSide) Receive(endpoint string, m *intake.Message, removed bool) (window int) {
+	return s.receive(endpoint, received(m), removed)
+}
+
+func (s laneSide) receive(endpoint string, m message, removed bool) (window int) {
 	failpoint.Hit(failpoint.DeliveryFetched)
 	now := time.Now()
 	dl := &delivery{msg: m, ep: s.d.endpoint(endpoint), lane: true, fresh: m.Msg.Header.Get(wire.HeaderAttempt) == "1"}
@@ -142,13 +146,13 @@ func (e *member) offerLane(d *delivery, now time.Time) bool {
 }
 
 // TakeLane takes what came from the lane out of the queue, to be given back.
-func (e *member) TakeLane() []*intake.Message {
+func (e *member) TakeLane() []lanes.Message {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var out []*intake.Message
+	var out []lanes.Message
 	e.queue = slices.DeleteFunc(e.queue, func(d *delivery) bool {
 		if d.lane {
-			out = append(out, d.msg)
+			out = append(out, d.msg.settler)
 		}
 		return d.lane
 	})

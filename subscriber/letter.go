@@ -7,7 +7,6 @@ import (
 
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
-	"fanjet/internal/intake"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 
@@ -17,7 +16,7 @@ import (
 // deadLetter publishes the delivery's dead letter and acknowledges the message.
 // A letter that finds no room, or is refused, is tried again later: the verdict
 // stands, so the endpoint hears nothing of it.
-func (d *Dispatcher) deadLetter(ctx context.Context, m *intake.Message, env wire.Envelope, reason dlq.Reason, attempts int) {
+func (d *Dispatcher) deadLetter(ctx context.Context, m message, env wire.Envelope, reason dlq.Reason, attempts int) {
 	for {
 		err := d.opts.Letters.Write(ctx, env, reason, attempts, m.Msg.Header, m.Msg.Data, position(m).HopID())
 		if err == nil {

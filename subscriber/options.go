@@ -26,6 +26,18 @@ type Consumers interface {
 	lanes.Consumers
 }
 
+// Publisher stores messages in one stream: a [publish.Publisher]. Both methods tell
+// of success only once JetStream has acknowledged the message.
+type Publisher interface {
+	Enqueue(ctx context.Context, msg *nats.Msg, done publish.Completion) error
+	Publish(ctx context.Context, msg *nats.Msg) error
+}
+
+// LetterWriter stores dead letters: a [dlq.Writer].
+type LetterWriter interface {
+	Write(ctx context.Context, env wire.Envelope, reason dlq.Reason, attempts int, eventHeaders nats.Header, data []byte, hopID string) error
+}
+
 // Options configure a [Dispatcher]. All fields are required unless they say
 // otherwise.
 type Options struct {
@@ -42,8 +54,8 @@ type Options struct {
 	// Retries publishes to the retries stream, Lanes to that of the lanes. Lanes
 	// must fail when the stream is full, and its queue must hold whatever the two
 	// windows hold.
-	Retries, Lanes *publish.Publisher
-	Letters        *dlq.Writer
+	Retries, Lanes Publisher
+	Letters        LetterWriter
 	// ServerTime returns the time by the NATS server's clock.
 	ServerTime func() time.Time
 	// OnState hears about parts that cannot work for the moment, and with nil

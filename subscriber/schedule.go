@@ -8,7 +8,6 @@ import (
 
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
-	"fanjet/internal/intake"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 
@@ -40,7 +39,7 @@ func (d *Dispatcher) schedule(ctx context.Context, dl *delivery, env wire.Envelo
 type scheduled struct {
 	d        *Dispatcher
 	ctx      context.Context
-	msg      *intake.Message
+	msg      message
 	env      wire.Envelope
 	at       time.Time
 	attempts int
@@ -98,7 +97,7 @@ func (s *scheduled) failed(err error) {
 
 // scheduleOf makes the message that comes again at a time, with more headers if
 // there are any.
-func (d *Dispatcher) scheduleOf(m *intake.Message, env wire.Envelope, at time.Time, more nats.Header) *nats.Msg {
+func (d *Dispatcher) scheduleOf(m message, env wire.Envelope, at time.Time, more nats.Header) *nats.Msg {
 	h := wire.EventHeaders(m.Msg.Header)
 	env.WriteTo(h)
 	maps.Copy(h, more)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"fanjet/internal/failpoint"
-	"fanjet/internal/intake"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/outcome"
@@ -79,7 +78,7 @@ func isFull(err error) bool { return errors.Is(err, publish.ErrFull) }
 
 // giveBack leaves the delivery pending after NATS did not take what it was to
 // become.
-func (d *Dispatcher) giveBack(m *intake.Message, env wire.Envelope, err error) {
+func (d *Dispatcher) giveBack(m message, env wire.Envelope, err error) {
 	if !errors.Is(err, publish.ErrClosed) && !errors.Is(err, context.Canceled) {
 		d.sampled.Error("delivery stays pending", zap.String("endpoint", env.Endpoint), zap.String("id", env.EventID), zap.Error(err))
 	}

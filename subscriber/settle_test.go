@@ -35,7 +35,7 @@ func TestScheduleThatFiredIsNotMadeAgain(t *testing.T) {
 	p := publish.New(publish.Options{Conn: s.Conn(), Stream: names.RetriesStream()})
 	t.Cleanup(p.Close)
 	d := &Dispatcher{opts: Options{Names: names, Retries: p}}
-	m := &intake.Message{Msg: &nats.Msg{Data: []byte("{}")}, Stream: names.DeliveriesStream(), Sequence: 7, Stored: time.Unix(1, 0)}
+	m := received(&intake.Message{Msg: &nats.Msg{Data: []byte("{}")}, Stream: names.DeliveriesStream(), Sequence: 7, Stored: time.Unix(1, 0)})
 	env := wire.Envelope{EventID: "msg_1", Key: "k", Endpoint: "a", Subject: "s", Source: "S/1", Accepted: time.Unix(1, 0), Attempt: 2}
 	for range 2 {
 		if err := p.Publish(t.Context(), d.scheduleOf(m, env, time.Now(), nil)); err != nil {
@@ -76,10 +76,11 @@ func TestPendingDeliveriesHaveFewLines(t *testing.T) {
 	core, logs := observer.New(zap.ErrorLevel)
 	r := deliverWith(t, func(o *Options) {
 		o.Log = zap.New(core)
-		o.Retries = publish.New(publish.Options{
+		retries := publish.New(publish.Options{
 			Conn: o.Conn, Stream: o.Names.RetriesStream(), Fresh: func(publish.Completion) bool { return false },
 		})
-		t.Cleanup(o.Retries.Close)
+		t.Cleanup(retries.Close)
+		o.Retries = retries
 	}, endpointAt(t, server.URL, func(e *endpoint.Settings) { e.Circuit.Failures = 0 }))
 	const n = 30
 	r.publish("a", n)

@@ -32,7 +32,7 @@ func (c *crowd) endpoint(name string, waiting int) *member {
 	e := &member{name: name, slots: c.slots, begun: &c.begun, fast: &fastLane{}, target: &attempt.Target{Settings: settings}, gate: gate.New(&settings)}
 	e.wake = func() { c.Errorf("%s is woken by its timer", name) }
 	for range waiting {
-		e.queue = append(e.queue, &delivery{ep: e, msg: &intake.Message{}, lane: true})
+		e.queue = append(e.queue, &delivery{ep: e, msg: received(&intake.Message{}), lane: true})
 	}
 	return e
 }

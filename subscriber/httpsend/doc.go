@@ -21,7 +21,7 @@
 //     goroutine that sends also reads, and buffers are used again.
 //   - A receiver may answer without reading a large body. One above 32 KiB is written by a
 //     goroutine of its own over HTTP/1.1 while the answer is awaited (http1.go).
-//   - Who breaks a connection breaks all requests on it: at a graceful restart Apache (2.4.71)
+//   - What breaks a connection breaks all requests on it: at a graceful restart Apache (2.4.71)
 //     and lighttpd (1.4.69) break one with requests in flight as soon as a new one crosses
 //     their farewell. So a connection of HTTP/2 carries one request at a time, and what came
 //     over it is read before it is used again (http2_conn.go). A request that crosses a farewell
@@ -29,7 +29,7 @@
 //     servers, reloaded ten times under load, cost no attempt (make servers).
 //   - HPACK with a table is a state that both ends must share. Requests use none, and no header,
 //     which may be a credential, is indexed on the way (http2_request.go).
-//   - Who reads a response otherwise than its sender takes the rest of it for the next answer.
+//   - A client that reads a response otherwise than its sender takes the rest of it for the next answer.
 //     Heads are read strictly (http1_head.go); FuzzResponse compares with net/http: a
 //     connection is kept only if both agree on where the response ends.
 //   - Of connections that a peer forgot without a word each would cost a timeout. The first

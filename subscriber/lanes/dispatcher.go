@@ -50,7 +50,7 @@ type Endpoint interface {
 	OpensLane() (ordered bool)
 	// TakeLane returns what came from its lane and was not attempted; it has that
 	// no more.
-	TakeLane() []*intake.Message
+	TakeLane() []Message
 	// Rejoin brings it back to the fast lane, if nothing but its lane has kept it
 	// from it for so long. It reports whether it is back.
 	Rejoin(now time.Time, calm time.Duration) bool
@@ -67,6 +67,9 @@ type Consumers interface {
 	// trusted.
 	CheckLane(info *jetstream.ConsumerInfo, endpoint string) error
 }
+
+// Message is what came from a lane and is given back to it: an [intake.Message].
+type Message interface{ Nak() }
 
 // Options configure [Lanes]. What is not described is as in the options of the
 // dispatcher.
