@@ -48,6 +48,8 @@ const (
 	tryFirst = 3
 	// tryEvery is after how many choices the other way is tried.
 	tryEvery = 64
+	// remembered is of how many measurements the least counts.
+	remembered = 4
 )
 
 // tryEarly are choices at which it is tried too: a gateway that starts is busy
@@ -108,7 +110,7 @@ func (p *pace) observeBatch(n int, took time.Duration) {
 // cost is how long something takes: the least of the latest measurements, as
 // whatever disturbs one makes it longer.
 type cost struct {
-	last [4]time.Duration
+	last [remembered]time.Duration
 	seen int
 }
 
