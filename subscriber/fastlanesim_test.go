@@ -36,16 +36,17 @@ type simulated struct {
 	laning  int         // attempts from the lane
 }
 
-// lane is a simulation: some endpoints on a machine that needs so long for an
+// laneSim is a simulation: some endpoints on a machine that needs so long for an
 // attempt, and stands still now and then.
 type laneSim struct {
 	kinds   []simulated
 	cpu     time.Duration
 	stall   time.Duration // every five seconds
 	seconds int
+	fair    bool // the machine takes the endpoints in turn, not one before the other
 }
 
-// seen is what became of the deliveries of the healthy endpoints.
+// seenSim is what became of the deliveries of the healthy endpoints.
 type seenSim struct {
 	delays    []time.Duration // of the healthy
 	healthy   int
@@ -155,6 +156,9 @@ func (l laneSim) run() seenSim {
 			}
 		}
 		out.most = max(out.most, held)
+		if l.fair {
+			all = append(all[1:], all[0])
+		}
 		for _, e := range all {
 			// As long as the machine is far behind, no goroutine of it starts another.
 			for free.Sub(now) < 20*time.Millisecond {
@@ -220,6 +224,7 @@ var laneSims = map[string]laneSim{
 	"alone":                       {kinds: []simulated{{healthy: true, slots: 8, latency: 50 * simMS, burst: 250, every: 4 * time.Second}}, cpu: 100 * time.Microsecond, seconds: 15},
 	"alone, and far behind":       {kinds: []simulated{{slots: 8, latency: 500 * simMS, burst: 4, every: 20 * simMS}, {healthy: true, slots: 8, latency: 5 * simMS, burst: 1, first: 10 * time.Second}}, cpu: 100 * time.Microsecond, seconds: 15},
 	"a slow machine":              {kinds: []simulated{{times: 20, healthy: true, slots: 32, latency: 5 * simMS, burst: 60, every: 3 * time.Second}}, cpu: 2 * simMS, seconds: 15},
+	"a very slow machine":         {kinds: []simulated{{times: 19, healthy: true, slots: 32, latency: 5 * simMS, burst: 12, every: 6 * time.Second}}, cpu: 20 * simMS, seconds: 12, fair: true},
 	"a slow machine, unequal":     {kinds: []simulated{{times: 20, healthy: true, slots: 32, latency: 5 * simMS, burst: 20, every: time.Second}, {times: 2, healthy: true, slots: 4, latency: 20 * simMS, burst: 300, every: 8 * time.Second}}, cpu: 2 * simMS, seconds: 24},
 	"a slow machine, one is slow": {kinds: []simulated{{times: 20, healthy: true, slots: 32, latency: 5 * simMS, burst: 15, every: time.Second}, {slots: 8, latency: 2 * time.Second, burst: 10, every: 100 * simMS}}, cpu: 2 * simMS, seconds: 20},
 	"standing still":              {kinds: []simulated{steadyKind, jumpy}, cpu: 100 * time.Microsecond, stall: 700 * simMS, seconds: 20},
@@ -252,6 +257,9 @@ func BenchmarkFastLane(b *testing.B) {
 			var s seenSim
 			for b.Loop() {
 				s = laneSims[name].run()
+			}
+			if len(s.delays) == 0 {
+				s.delays = append(s.delays, time.Hour) // they still wait
 			}
 			slices.Sort(s.delays)
 			b.ReportMetric(0, "ns/op")
