@@ -214,24 +214,22 @@ var (
 	jumpy      = simulated{times: 5, healthy: true, slots: 8, latency: 50 * time.Millisecond, burst: 30, every: 2 * time.Second, first: time.Second}
 )
 
-const simMS = time.Millisecond
-
 var laneSims = map[string]laneSim{
-	"a slow endpoint":             {kinds: []simulated{steadyKind, {slots: 8, latency: time.Second, burst: 4, every: 20 * simMS}}, cpu: 100 * time.Microsecond, seconds: 15},
-	"a slow one, much for it":     {kinds: []simulated{steadyKind, {slots: 8, latency: time.Second, burst: 200, every: 100 * simMS}}, cpu: 100 * time.Microsecond, seconds: 15},
+	"a slow endpoint":             {kinds: []simulated{steadyKind, {slots: 8, latency: time.Second, burst: 4, every: 20 * time.Millisecond}}, cpu: 100 * time.Microsecond, seconds: 15},
+	"a slow one, much for it":     {kinds: []simulated{steadyKind, {slots: 8, latency: time.Second, burst: 200, every: 100 * time.Millisecond}}, cpu: 100 * time.Microsecond, seconds: 15},
 	"bursts":                      {kinds: []simulated{steadyKind, jumpy}, cpu: 100 * time.Microsecond, seconds: 15},
-	"all have bursts":             {kinds: []simulated{{times: 20, healthy: true, slots: 8, latency: 50 * simMS, burst: 90, every: 3 * time.Second}}, cpu: 100 * time.Microsecond, seconds: 15},
-	"alone":                       {kinds: []simulated{{healthy: true, slots: 8, latency: 50 * simMS, burst: 250, every: 4 * time.Second}}, cpu: 100 * time.Microsecond, seconds: 15},
-	"alone, and far behind":       {kinds: []simulated{{slots: 8, latency: 500 * simMS, burst: 4, every: 20 * simMS}, {healthy: true, slots: 8, latency: 5 * simMS, burst: 1, first: 10 * time.Second}}, cpu: 100 * time.Microsecond, seconds: 15},
-	"a slow machine":              {kinds: []simulated{{times: 20, healthy: true, slots: 32, latency: 5 * simMS, burst: 60, every: 3 * time.Second}}, cpu: 2 * simMS, seconds: 15},
-	"a very slow machine":         {kinds: []simulated{{times: 19, healthy: true, slots: 32, latency: 5 * simMS, burst: 12, every: 6 * time.Second}}, cpu: 20 * simMS, seconds: 12, fair: true},
-	"a slow machine, unequal":     {kinds: []simulated{{times: 20, healthy: true, slots: 32, latency: 5 * simMS, burst: 20, every: time.Second}, {times: 2, healthy: true, slots: 4, latency: 20 * simMS, burst: 300, every: 8 * time.Second}}, cpu: 2 * simMS, seconds: 24},
-	"a slow machine, one is slow": {kinds: []simulated{{times: 20, healthy: true, slots: 32, latency: 5 * simMS, burst: 15, every: time.Second}, {slots: 8, latency: 2 * time.Second, burst: 10, every: 100 * simMS}}, cpu: 2 * simMS, seconds: 20},
-	"standing still":              {kinds: []simulated{steadyKind, jumpy}, cpu: 100 * time.Microsecond, stall: 700 * simMS, seconds: 20},
-	"too much for one":            {kinds: []simulated{{slots: 32, latency: 20 * simMS, burst: 60, every: 20 * simMS}, steadyKind}, cpu: 100 * time.Microsecond, seconds: 15},
-	"a backlog for all":           {kinds: []simulated{{times: 4, healthy: true, slots: 32, latency: 5 * simMS, burst: 6000}}, cpu: 100 * time.Microsecond, seconds: 8},
-	"for a while too much":        {kinds: []simulated{{healthy: true, slots: 32, latency: 20 * simMS, burst: 300, every: 500 * simMS}, {healthy: true, slots: 32, latency: 20 * simMS, burst: 2500, every: 7 * time.Second, first: time.Second}, steadyKind}, cpu: 100 * time.Microsecond, seconds: 15},
-	"fast":                        {kinds: []simulated{{times: 50, healthy: true, slots: 32, latency: 10 * simMS, burst: 400}}, cpu: 20 * time.Microsecond, seconds: 4},
+	"all have bursts":             {kinds: []simulated{{times: 20, healthy: true, slots: 8, latency: 50 * time.Millisecond, burst: 90, every: 3 * time.Second}}, cpu: 100 * time.Microsecond, seconds: 15},
+	"alone":                       {kinds: []simulated{{healthy: true, slots: 8, latency: 50 * time.Millisecond, burst: 250, every: 4 * time.Second}}, cpu: 100 * time.Microsecond, seconds: 15},
+	"alone, and far behind":       {kinds: []simulated{{slots: 8, latency: 500 * time.Millisecond, burst: 4, every: 20 * time.Millisecond}, {healthy: true, slots: 8, latency: 5 * time.Millisecond, burst: 1, first: 10 * time.Second}}, cpu: 100 * time.Microsecond, seconds: 15},
+	"a slow machine":              {kinds: []simulated{{times: 20, healthy: true, slots: 32, latency: 5 * time.Millisecond, burst: 60, every: 3 * time.Second}}, cpu: 2 * time.Millisecond, seconds: 15},
+	"a very slow machine":         {kinds: []simulated{{times: 19, healthy: true, slots: 32, latency: 5 * time.Millisecond, burst: 12, every: 6 * time.Second}}, cpu: 20 * time.Millisecond, seconds: 12, fair: true},
+	"a slow machine, unequal":     {kinds: []simulated{{times: 20, healthy: true, slots: 32, latency: 5 * time.Millisecond, burst: 20, every: time.Second}, {times: 2, healthy: true, slots: 4, latency: 20 * time.Millisecond, burst: 300, every: 8 * time.Second}}, cpu: 2 * time.Millisecond, seconds: 24},
+	"a slow machine, one is slow": {kinds: []simulated{{times: 20, healthy: true, slots: 32, latency: 5 * time.Millisecond, burst: 15, every: time.Second}, {slots: 8, latency: 2 * time.Second, burst: 10, every: 100 * time.Millisecond}}, cpu: 2 * time.Millisecond, seconds: 20},
+	"standing still":              {kinds: []simulated{steadyKind, jumpy}, cpu: 100 * time.Microsecond, stall: 700 * time.Millisecond, seconds: 20},
+	"too much for one":            {kinds: []simulated{{slots: 32, latency: 20 * time.Millisecond, burst: 60, every: 20 * time.Millisecond}, steadyKind}, cpu: 100 * time.Microsecond, seconds: 15},
+	"a backlog for all":           {kinds: []simulated{{times: 4, healthy: true, slots: 32, latency: 5 * time.Millisecond, burst: 6000}}, cpu: 100 * time.Microsecond, seconds: 8},
+	"for a while too much":        {kinds: []simulated{{healthy: true, slots: 32, latency: 20 * time.Millisecond, burst: 300, every: 500 * time.Millisecond}, {healthy: true, slots: 32, latency: 20 * time.Millisecond, burst: 2500, every: 7 * time.Second, first: time.Second}, steadyKind}, cpu: 100 * time.Microsecond, seconds: 15},
+	"fast":                        {kinds: []simulated{{times: 50, healthy: true, slots: 32, latency: 10 * time.Millisecond, burst: 400}}, cpu: 20 * time.Microsecond, seconds: 4},
 }
 
 // Who stands behind a backlog for one endpoint does so for a moment only, although
