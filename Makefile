@@ -15,10 +15,12 @@ BENCH    ?= .
 ARGS     ?=
 
 # The linter has a module file of its own, so that its two hundred
-# dependencies never meet those of the program. So has the check for
-# vulnerabilities, of which the newest database counts: it is a module, too.
+# dependencies never meet those of the program; gotestsum, which shows the tests,
+# needs a few of the same. So has the check for vulnerabilities, of which the
+# newest database counts: it is a module, too.
 LINT := $(GO) tool -modfile=tools/go.mod golangci-lint
 VULN := $(GO) tool -modfile=tools/vuln/go.mod govulncheck
+GOTESTSUM := $(GO) tool -modfile=tools/go.mod gotestsum
 
 .DEFAULT_GOAL := help
 
@@ -51,7 +53,9 @@ testbin:
 .PHONY: test
 test: testbin ## Run all tests with the race detector
 	@echo "compiling and running the tests with the race detector: the first time some minutes pass before the first result"
-	@FANJET_TEST_PROGRAMS=$(TESTBIN) $(GO) test -race -timeout 30m -json ./... | $(GO) run ./internal/testsummary
+	@FANJET_TEST_PROGRAMS=$(TESTBIN) $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --format-icons text \
+		--hide-summary skipped --jsonfile-timing-events bin/test/events.json --post-run-command tools/closingline \
+		--raw-command -- $(GO) test -race -timeout 30m -json ./...
 
 .PHONY: lint
 lint: ## Check formatting, imports, go.mod and the rules of .golangci.yml

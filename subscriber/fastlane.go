@@ -33,6 +33,10 @@ const (
 	// others stand behind a backlog of busyBacklog, in time at the present rate.
 	busyFor     = 500 * time.Millisecond
 	busyBacklog = 2 * time.Second
+	// nearlyAll is most of it, in percent.
+	nearlyAll = 75
+	// averaged is over what time the averages are taken.
+	averaged = 500 * time.Millisecond
 )
 
 // fastLane serves the healthy endpoints from the two shared consumers. It reads
@@ -54,6 +58,7 @@ type fastLane struct {
 	starved     time.Time // when the process last waited for the machine
 	greedy      *member   // that takes nearly all
 	greedySince time.Time
+	crowded     time.Time // when endpoints were last here together
 
 	rate     float64 // attempts that begin in a second: moving average
 	meanWait float64 // what one waits: moving average, in seconds
@@ -169,7 +174,7 @@ func (e *member) forgive(stood time.Duration, now time.Time) {
 // learn brings the averages up to date after some time.
 func (f *fastLane) learn(took time.Duration) {
 	began, waited := f.began.Swap(0), f.waited.Swap(0)
-	weight := min(took.Seconds()/0.5, 1)
+	weight := min(took.Seconds()/averaged.Seconds(), 1)
 	f.rate += weight * (float64(began)/took.Seconds() - f.rate)
 	if began > 0 {
 		f.meanWait += weight * (time.Duration(waited).Seconds()/float64(began) - f.meanWait)
@@ -191,37 +196,8 @@ func (f *fastLane) list(e *member) {
 //
 // Promise 3: who cannot be served with the others leaves them.
 func (f *fastLane) review(now time.Time) {
-	f.mu.Lock()
-	busy := f.busy
-	f.busy = nil
-	f.mu.Unlock()
-
-	all := f.seen[:0]
-	var waiting, most int
-	var greedy *member
-	for _, e := range busy {
-		s, here := e.stands(now)
-		if !here {
-			continue
-		}
-		all = append(all, s)
-		waiting += s.waiting
-		if s.waiting > most {
-			greedy, most = e, s.waiting
-		}
-	}
-	f.seen = all
-	served := len(all)
-	p := f.newPatience(now, all)
-	for i := range all {
-		if !p.exhausted(&all[i]) {
-			continue
-		}
-		e := all[i].endpoint
-		waiting -= all[i].waiting
-		if e == greedy {
-			greedy, most = nil, 0
-		}
+	j := f.judge(now)
+	for _, e := range j.slow {
 		slow := e.leave(now)
 		if e.isDraining() {
 			f.d.settling.Go(func() { f.d.drainLater(slow) })
@@ -230,22 +206,79 @@ func (f *fastLane) review(now time.Time) {
 		f.d.logLaned(e)
 		f.d.divert(slow)
 	}
-	clear(f.seen)
-	ahead := max(f.minAhead(), int(f.rate*readAhead.Seconds()))
-	f.deliver.SetWindow(min(deliverWindow, max(f.deliver.Held()-waiting, 0)+ahead))
+	f.deliver.SetWindow(j.window(f.deliver.Held()))
+	if j.greedy != nil {
+		f.d.divert(j.greedy.giveWay(now))
+		f.d.logLaned(j.greedy)
+	}
+}
 
-	// Others stand behind a backlog that is nearly all for one endpoint.
-	takesAll := greedy != nil && served > 1 && waiting >= ahead*3/4 && most >= waiting*3/4 &&
+// judgement is what a look at the fast lane found.
+type judgement struct {
+	slow    []*member // cannot keep up
+	greedy  *member   // others would wait behind what waits for it; nil: none
+	waiting int       // deliveries of the other endpoints that wait for a slot
+	ahead   int       // how many are read ahead
+}
+
+// window is how many deliveries may be held when so many are.
+func (j *judgement) window(held int) int {
+	return min(deliverWindow, max(held-j.waiting, 0)+j.ahead)
+}
+
+// judge finds who has to leave the fast lane.
+func (f *fastLane) judge(now time.Time) judgement {
+	f.mu.Lock()
+	busy := f.busy
+	f.busy = nil
+	f.mu.Unlock()
+
+	var j judgement
+	all := f.seen[:0]
+	var most int
+	var greedy *member
+	for _, e := range busy {
+		s, here := e.stands(now)
+		if !here {
+			continue
+		}
+		all = append(all, s)
+		j.waiting += s.waiting
+		if s.waiting > most {
+			greedy, most = e, s.waiting
+		}
+	}
+	f.seen = all
+	if len(all) > 1 {
+		f.crowded = now
+	}
+	p := f.newPatience(now, all)
+	for i := range all {
+		if !p.exhausted(&all[i]) {
+			continue
+		}
+		e := all[i].endpoint
+		j.waiting -= all[i].waiting
+		if e == greedy {
+			greedy, most = nil, 0
+		}
+		j.slow = append(j.slow, e)
+	}
+	clear(f.seen)
+	j.ahead = max(f.minAhead(), int(f.rate*readAhead.Seconds()))
+
+	// Others stand behind a backlog that is nearly all for one endpoint. They are not
+	// here at every look: what comes for them is soon done.
+	takesAll := greedy != nil && now.Sub(f.crowded) < busyFor && j.waiting >= j.ahead*nearlyAll/100 && most >= j.waiting*nearlyAll/100 &&
 		float64(f.backlog.Load()) > f.rate*busyBacklog.Seconds()
 	if !takesAll || greedy != f.greedy {
 		f.greedy, f.greedySince = greedy, now
-		return
+		return j
 	}
 	if now.Sub(f.greedySince) > busyFor {
-		f.greedy = nil
-		f.d.divert(greedy.giveWay(now))
-		f.d.logLaned(greedy)
+		f.greedy, j.greedy = nil, greedy
 	}
+	return j
 }
 
 // minAhead is how far is read ahead at least. A delivery that is read should be

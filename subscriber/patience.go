@@ -22,6 +22,8 @@ const (
 	// slowAttempt is how long an attempt takes that is slow of itself, if most
 	// endpoints are faster: not because the machine has too much to do.
 	slowAttempt = 100 * time.Millisecond
+	// timesOthers is how many times longer than the others is much longer.
+	timesOthers = 3
 )
 
 // standing is how an endpoint stands in the fast lane.
@@ -63,7 +65,7 @@ func (p *patience) exhausted(s *standing) bool {
 	case p.starved && p.now.Sub(s.success) < starvedFor:
 		limit = slowMachineWait
 	case p.starved, p.alone:
-	case s.wait.Seconds() > 3*p.meanWait, s.latency > max(slowAttempt.Seconds(), 3*p.latency):
+	case s.wait.Seconds() > timesOthers*p.meanWait, s.latency > max(slowAttempt.Seconds(), timesOthers*p.latency):
 		limit = maxWait // it is the endpoint
 	}
 	return s.wait > limit

@@ -23,6 +23,7 @@ func TestPatience(t *testing.T) {
 		"all wait as long":                {s: standing{wait: maxWait + 1, success: just}, others: []standing{fine}, meanWait: 200 * ms},
 		"all wait as long, for too long":  {s: standing{wait: longestWait + 1, success: just}, others: []standing{fine}, meanWait: 3 * time.Second, want: true},
 		"slower than the others":          {s: standing{wait: maxWait + 1, latency: 0.3}, others: []standing{fine, fine}, meanWait: 200 * ms, want: true},
+		"slower, but not slow":            {s: standing{wait: maxWait + 1, latency: 0.02}, others: []standing{fine, fine}, meanWait: 200 * ms},
 		"as slow as the others":           {s: standing{wait: maxWait + 1, latency: 0.3}, others: []standing{{latency: 0.25}, {latency: 0.35}}, meanWait: 200 * ms},
 		"harms nobody":                    {s: standing{wait: longestWait}, meanWait: 1 * ms},
 		"harms those that will come":      {s: standing{wait: longestWait + 1}, meanWait: 1 * ms, want: true},

@@ -5,6 +5,25 @@
 // TCP does not do that either. A black hole keeps what it takes and passes it on
 // when it is healed, as retransmission would; a cut ends connections with a reset
 // and drops what is under way.
+//
+// It is not github.com/Shopify/toxiproxy (MIT), which was tried as a library
+// (v2.5.0 of September 2022, the newest that the module proxy of Go has):
+//
+//   - Its black hole, the toxic "timeout", drops what it takes, and closes the
+//     connection when it is removed. Ours is a partition that heals: the tests of
+//     failover live on what arrives late.
+//   - Its reset begins with the next byte, so an idle connection is never reset,
+//     and one that was there before the toxic gets an orderly end.
+//   - Stopping the proxy refuses new connections, but it closes those that there
+//     are, too, in an orderly way.
+//   - Toxics concern all connections of a proxy: those that exist cannot be
+//     stranded while new ones work.
+//   - Stopping does not wait for its goroutines, of which goleak would speak.
+//   - It accepts before the black hole: the target gets the connection.
+//   - It takes zerolog, gorilla/mux, tomb and an HTTP server for its control into
+//     go.mod; toxics are added as JSON.
+//
+// What it can do besides, jitter and slices of random size, no test needs.
 package faultproxy
 
 import (

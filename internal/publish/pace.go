@@ -15,8 +15,8 @@ import (
 // common. They are as good as the load under which they were measured, so both
 // ways are tried at first, and the one that is not chosen now and then.
 type pace struct {
-	single cost // one message, alone
-	each   cost // a message more, pipelined
+	single cost // one message, alone; counts as nothing until it is known
+	each   cost // a message more, pipelined; the same
 	batch  cost // a batch of stockSize messages, beyond one message
 
 	choices  int  // since both ways are known
@@ -24,10 +24,6 @@ type pace struct {
 }
 
 const (
-	// What is assumed before it is known: a disk that is synced.
-	usualSingle = 400 * time.Microsecond
-	usualEach   = 300 * time.Microsecond
-
 	// Time that a batch takes by itself, and more for each message, on a machine
 	// that is not busy. Others differ by a factor, which is what is learned.
 	batchItself = 3500 * time.Microsecond
@@ -48,6 +44,8 @@ const (
 	tryFirst = 3
 	// tryEvery is after how many choices the other way is tried.
 	tryEvery = 64
+	// remembered is of how many measurements the least counts.
+	remembered = 4
 )
 
 // tryEarly are choices at which it is tried too: a gateway that starts is busy
@@ -60,11 +58,11 @@ func (p *pace) choose(n int, inOrder bool) (count int, batch bool) {
 	if n == 1 || p.unsynced && !inOrder {
 		return n, false
 	}
-	asBatch := p.single.or(usualSingle) + scale(p.batch.or(stock(stockSize)), stockSize, n)
+	asBatch := p.single.or(0) + scale(p.batch.or(stock(stockSize)), stockSize, n)
 	if inOrder { // singles would go one after the other
-		return n, n > smallSingles || asBatch < time.Duration(n)*p.single.or(usualSingle)
+		return n, n > smallSingles || asBatch < time.Duration(n)*p.single.or(0)
 	}
-	asSingles := p.single.or(usualSingle) + time.Duration(n-1)*p.each.or(usualEach)
+	asSingles := p.single.or(0) + time.Duration(n-1)*p.each.or(0)
 	batch = asBatch*preference/100 < asSingles
 	if n < smallSingles {
 		return n, batch
@@ -96,19 +94,19 @@ func (p *pace) observeSingles(n int, took time.Duration) {
 	case n == 1:
 		p.single.add(took)
 	case n >= fewSingles:
-		p.each.add((took - p.single.or(usualSingle)) / time.Duration(n-1))
+		p.each.add((took - p.single.or(0)) / time.Duration(n-1))
 	}
 }
 
 // observeBatch learns from a batch of n messages that was stored.
 func (p *pace) observeBatch(n int, took time.Duration) {
-	p.batch.add(scale(took-p.single.or(usualSingle), n, stockSize))
+	p.batch.add(scale(took-p.single.or(0), n, stockSize))
 }
 
 // cost is how long something takes: the least of the latest measurements, as
 // whatever disturbs one makes it longer.
 type cost struct {
-	last [4]time.Duration
+	last [remembered]time.Duration
 	seen int
 }
 

@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -51,23 +52,27 @@ func FuzzIsJSON(f *testing.F) {
 	})
 }
 
+// BenchmarkIsJSON measures isJSON beside what it stands for, at sizes of bodies.
 func BenchmarkIsJSON(b *testing.B) {
-	texts := map[string][]byte{
-		"string":  []byte(`{"type":"order.created","pad":"` + strings.Repeat("abcdefgh", 124) + `"}`),
-		"objects": []byte(`[` + strings.TrimSuffix(strings.Repeat(`{"id":1234,"ok":true,"name":"ab"},`, 30), ",") + `]`),
-	}
-	for name, text := range texts {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(text)))
-			for b.Loop() {
-				isJSON(text)
+	const order = `{"id":1234,"type":"order.created","ok":true,"price":12.5,"name":"A thing with a name","tags":["a","b"],"at":"2026-01-02T03:04:05Z"}`
+	for _, size := range []int{200, 1 << 10, 16 << 10, 64 << 10} {
+		texts := map[string][]byte{
+			"string":  []byte(`{"type":"order.created","pad":"` + strings.Repeat("x", size-33) + `"}`),
+			"objects": []byte(`[` + order + strings.Repeat(`,`+order, max(size/len(order)-1, 0)) + `]`),
+		}
+		for _, kind := range []string{"string", "objects"} {
+			text := texts[kind]
+			for name, valid := range map[string]func([]byte) bool{"ours": isJSON, "encoding": json.Valid} {
+				b.Run(fmt.Sprintf("%s/%d/%s", kind, size, name), func(b *testing.B) {
+					b.SetBytes(int64(len(text)))
+					b.ReportAllocs()
+					for b.Loop() {
+						if !valid(text) {
+							b.Fatal("it is no JSON")
+						}
+					}
+				})
 			}
-		})
-		b.Run(name+"/encoding", func(b *testing.B) {
-			b.SetBytes(int64(len(text)))
-			for b.Loop() {
-				json.Valid(text)
-			}
-		})
+		}
 	}
 }
