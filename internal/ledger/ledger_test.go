@@ -240,6 +240,9 @@ func TestCheck(t *testing.T) {
 			if failed := report.Err() != nil; failed != (test.failed != "") {
 				t.Errorf("the check says %v", report.Err())
 			}
+			if again := judgeAgain(t, a.Ledger, a.standing); again != report.String() {
+				t.Errorf("kept and judged again it is\n%s\nand was\n%s", again, &report)
+			}
 		})
 	}
 }
@@ -248,7 +251,7 @@ func TestCheck(t *testing.T) {
 func counts(of map[ledger.Kind]int) string {
 	var parts []string
 	for _, kind := range []ledger.Kind{
-		ledger.ChangedBytes, ledger.ChangedID, ledger.Cut, ledger.Lost, ledger.OutOfOrder, ledger.Overlap, ledger.Repeat,
+		ledger.ChangedBytes, ledger.ChangedID, ledger.Cut, ledger.Lost, ledger.OtherOutcome, ledger.OutOfOrder, ledger.Overlap, ledger.Repeat,
 		ledger.Forged, ledger.StrangePending, ledger.StrangeLetter, ledger.UnknownEvent, ledger.WrongEndpoint,
 	} {
 		if n := of[kind]; n > 0 {
