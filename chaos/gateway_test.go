@@ -44,6 +44,9 @@ func (w *world) newGateway(name, nats, yaml string) *gateway {
 	g := &gateway{w: w, name: name, config: filepath.Join(w.dir, name+".yaml")}
 	g.configure(nats, yaml)
 	w.Cleanup(func() {
+		if w.Failed() {
+			w.keep() // while it still can be asked for the dead letters
+		}
 		g.end(syscall.SIGKILL)
 		if w.Failed() {
 			w.Logf("the latest log of %s:\n%s", name, g.log.String())

@@ -298,8 +298,12 @@ func TestStoredBeforeThePubAck(t *testing.T) {
 		a.post("a", 50, 1, 200)
 		a.post("a", 70, 1, 200)
 		l.Accept(n, "EVENTS", 1, at(500))
-		if report := l.Check(ledger.Standing{}); counts(report.Failed) != want {
+		report := l.Check(ledger.Standing{})
+		if counts(report.Failed) != want {
 			t.Errorf("published at %d ms: nothing explains %q, want %q", published, counts(report.Failed), want)
+		}
+		if again := judgeAgain(t, l, ledger.Standing{}); again != report.String() {
+			t.Errorf("kept and judged again it is\n%s\nand was\n%s", again, &report)
 		}
 	}
 }
