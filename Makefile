@@ -26,7 +26,7 @@ GOTESTSUM := $(GO) tool -modfile=tools/go.mod gotestsum
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Programs are compiled in one way, so that what one target compiled serves the others.
 COMPILE := CGO_ENABLED=0 $(GO) build -trimpath
@@ -107,6 +107,11 @@ RATE       ?= 200
 chaos: testbin ## Break the gateway, and a cluster of NATS, by lot for MINUTES=5; check that nothing is lost
 	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) \
 		$(GO) test -count=1 -timeout 0 -run '^(TestSoak|TestCluster)$$' -v ./chaos
+
+.PHONY: metamorphic
+metamorphic: testbin ## The same events and faults under random configurations for MINUTES=5: one outcome
+	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) \
+		$(GO) test -count=1 -timeout 0 -run '^TestMetamorphic$$' -v ./chaos
 
 # nginx apache2 haproxy lighttpd lighttpd-mod-openssl caddy nodejs, as Debian has them.
 .PHONY: servers

@@ -12,4 +12,7 @@
 // and calls settle, which waits until nothing moves any more and checks the
 // account. What is broken is entered as a fault, for only that explains a
 // request that is repeated.
+//
+// README.md says what is left of a run that failed, and how TestMetamorphic makes
+// one smaller.
 package chaos

@@ -44,6 +44,9 @@ func (w *world) newGateway(name, nats, yaml string) *gateway {
 	g := &gateway{w: w, name: name, config: filepath.Join(w.dir, name+".yaml")}
 	g.configure(nats, yaml)
 	w.Cleanup(func() {
+		if w.Failed() {
+			w.keep() // while it still can be asked for the dead letters
+		}
 		g.end(syscall.SIGKILL)
 		if w.Failed() {
 			w.Logf("the latest log of %s:\n%s", name, g.log.String())
@@ -329,4 +332,14 @@ func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return strings.Join(t.lines, "\n")
+}
+
+// last is the latest line.
+func (t *tail) last() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == 0 {
+		return ""
+	}
+	return t.lines[len(t.lines)-1]
 }

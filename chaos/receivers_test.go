@@ -24,6 +24,7 @@ type arrival struct {
 	context.Context     // ends when the gateway hangs up
 	number          int // of the request at this endpoint, from 1
 	attempt         int
+	body            []byte
 }
 
 // behaviour decides which status an endpoint answers; 0: none. It may take its
@@ -82,7 +83,7 @@ func (r *receivers) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer r.done(endpoint)
 	status := http.StatusOK
 	if behave != nil {
-		status = behave(arrival{Context: req.Context(), number: number, attempt: attempt})
+		status = behave(arrival{Context: req.Context(), number: number, attempt: attempt, body: body})
 	}
 	if status == 0 || req.Context().Err() != nil {
 		r.ledger.End(entry, 0, time.Now())

@@ -2,12 +2,14 @@ package chaos
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,8 +43,11 @@ type world struct {
 	logs     string // where to keep the whole logs of the gateways; empty: nowhere
 	stream   string // the source, which has this name in no other run
 	ledger   *ledger.Ledger
+	standing *ledger.Standing // what the ledger was last compared with; nil: it never was
+	about    string           // what is run, besides the name of the test
 	hooks    *receivers
 	gateways []*gateway
+	keeping  sync.Once
 }
 
 func newWorld(t *testing.T) *world {
@@ -86,7 +91,13 @@ func (g *gateway) run(env []string, args ...string) ([]byte, error) {
 	if err := os.WriteFile(file, []byte("version: 1\nnats: {"+settings+"}\n"), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(g.w.Context(), g.w.program, append(args, "--config", file)...)
+	ctx := g.w.Context()
+	if ctx.Err() != nil { // the test is over, and its history is kept
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, g.w.program, append(args, "--config", file)...)
 	cmd.Env = append(os.Environ(), env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -107,32 +118,52 @@ func (g *gateway) letters() []ledger.Pair {
 	return letters
 }
 
-// list lists the dead letters that a filter selects.
+// list lists the dead letters that a filter selects, and checks that each may be
+// there.
 func (g *gateway) list(filter ...string) ([]ledger.Pair, error) {
+	letters, err := g.listAll(filter...)
+	if err != nil {
+		return nil, err
+	}
+	pairs := make([]ledger.Pair, 0, len(letters))
+	for _, l := range letters {
+		// The others accept everything in the end: a letter of theirs is a promise
+		// that was not kept, even if no delivery is lost.
+		if l.Endpoint != "dying" || l.Reason != "rejected" || l.attempts < 1 {
+			g.w.Errorf("a dead letter of %s: %s is %s after %d attempts", l.Endpoint, l.ID, l.Reason, l.attempts)
+		}
+		pairs = append(pairs, l.Pair)
+	}
+	return pairs, nil
+}
+
+// deadLetter is one in the queue.
+type deadLetter struct {
+	ledger.Pair
+	attempts int
+}
+
+// listAll lists the dead letters that a filter selects, whatever they are.
+func (g *gateway) listAll(filter ...string) ([]deadLetter, error) {
 	out, err := g.run(nil, append([]string{"dlq", "list", "-o", "json"}, filter...)...)
 	if err != nil {
 		return nil, err
 	}
-	var letters []struct {
+	var listed []struct {
 		EventID  string `json:"event_id"`
 		Endpoint string `json:"endpoint"`
 		Source   string `json:"source"`
 		Reason   string `json:"reason"`
 		Attempts int    `json:"attempts"`
 	}
-	if err := json.Unmarshal(out, &letters); err != nil {
+	if err := json.Unmarshal(out, &listed); err != nil {
 		return nil, fmt.Errorf("fanjet dlq list: %w", err)
 	}
-	pairs := make([]ledger.Pair, 0, len(letters))
-	for _, l := range letters {
-		// The others accept everything in the end: a letter of theirs is a promise
-		// that was not kept, even if no delivery is lost.
-		if l.Endpoint != "dying" || l.Reason != "rejected" || l.Attempts < 1 {
-			g.w.Errorf("a dead letter of %s: %s is %s after %d attempts", l.Endpoint, l.EventID, l.Reason, l.Attempts)
-		}
-		pairs = append(pairs, ledger.Pair{Endpoint: l.Endpoint, ID: l.EventID, Source: l.Source})
+	letters := make([]deadLetter, 0, len(listed))
+	for _, l := range listed {
+		letters = append(letters, deadLetter{ledger.Pair{Endpoint: l.Endpoint, ID: l.EventID, Source: l.Source, Reason: l.Reason}, l.Attempts})
 	}
-	return pairs, nil
+	return letters, nil
 }
 
 // operator connects to the NATS server of a gateway with all permissions.
@@ -180,7 +211,14 @@ func (w *world) settle() ledger.Report {
 // check compares what was accepted with what was sent and what is dead.
 func (w *world) check() ledger.Report {
 	w.Helper()
-	report := w.ledger.Check(ledger.Standing{Dead: w.gateways[0].letters()})
+	return w.compare(ledger.Standing{Dead: w.gateways[0].letters()})
+}
+
+// compare compares the account with what is known besides.
+func (w *world) compare(standing ledger.Standing) ledger.Report {
+	w.Helper()
+	w.standing = &standing
+	report := w.ledger.Check(standing)
 	if err := report.Err(); err != nil {
 		w.Errorf("%v\n%s", err, &report)
 	} else {

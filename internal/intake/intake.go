@@ -57,7 +57,14 @@ type Intake struct {
 	young   list // held messages that were not reported yet, in order of receipt
 	beats   list // those that were, the one whose beat is due first in front
 	settled recent
-	lastAck string // reply subject of the latest ack
+	life    uint64 // how often the connection was made anew when messages were last asked for
+	last    ack    // the latest one
+}
+
+// ack is an acknowledgement that was sent.
+type ack struct {
+	reply string // empty: there was none
+	life  uint64 // of the connection when the message came
 }
 
 // New returns an intake that receives once [Intake.Run] is called.
@@ -204,7 +211,7 @@ func (in *Intake) admit(msg *nats.Msg) {
 	if m := in.held[seq]; m != nil && m.Stored.Equal(stored) {
 		// Still being worked on. Its consumer may have been made anew, and would
 		// not understand an answer to what the old one sent.
-		m.reply, m.lapsed = msg.Reply, false
+		m.reply, m.life, m.lapsed = msg.Reply, in.life, false
 		if old {
 			in.beat(m, now)
 		}
@@ -216,7 +223,7 @@ func (in *Intake) admit(msg *nats.Msg) {
 	}
 	m := &Message{
 		Msg: msg, Stream: meta.stream, Sequence: seq, Stored: stored, Deliveries: meta.deliveries, Delivery: meta.delivery, Pending: meta.pending,
-		in: in, reply: msg.Reply, size: size, beaten: now.Add(-age), waits: &in.young,
+		in: in, reply: msg.Reply, life: in.life, size: size, beaten: now.Add(-age), waits: &in.young,
 	}
 	if in.opts.Group != "" {
 		m.Pin = pinOf(msg)
@@ -256,7 +263,7 @@ func (in *Intake) release(m *Message, acked bool) (reply string, ok bool) {
 	m.waits.remove(m)
 	if acked {
 		in.settled.add(m.Sequence, m.Stored)
-		in.lastAck = m.reply
+		in.last = ack{m.reply, m.life}
 	}
 	if wasFull || len(in.held) == 0 {
 		in.changed.Broadcast()
@@ -304,23 +311,30 @@ func (in *Intake) Wait(ctx context.Context) error {
 // still on its way when the process exits is lost. The server handles the acks
 // of a connection in order, so it asks for an answer to a repetition of the
 // latest one.
+//
+// A server that was killed may have forgotten that it handed the message out, and
+// answers nothing then, ever (nats-server 2.15.3, processAckMsgLocked). It sends the
+// message again to somebody; there is nothing to wait for.
 func (in *Intake) Flush(ctx context.Context) error {
 	in.mu.Lock()
-	last := in.lastAck
+	last := in.last
 	in.mu.Unlock()
-	if last == "" {
+	if last.reply == "" {
 		return in.opts.Conn.FlushWithContext(ctx)
 	}
 	for {
 		// One that meets a change of the consumer's leader is never answered.
 		try, cancel := context.WithTimeout(ctx, flushTry)
-		_, err := in.opts.Conn.RequestWithContext(try, last, ackAck)
+		_, err := in.opts.Conn.RequestWithContext(try, last.reply, ackAck)
 		cancel()
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("cannot make sure that the last acks arrived: %w", err)
+		}
+		if in.opts.Conn.Stats().Reconnects != last.life {
+			return in.opts.Conn.FlushWithContext(ctx)
 		}
 		select {
 		case <-try.Done():

@@ -260,6 +260,36 @@ func TestFlushWaitsForTheServer(t *testing.T) {
 	}
 }
 
+// A server that was killed may not know any more that it handed out what is acked now:
+// it gives no answer, and a stop does not wait for one.
+func TestFlushOfWhatTheServerForgot(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.publish(3)
+	held := b.receive(3)
+	b.stop()
+	conn := b.server.Conn()
+	b.server.Stop()
+	b.waitFor("the connection is lost", func() bool { return !conn.IsConnected() })
+	b.server.Resume()
+	b.waitFor("it is there again", conn.IsConnected)
+	// As after a crash that lost what the consumer had written: it begins anew.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := b.js.DeleteConsumer(ctx, "S", "c"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.js.CreateConsumer(ctx, "S", jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range held {
+		m.Ack()
+	}
+	if err := b.in.Flush(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // The consumer or the server going away is reported, and overcome once it is
 // back.
 func TestRecovers(t *testing.T) {

@@ -26,6 +26,7 @@ type Message struct {
 
 	in         *Intake
 	reply      string // where its acknowledgement goes; guarded by in.mu
+	life       uint64 // of the connection when it came, see [Intake.Flush]
 	size       int
 	released   bool
 	lapsed     bool      // see Lapsed; guarded by in.mu

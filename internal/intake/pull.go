@@ -228,6 +228,9 @@ func (in *Intake) receive(ctx context.Context) (received bool, err error) {
 		if !in.opts.Conn.IsConnected() {
 			return received, nats.ErrDisconnected
 		}
+		in.mu.Lock()
+		in.life = in.opts.Conn.Stats().Reconnects
+		in.mu.Unlock()
 		if err := p.pull(count, size, in.admit); err != nil {
 			return received, err
 		}

@@ -12,6 +12,8 @@ type Pair struct {
 	Endpoint string
 	ID       string
 	Source   string
+	// Reason is why it is dead, if that is known.
+	Reason string
 }
 
 // Standing is what is known besides requests at the time of a check.
@@ -80,14 +82,15 @@ func (l *Ledger) Check(s Standing) Report {
 // checker is a check on its way.
 type checker struct {
 	*Ledger
-	dead, pending map[pair]bool
-	firsts        map[int32][]first // of ordered endpoints
-	report        Report
+	dead    map[pair]string // the reasons
+	pending map[pair]string
+	firsts  map[int32][]first // of ordered endpoints
+	report  Report
 }
 
-// standing resolves pairs; those of no event are reported.
-func (c *checker) standing(pairs []Pair, strange Kind) map[pair]bool {
-	out := make(map[pair]bool, len(pairs))
+// standing resolves pairs, to their reasons; those of no event are reported.
+func (c *checker) standing(pairs []Pair, strange Kind) map[pair]string {
+	out := make(map[pair]string, len(pairs))
 	var sources map[string]int32
 	if len(pairs) > 0 {
 		sources = c.bySource()
@@ -98,7 +101,12 @@ func (c *checker) standing(pairs []Pair, strange Kind) map[pair]bool {
 			c.report.fail(Offence{Kind: strange, Pair: named})
 			continue
 		}
-		out[p] = true
+		// A second letter changes nothing, unless it tells something else.
+		if before, twice := out[p]; twice && before != named.Reason {
+			out[p] = before + " and " + named.Reason
+			continue
+		}
+		out[p] = named.Reason
 	}
 	return out
 }
@@ -183,15 +191,17 @@ func (c *checker) pair(p pair, all []*request) {
 	requests := c.faulty(p, all)
 	e := &c.events[p.event]
 	accepted := slices.IndexFunc(requests, (*request).ok)
+	_, dead := c.dead[p]
+	_, pending := c.pending[p]
 	switch {
 	case accepted >= 0:
 		c.report.Delivered++
 		if c.ordered[p.endpoint] && e.sequence > 0 && len(c.replays[p]) == 0 {
 			c.noteFirst(p, requests[accepted].began)
 		}
-	case c.dead[p]:
+	case dead:
 		c.report.Dead++
-	case c.pending[p]:
+	case pending:
 		c.report.Pending++
 	case e.accepted == 0:
 		c.report.Absent++
@@ -202,11 +212,34 @@ func (c *checker) pair(p pair, all []*request) {
 		c.report.Pairs++
 	}
 	lives := c.lives(p, requests, all)
-	if accepted >= 0 && c.dead[p] {
+	c.foretold(p, accepted >= 0, all)
+	if accepted >= 0 && dead {
 		c.report.DeadToo++
 		if lives <= 1 && !c.hit(requests) {
 			c.report.fail(c.offence(StrangeLetter, p, all))
 		}
+	}
+}
+
+// foretold compares what became of a pair with what was foretold. What is lost,
+// pending or absent has become nothing yet, and is told as that.
+func (c *checker) foretold(p pair, accepted bool, all []*request) {
+	want, known := c.outcomes[p]
+	reason, dead := c.dead[p]
+	if !known || !accepted && !dead {
+		return
+	}
+	is := Outcome(reason)
+	switch {
+	case accepted && dead:
+		is = Accepted + " and " + is
+	case accepted:
+		is = Accepted
+	}
+	if is != want {
+		o := c.offence(OtherOutcome, p, all)
+		o.History = append(o.History, "its outcome is "+string(is)+", foretold was "+string(want))
+		c.report.fail(o)
 	}
 }
 

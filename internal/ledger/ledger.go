@@ -50,7 +50,17 @@ type Event struct {
 	Accepted time.Time
 	// Endpoints are those that must get it.
 	Endpoints []string
+	// Outcomes say what must become of it at some of them. Of the others any outcome
+	// will do that keeps the promise.
+	Outcomes map[string]Outcome
 }
+
+// Outcome is what became of an event at an endpoint: Accepted, or the reason of
+// its dead letter.
+type Outcome string
+
+// Accepted means that the endpoint took the event, and that there is no letter.
+const Accepted Outcome = "accepted"
 
 // Request is what a receiver saw arrive.
 type Request struct {
@@ -83,6 +93,7 @@ type Ledger struct {
 	faults   []Fault
 	replays  map[pair][]int64 // when a letter became a delivery again, in ns
 	ordered  map[int32]bool   // endpoints
+	outcomes map[pair]Outcome // those that were foretold
 }
 
 type event struct {
@@ -132,7 +143,7 @@ func New() *Ledger {
 	return &Ledger{
 		numbers: map[string]int32{}, setNumber: map[string]int32{},
 		byID: map[string]int32{}, byBody: map[Hash]int32{},
-		replays: map[pair][]int64{}, ordered: map[int32]bool{},
+		replays: map[pair][]int64{}, ordered: map[int32]bool{}, outcomes: map[pair]Outcome{},
 	}
 }
 
@@ -160,6 +171,9 @@ func (l *Ledger) Publish(e Event) (int, error) {
 		id: e.ID, body: e.Body, sequence: e.Sequence, accepted: nanos(e.Accepted), given: nanos(e.Published),
 		stream: l.number(e.Stream), set: l.set(e.Endpoints),
 	})
+	for endpoint, outcome := range e.Outcomes {
+		l.outcomes[pair{n, l.number(endpoint)}] = outcome
+	}
 	return int(n), nil
 }
 

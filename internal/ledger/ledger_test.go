@@ -240,6 +240,9 @@ func TestCheck(t *testing.T) {
 			if failed := report.Err() != nil; failed != (test.failed != "") {
 				t.Errorf("the check says %v", report.Err())
 			}
+			if again := judgeAgain(t, a.Ledger, a.standing); again != report.String() {
+				t.Errorf("kept and judged again it is\n%s\nand was\n%s", again, &report)
+			}
 		})
 	}
 }
@@ -248,7 +251,7 @@ func TestCheck(t *testing.T) {
 func counts(of map[ledger.Kind]int) string {
 	var parts []string
 	for _, kind := range []ledger.Kind{
-		ledger.ChangedBytes, ledger.ChangedID, ledger.Cut, ledger.Lost, ledger.OutOfOrder, ledger.Overlap, ledger.Repeat,
+		ledger.ChangedBytes, ledger.ChangedID, ledger.Cut, ledger.Lost, ledger.OtherOutcome, ledger.OutOfOrder, ledger.Overlap, ledger.Repeat,
 		ledger.Forged, ledger.StrangePending, ledger.StrangeLetter, ledger.UnknownEvent, ledger.WrongEndpoint,
 	} {
 		if n := of[kind]; n > 0 {
@@ -295,8 +298,12 @@ func TestStoredBeforeThePubAck(t *testing.T) {
 		a.post("a", 50, 1, 200)
 		a.post("a", 70, 1, 200)
 		l.Accept(n, "EVENTS", 1, at(500))
-		if report := l.Check(ledger.Standing{}); counts(report.Failed) != want {
+		report := l.Check(ledger.Standing{})
+		if counts(report.Failed) != want {
 			t.Errorf("published at %d ms: nothing explains %q, want %q", published, counts(report.Failed), want)
+		}
+		if again := judgeAgain(t, l, ledger.Standing{}); again != report.String() {
+			t.Errorf("kept and judged again it is\n%s\nand was\n%s", again, &report)
 		}
 	}
 }

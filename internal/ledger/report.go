@@ -25,6 +25,7 @@ const (
 	WrongEndpoint  Kind = "wrong endpoint"      // an endpoint that was not to get the event
 	OutOfOrder     Kind = "out of order"        // at an ordered endpoint
 	StrangeLetter  Kind = "strange letter"      // a dead letter of no pair, or of one that was delivered
+	OtherOutcome   Kind = "other outcome"       // accepted or dead, and something else was foretold
 	StrangePending Kind = "strange delivery"    // a stored delivery of no pair
 )
 
@@ -150,10 +151,10 @@ func (c *checker) offence(kind Kind, p pair, requests []*request) Offence {
 		}
 		o.History = append(o.History, line)
 	}
-	if c.dead[p] {
-		o.History = append(o.History, "dead-lettered")
+	if reason, dead := c.dead[p]; dead {
+		o.History = append(o.History, strings.TrimSpace("dead-lettered "+reason))
 	}
-	if c.pending[p] {
+	if _, pending := c.pending[p]; pending {
 		o.History = append(o.History, "pending")
 	}
 	for _, at := range c.replays[p] {
