@@ -31,7 +31,9 @@ func TestRefusedFanOutIsSampled(t *testing.T) {
 		w.publish("events.x", strings.Repeat("x", int(w.nats.Conn().MaxPayload())), nil)
 	}
 	w.letters(events)
-	if n := w.metric("fanjet_fanout_dead_letters_total", "too_large"); n != events {
+	counted := func() float64 { return w.metric("fanjet_fanout_dead_letters_total", "too_large") }
+	w.waitFor("all are counted, after they are stored", func() bool { return counted() >= events })
+	if n := counted(); n != events {
 		t.Errorf("%v are counted", n)
 	}
 	if n := logs.FilterMessage("a delivery cannot be published and is dead-lettered").Len(); n == 0 || n >= events {
