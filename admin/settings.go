@@ -69,13 +69,14 @@ const (
 )
 
 var (
-	tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+	nameText  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 	tokenText = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`) // of RFC 6750
 )
 
-// CheckTokenName says what is wrong with the name of a token.
-func CheckTokenName(name string) error {
-	if !tokenName.MatchString(name) {
+// CheckName says what is wrong with the name of a token, or of a user of the embedded
+// server.
+func CheckName(name string) error {
+	if !nameText.MatchString(name) {
 		return errors.New("must be 1 to 63 letters, digits, dots, dashes and underscores, the first a letter or a digit")
 	}
 	return nil
@@ -142,7 +143,7 @@ func (s *Settings) Check() error {
 			errs = append(errs, fmt.Errorf("admin.tokens: there are two tokens with the name %s", t.Name))
 		}
 		names[t.Name] = true
-		if err := CheckTokenName(t.Name); err != nil {
+		if err := CheckName(t.Name); err != nil {
 			errs = append(errs, fmt.Errorf("admin.tokens: the name %q %w", t.Name, err))
 		}
 		if err := checkSecret(t.Secret); err != nil {

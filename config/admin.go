@@ -84,7 +84,7 @@ func (l *loader) adminTokens(n *node, tokens *[]admin.Token) {
 				if !ok {
 					return
 				}
-				if err := admin.CheckTokenName(text); err != nil {
+				if err := admin.CheckName(text); err != nil {
 					l.errorf(n, "%v", err)
 				} else if before := names[text]; before != nil {
 					l.errorf(n, "is the name of another token, at %s: each has its own, by which the audit knows it", before.place())

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"fanjet/admin"
 	"fanjet/gateway/match"
 	"fanjet/internal/broker"
 	"fanjet/internal/secret"
@@ -22,8 +22,6 @@ const (
 	minPassword    = 16 // characters
 	maxUserPublish = 100
 )
-
-var userName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // userPassword is what a user of the embedded server proves itself with.
 func userPassword() secretKind {
@@ -111,7 +109,7 @@ func (l *loader) user(n *node, names, keys map[string]*node) broker.User {
 			text, ok := l.text(n)
 			switch before := names[text]; {
 			case !ok:
-			case !userName.MatchString(text):
+			case admin.CheckName(text) != nil:
 				l.errorf(n, "must be 1 to 63 letters, digits, dots, dashes and underscores, not %s", quote(text))
 			case before != nil:
 				l.errorf(n, "%s is already a user at %s", text, before.place())

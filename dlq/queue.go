@@ -95,7 +95,8 @@ func (q *Queue) subject(f *Filter) string {
 	return q.names.DeadLetterSubject(f.Endpoint)
 }
 
-// endpoint is whose letters are on a subject.
+// endpoint is whose letters are on a subject: all of its end, for the stream takes what
+// somebody else publishes, too.
 func (q *Queue) endpoint(subject string) string {
 	return strings.TrimPrefix(subject, q.names.DeadLetterSubject(""))
 }

@@ -1,7 +1,6 @@
 package subscriber
 
 import (
-	"strings"
 	"time"
 
 	"fanjet/dlq"
@@ -60,7 +59,3 @@ func hasVerdict(dl *delivery) bool {
 	reason, _ := dlq.Verdict(dl.msg.Msg.Header)
 	return reason != "" && reason != dlq.ReasonEndpointRemoved // which may have come back
 }
-
-// endpointOf returns the endpoint that a delivery's subject names, see
-// [wire.Names].
-func endpointOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

@@ -174,7 +174,7 @@ func (d *Dispatcher) Held() int {
 // admit takes a message of a shared consumer off the wire. It never blocks.
 func (d *Dispatcher) admit(m message) {
 	failpoint.Hit(failpoint.DeliveryFetched)
-	dl := &delivery{msg: m, ep: d.endpoint(endpointOf(m.Msg.Subject))}
+	dl := &delivery{msg: m, ep: d.endpoint(wire.EndpointOf(m.Msg.Subject))}
 	switch {
 	case hasVerdict(dl):
 		d.beginUnasked(dl)

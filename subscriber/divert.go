@@ -22,7 +22,7 @@ func (d *Dispatcher) divert(deliveries []*delivery) {
 		}
 		d.settling.Add(1)
 		m := &move{d: d, dl: dl}
-		endpoint := endpointOf(dl.msg.Msg.Subject)
+		endpoint := wire.EndpointOf(dl.msg.Msg.Subject)
 		msg := &nats.Msg{Subject: d.opts.Names.LaneSubject(endpoint), Header: wire.HopHeaders(dl.msg.Msg.Header), Data: dl.msg.Msg.Data}
 		msg.Header[nats.MsgIdHdr] = []string{position(dl.msg).HopID()}
 		if err := d.opts.Lanes.Enqueue(d.work, msg, m); err != nil {
@@ -69,7 +69,7 @@ func (m *move) Published(err error) {
 	failpoint.Hit(failpoint.LaneStored)
 	dl.msg.Ack()
 	d.metrics.diverted.Inc()
-	d.lanes.Holds(endpointOf(dl.msg.Msg.Subject))
+	d.lanes.Holds(wire.EndpointOf(dl.msg.Msg.Subject))
 }
 
 // failed handles a delivery that the lane did not take. It must not stay in the

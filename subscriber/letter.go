@@ -68,7 +68,7 @@ func (d *Dispatcher) foreign(ctx context.Context, dl *delivery, err error) {
 	subject := dl.msg.Msg.Subject
 	env := wire.Envelope{
 		Key:       position(dl.msg).HopID(), // of its schedule, should it need one
-		Endpoint:  endpointOf(subject),
+		Endpoint:  wire.EndpointOf(subject),
 		Subject:   subject,
 		Source:    position(dl.msg).Source(),
 		Accepted:  dl.msg.Stored,

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"fanjet/dlq"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
@@ -31,7 +33,7 @@ func TestRefusalsAreNoAnswers(t *testing.T) {
 			if n := m.Header.Get(wire.HeaderAttempt); n != "1" {
 				h.Errorf("it counts as an attempt: the next one is %s", n)
 			}
-			if at, want := m.Header.Get(headerSchedule), "@at "+time.Now().Add(wait).UTC().Format(time.RFC3339Nano); at != want {
+			if at, want := m.Header.Get(jetstream.ScheduleHeader), "@at "+time.Now().Add(wait).UTC().Format(time.RFC3339Nano); at != want {
 				h.Errorf("it comes again %s, want %s", at, want)
 			}
 		}

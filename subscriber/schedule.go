@@ -12,12 +12,7 @@ import (
 	"fanjet/internal/wire"
 
 	"github.com/nats-io/nats.go"
-)
-
-// Headers of a scheduled message (NATS ADR-51).
-const (
-	headerSchedule       = "Nats-Schedule"
-	headerScheduleTarget = "Nats-Schedule-Target"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // schedule publishes the schedule of the delivery's next attempt; once that is
@@ -105,8 +100,8 @@ func (d *Dispatcher) scheduleOf(m message, env wire.Envelope, at time.Time, more
 	// it is known by the message that it was made from.
 	h[nats.MsgIdHdr] = []string{position(m).HopID()}
 	// nats.go's own option truncates to whole seconds.
-	h[headerSchedule] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
-	h[headerScheduleTarget] = []string{d.opts.Names.DueSubject(env.Endpoint)}
+	h[jetstream.ScheduleHeader] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
+	h[wire.HeaderScheduleTarget] = []string{d.opts.Names.DueSubject(env.Endpoint)}
 	return &nats.Msg{
 		Subject: d.opts.Names.RetrySubject(env.Endpoint, env.Key),
 		Header:  h,

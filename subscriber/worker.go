@@ -80,7 +80,7 @@ func (d *Dispatcher) next(dl *delivery) *delivery {
 // process makes one attempt of a delivery and settles it.
 func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
 	env, err := wire.ReadEnvelope(dl.msg.Msg.Header)
-	if subject := dl.msg.Msg.Subject; err == nil && env.Endpoint != endpointOf(subject) {
+	if subject := dl.msg.Msg.Subject; err == nil && env.Endpoint != wire.EndpointOf(subject) {
 		err = fmt.Errorf("%w: a delivery to %s on %s", wire.ErrEnvelope, env.Endpoint, subject)
 	}
 	reason, attempts := dlq.Verdict(dl.msg.Msg.Header)

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
 )
 
 // BenchmarkOverdue measures what it costs to read a schedule once, and what a look
@@ -22,7 +23,7 @@ func BenchmarkOverdue(b *testing.B) {
 	names := w.names
 	at := "@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
 	for i := range schedules {
-		m := &nats.Msg{Subject: names.RetrySubject("a", fmt.Sprint(i)), Header: nats.Header{jetstream.ScheduleHeader: {at}, headerScheduleTarget: {names.DueSubject("a")}}, Data: make([]byte, 1<<10)}
+		m := &nats.Msg{Subject: names.RetrySubject("a", fmt.Sprint(i)), Header: nats.Header{jetstream.ScheduleHeader: {at}, wire.HeaderScheduleTarget: {names.DueSubject("a")}}, Data: make([]byte, 1<<10)}
 		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
 			b.Fatal(err)
 		}

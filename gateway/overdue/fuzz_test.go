@@ -19,7 +19,7 @@ func FuzzSchedule(f *testing.F) {
 	f.Add("@every 1s", "fanjet.due.a", "")
 	f.Add("@at 2026-11-30T10:00:00Z", "", "")
 	f.Fuzz(func(t *testing.T, at, target, last string) {
-		due, attempted := readTimes(nats.Header{jetstream.ScheduleHeader: {at}, headerScheduleTarget: {target}, wire.HeaderLastAttempt: {last}})
+		due, attempted := readTimes(nats.Header{jetstream.ScheduleHeader: {at}, wire.HeaderScheduleTarget: {target}, wire.HeaderLastAttempt: {last}})
 		if due.IsZero() {
 			if !attempted.IsZero() {
 				t.Errorf("none, and attempted at %v", attempted)

@@ -14,11 +14,6 @@ import (
 	"fanjet/internal/wire"
 )
 
-// Headers of a scheduled message (NATS ADR-51).
-const (
-	headerScheduleTarget = "Nats-Schedule-Target"
-)
-
 // codeNotLast is what a publish is refused with that expects another message to
 // be the last one of its subject.
 const codeNotLast jetstream.ErrorCode = 10071
@@ -70,7 +65,7 @@ var farOff = time.Date(2200, time.January, 1, 0, 0, 0, 0, time.UTC)
 // the zero times if it is none that can be set anew.
 func readTimes(h nats.Header) (due, attempted time.Time) {
 	at, ok := strings.CutPrefix(h.Get(jetstream.ScheduleHeader), "@at ")
-	if !ok || h.Get(headerScheduleTarget) == "" {
+	if !ok || h.Get(wire.HeaderScheduleTarget) == "" {
 		return time.Time{}, time.Time{}
 	}
 	due, err := time.Parse(time.RFC3339Nano, at)
@@ -90,7 +85,7 @@ func readTimes(h nats.Header) (due, attempted time.Time) {
 func (w *Watch) setAnew(ctx context.Context, s *schedule, at time.Time) (uint64, error) {
 	h := wire.HopHeaders(s.header)
 	h[jetstream.ScheduleHeader] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
-	h[headerScheduleTarget] = s.header[headerScheduleTarget]
+	h[wire.HeaderScheduleTarget] = s.header[wire.HeaderScheduleTarget]
 	ack, err := w.opts.JetStream.PublishMsg(ctx, &nats.Msg{Subject: s.message.Subject, Header: h, Data: s.message.Data},
 		jetstream.WithExpectStream(w.names.RetriesStream()), jetstream.WithExpectLastSequencePerSubject(s.seq))
 	if jsapi.IsCode(err, codeNotLast) {

@@ -84,7 +84,7 @@ func newWatch(t testing.TB, js jetstream.JetStream) *Watch {
 func (w *Watch) plan(t *testing.T, key string, at time.Time, more nats.Header) uint64 {
 	t.Helper()
 	h := nats.Header{
-		jetstream.ScheduleHeader: {"@at " + at.UTC().Format(time.RFC3339Nano)}, headerScheduleTarget: {w.names.DueSubject("a")},
+		jetstream.ScheduleHeader: {"@at " + at.UTC().Format(time.RFC3339Nano)}, wire.HeaderScheduleTarget: {w.names.DueSubject("a")},
 		nats.MsgIdHdr: {"id-" + key},
 	}
 	maps.Copy(h, more)

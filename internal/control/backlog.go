@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -92,7 +91,7 @@ func (b *backlogs) count(ctx context.Context, api jsapi.API, stream, filter stri
 		return err
 	}
 	for subject, n := range page.State.Subjects {
-		b.update(endpointOf(subject), func(of *Backlog) { add(of, n) })
+		b.update(wire.EndpointOf(subject), func(of *Backlog) { add(of, n) })
 	}
 	return nil
 }
@@ -118,7 +117,7 @@ func (b *backlogs) countAllSchedules(ctx context.Context, api jsapi.API, names w
 	if page.Total <= listedSchedules {
 		page, err = subjects(ctx, api, names.RetriesStream(), all, 0)
 		for subject := range page.State.Subjects {
-			b.update(endpointOf(subject), func(of *Backlog) { of.Retries++ })
+			b.update(wire.EndpointOf(subject), func(of *Backlog) { of.Retries++ })
 		}
 		return err
 	}
@@ -161,13 +160,4 @@ func subjects(ctx context.Context, api jsapi.API, stream, filter string, offset 
 		return subjectsPage{}, fmt.Errorf("asking for the state of the stream %s: %w", stream, err)
 	}
 	return page, nil
-}
-
-// endpointOf is the third token of a subject, see [wire.Names].
-func endpointOf(subject string) string {
-	tokens := strings.SplitN(subject, ".", 4)
-	if len(tokens) < 3 {
-		return ""
-	}
-	return tokens[2]
 }

@@ -64,6 +64,14 @@ func (n Names) LaneConsumer(endpoint string) string { return n.prefix + "-lane-"
 
 // Subjects. The endpoint is always the third token, but for [Names.AuditSubject].
 
+// EndpointOf returns the endpoint of such a subject; empty: it has none.
+func EndpointOf(subject string) string {
+	_, rest, _ := strings.Cut(subject, ".")
+	_, rest, _ = strings.Cut(rest, ".")
+	endpoint, _, _ := strings.Cut(rest, ".")
+	return endpoint
+}
+
 // DeliverSubject is where an endpoint's deliveries are published.
 func (n Names) DeliverSubject(endpoint string) string { return n.prefix + ".deliver." + endpoint }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"fanjet/internal/intake"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/state"
+	"fanjet/internal/wire"
 )
 
 const (
@@ -207,10 +207,9 @@ func (l *Lanes) counts(ctx context.Context) (map[string]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefix := strings.TrimSuffix(subject, ">")
 	out := make(map[string]uint64, len(info.State.Subjects))
 	for subject, n := range info.State.Subjects {
-		out[strings.TrimPrefix(subject, prefix)] = n
+		out[wire.EndpointOf(subject)] = n
 	}
 	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fanjet/internal/jsapi"
+	"fanjet/internal/wire"
 )
 
 const (
@@ -56,9 +57,8 @@ func (l *Lanes) truncateAll(ctx context.Context) (emptied []string, err error) {
 		all      bool   // and there are no others
 	}
 	lanes := make([]settled, 0, len(held.State.Subjects))
-	prefix := names.LaneSubject("")
 	for subject := range held.State.Subjects {
-		lane := settled{endpoint: strings.TrimPrefix(subject, prefix)}
+		lane := settled{endpoint: wire.EndpointOf(subject)}
 		if info := consumers[lane.endpoint]; info != nil {
 			if err := l.opts.CheckLane(info, lane.endpoint); err != nil {
 				return nil, err
