@@ -183,8 +183,8 @@ func (d *Dispatcher) admit(m message) {
 		d.divert([]*delivery{dl})
 		return
 	}
-	verdict, others := dl.ep.offer(dl, time.Now())
-	switch verdict {
+	reception, others := dl.ep.offer(dl, time.Now())
+	switch reception {
 	case accepted:
 		d.pump(dl.ep)
 	case diverted:

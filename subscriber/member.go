@@ -66,18 +66,18 @@ type member struct {
 	lastError string
 }
 
-// verdict is what becomes of a delivery that an endpoint was offered.
-type verdict int
+// reception is what becomes of a delivery that an endpoint was offered.
+type reception int
 
 const (
-	accepted verdict = iota // it waits in the queue, or can start
-	diverted                // it must go to the endpoint's lane
-	returned                // it must be given back
+	accepted reception = iota // it waits in the queue, or can start
+	diverted                  // it must go to the endpoint's lane
+	returned                  // it must be given back
 )
 
 // offer takes a delivery from the shared consumers. others are deliveries that
 // must go to the lane, too.
-func (e *member) offer(d *delivery, now time.Time) (v verdict, others []*delivery) {
+func (e *member) offer(d *delivery, now time.Time) (r reception, others []*delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {

@@ -57,7 +57,7 @@ func TestLeaderThatHasNotCaughtUp(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				created := time.Now()
 				m := &Matcher{stream: "EVENTS", cursor: &cursor{}}
-				m.cursor.at.Store(&position{Created: created, Sequence: tt.cursor})
+				m.cursor.at.Store(&progress{Created: created, Sequence: tt.cursor})
 				s := &fakeStream{}
 				s.info.Created, s.info.Config.Replicas, s.info.State.LastSeq = created, tt.replicas, tt.last
 				s.consumer.Delivered.Stream = tt.delivered

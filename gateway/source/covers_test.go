@@ -8,10 +8,10 @@ import (
 func TestCursorCovers(t *testing.T) {
 	t.Parallel()
 	created, stored := time.Unix(1, 0), time.Unix(100, 0)
-	p := &position{Created: created, Sequence: 10, Stored: stored}
+	p := &progress{Created: created, Sequence: 10, Stored: stored}
 	for _, tt := range []struct {
 		name    string
-		p       *position
+		p       *progress
 		created time.Time
 		seq     uint64
 		stored  time.Time

@@ -17,12 +17,12 @@ import (
 	"fanjet/internal/wire"
 )
 
-// position is a place in a source stream up to which every event was fanned
+// progress is the place in a source stream up to which every event was fanned
 // out, as it is stored.
-type position wire.Cursor
+type progress wire.Cursor
 
 // covers reports whether an event of the stream created then was fanned out.
-func (p *position) covers(created time.Time, seq uint64, stored time.Time) bool {
+func (p *progress) covers(created time.Time, seq uint64, stored time.Time) bool {
 	return p != nil && p.Created.Equal(created) && seq <= p.Sequence && !stored.After(p.Stored)
 }
 
@@ -35,7 +35,7 @@ type cursor struct {
 	stream string
 	want   jetstream.ConsumerConfig // of the consumer
 
-	at atomic.Pointer[position]
+	at atomic.Pointer[progress]
 
 	// vouched, if set, returns up to which sequence no event was passed over, as far
 	// as this matcher saw.
@@ -68,7 +68,7 @@ func (c *cursor) load(ctx context.Context) error {
 
 // adopt takes over what an entry of the state says. The caller holds mu.
 func (c *cursor) adopt(entry jetstream.KeyValueEntry) error {
-	p, err := readPosition(entry.Value())
+	p, err := readProgress(entry.Value())
 	if err != nil {
 		return fmt.Errorf("the cursor of %s is unreadable (key %s of the bucket %s): %w", c.stream, entry.Key(), entry.Bucket(), err)
 	}
@@ -77,7 +77,7 @@ func (c *cursor) adopt(entry jetstream.KeyValueEntry) error {
 	return nil
 }
 
-func readPosition(value []byte) (p position, err error) {
+func readProgress(value []byte) (p progress, err error) {
 	err = json.Unmarshal(value, &p)
 	return p, err
 }
@@ -96,7 +96,7 @@ func (c *cursor) review(ctx context.Context, stream jetstream.Stream) (wrong str
 		return "", fmt.Errorf("cannot compare the cursor with the stream %s: %w", c.stream, err)
 	}
 	if !at.Created.Equal(info.Created) {
-		return CreatedAgain, c.store(ctx, position{Created: info.Created})
+		return CreatedAgain, c.store(ctx, progress{Created: info.Created})
 	}
 	if at.Sequence <= info.State.LastSeq {
 		stored, err := jsapi.StoredTime(ctx, c.js, c.stream, at.Sequence)
@@ -104,7 +104,7 @@ func (c *cursor) review(ctx context.Context, stream jetstream.Stream) (wrong str
 			return "", err
 		}
 	}
-	return WentBack, c.store(ctx, position{Created: info.Created})
+	return WentBack, c.store(ctx, progress{Created: info.Created})
 }
 
 // What [cursor.review] finds.
@@ -140,7 +140,7 @@ func (c *cursor) advance(ctx context.Context, created time.Time) (floor uint64, 
 	if err != nil || stored.IsZero() {
 		return floor, err // or it is gone, or not kept once acked, and cannot be fanned out again
 	}
-	return floor, c.store(ctx, position{Created: created, Sequence: floor, Stored: stored, Delivery: ackFloor.Consumer})
+	return floor, c.store(ctx, progress{Created: created, Sequence: floor, Stored: stored, Delivery: ackFloor.Consumer})
 }
 
 // refresh adopts a cursor that somebody else wrote meanwhile: another replica, or
@@ -161,7 +161,7 @@ func (c *cursor) refresh(ctx context.Context) error {
 	return c.adopt(entry)
 }
 
-func (c *cursor) store(ctx context.Context, p position) error {
+func (c *cursor) store(ctx context.Context, p progress) error {
 	value, err := json.Marshal(p)
 	if err != nil {
 		return err

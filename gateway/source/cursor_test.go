@@ -68,14 +68,14 @@ func TestCursorWaitsForAcks(t *testing.T) {
 func TestCursorCoversOnlyItsStream(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		change func(*position)
+		change func(*progress)
 		first  string // that is fanned out
 	}{
-		"as it is":                 {func(*position) {}, "three"},
-		"of a stream made anew":    {func(p *position) { p.Created = p.Created.Add(-time.Hour) }, "one"},
-		"before the event":         {func(p *position) { p.Sequence-- }, "one"}, // stored at another time
-		"of an event stored later": {func(p *position) { p.Stored = p.Stored.Add(time.Hour) }, "one"},
-		"past the end":             {func(p *position) { p.Sequence = 50 }, "one"},
+		"as it is":                 {func(*progress) {}, "three"},
+		"of a stream made anew":    {func(p *progress) { p.Created = p.Created.Add(-time.Hour) }, "one"},
+		"before the event":         {func(p *progress) { p.Sequence-- }, "one"}, // stored at another time
+		"of an event stored later": {func(p *progress) { p.Stored = p.Stored.Add(time.Hour) }, "one"},
+		"past the end":             {func(p *progress) { p.Sequence = 50 }, "one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +91,7 @@ func TestCursorCoversOnlyItsStream(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := position{Created: stream.CachedInfo().Created, Sequence: 2, Stored: second.Time}
+			p := progress{Created: stream.CachedInfo().Created, Sequence: 2, Stored: second.Time}
 			tt.change(&p)
 			if err := (&cursor{state: r.m.opts.State, stream: "EVENTS"}).store(t.Context(), p); err != nil {
 				t.Fatal(err)
@@ -164,7 +164,7 @@ func TestWhatTheCursorCopies(t *testing.T) {
 			}
 			created := stream.CachedInfo().Created.Add(tt.created)
 			c := &cursor{js: js, state: bucket, stream: "EVENTS", want: checked}
-			if err := c.store(t.Context(), position{Created: stream.CachedInfo().Created, Sequence: tt.at, Stored: time.Now()}); err != nil {
+			if err := c.store(t.Context(), progress{Created: stream.CachedInfo().Created, Sequence: tt.at, Stored: time.Now()}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := c.advance(t.Context(), created); (err != nil) != tt.wrong {
@@ -194,7 +194,7 @@ func TestCursorThatSomebodyElseWrote(t *testing.T) {
 	created := time.Now().UTC()
 	write := func(c *cursor, sequence uint64) {
 		t.Helper()
-		if err := c.store(t.Context(), position{Created: created, Sequence: sequence}); err != nil {
+		if err := c.store(t.Context(), progress{Created: created, Sequence: sequence}); err != nil {
 			t.Fatal(err)
 		}
 	}

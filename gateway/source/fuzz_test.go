@@ -15,7 +15,7 @@ func FuzzPosition(f *testing.F) {
 	f.Add([]byte(`null`))
 	f.Add([]byte(`{"sequence":-1}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		p, err := readPosition(text)
+		p, err := readProgress(text)
 		if err != nil {
 			return
 		}
@@ -23,7 +23,7 @@ func FuzzPosition(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := readPosition(written)
+		again, err := readProgress(written)
 		if err != nil || !again.Created.Equal(p.Created) || !again.Stored.Equal(p.Stored) || again.Sequence != p.Sequence || again.Delivery != p.Delivery {
 			t.Errorf("%s becomes %s: %v", text, written, err)
 		}

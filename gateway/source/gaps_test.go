@@ -17,9 +17,9 @@ func TestGaps(t *testing.T) {
 		return &intake.Message{Delivery: delivery, Sequence: sequence, Deliveries: deliveries}
 	}
 	type events = []*intake.Message
-	cursor := &position{Created: life, Sequence: 10, Delivery: 10}
+	cursor := &progress{Created: life, Sequence: 10, Delivery: 10}
 	for name, tt := range map[string]struct {
-		cursor *position
+		cursor *progress
 		first  uint64
 		events events
 		want   string // after, before, missed, exact
@@ -34,8 +34,8 @@ func TestGaps(t *testing.T) {
 		"after a restart":                {cursor: cursor, events: events{event(11, 11, 1)}},
 		"before a restart":               {cursor: cursor, events: events{event(11, 15, 1)}, want: "[10 15 4 true]"},
 		"handed back at the stop":        {cursor: cursor, events: events{event(13, 11, 2), event(14, 12, 2), event(15, 13, 1)}},
-		"a cursor of an earlier version": {cursor: &position{Created: life, Sequence: 10}, events: events{event(11, 15, 1)}},
-		"a cursor of another life":       {cursor: &position{Created: again, Sequence: 10, Delivery: 10}, events: events{event(11, 15, 1)}},
+		"a cursor of an earlier version": {cursor: &progress{Created: life, Sequence: 10}, events: events{event(11, 15, 1)}},
+		"a cursor of another life":       {cursor: &progress{Created: again, Sequence: 10, Delivery: 10}, events: events{event(11, 15, 1)}},
 		"another matcher had them":       {cursor: cursor, first: 1, events: events{event(15, 15, 1), event(16, 16, 1)}},
 		"another matcher missed them":    {cursor: cursor, first: 1, events: events{event(15, 19, 1)}, want: "[10 19 4 false]"},
 		"a dead one took them with it":   {cursor: cursor, first: 15, events: events{event(15, 15, 1)}, want: "[10 15 4 false]"},
@@ -47,7 +47,7 @@ func TestGaps(t *testing.T) {
 			var got string
 			g := gaps{
 				forget: make(chan struct{}, 1),
-				cursor: func(context.Context) (*position, error) { return tt.cursor, nil },
+				cursor: func(context.Context) (*progress, error) { return tt.cursor, nil },
 				first:  func(context.Context) (uint64, error) { return tt.first, nil },
 				report: func(after, before, missed uint64, exact bool) { got += fmt.Sprint([]any{after, before, missed, exact}) },
 			}
@@ -59,7 +59,7 @@ func TestGaps(t *testing.T) {
 			}
 			// A stream that lost its end begins anew, whatever the cursor says.
 			got = ""
-			g.cursor = func(context.Context) (*position, error) { return nil, errors.New("not asked for") }
+			g.cursor = func(context.Context) (*progress, error) { return nil, errors.New("not asked for") }
 			g.sequencesWentBack()
 			g.sequencesWentBack() // twice is once
 			g.look(t.Context(), life, event(100, 90, 1))
@@ -105,11 +105,11 @@ func TestGapsOfAMovedConsumer(t *testing.T) {
 			var moved, missed string
 			g := gaps{
 				forget: make(chan struct{}, 1),
-				cursor: func(context.Context) (*position, error) {
+				cursor: func(context.Context) (*progress, error) {
 					if tt.none {
 						return nil, nil
 					}
-					return &position{Created: life, Sequence: 5, Delivery: 5}, nil
+					return &progress{Created: life, Sequence: 5, Delivery: 5}, nil
 				},
 				first:  func(context.Context) (uint64, error) { return 1, nil },
 				report: func(after, before, n uint64, exact bool) { missed += fmt.Sprint([]any{after, before, n, exact}) },

@@ -24,7 +24,7 @@ type gaps struct {
 	known  bool
 	unseen uint64 // deliveries to others since the latest event that was new
 	// cursor reads the cursor anew and returns where it stands.
-	cursor func(ctx context.Context) (*position, error)
+	cursor func(ctx context.Context) (*progress, error)
 	// first returns the first sequence that the stream has.
 	first func(ctx context.Context) (uint64, error)
 	// report hears of a gap: the range of sequences in which events are missing,
@@ -149,7 +149,7 @@ func (g *gaps) measure(ctx context.Context, msg *intake.Message) {
 func (m *Matcher) newGaps() *gaps {
 	return &gaps{
 		forget: make(chan struct{}, 1),
-		cursor: func(ctx context.Context) (*position, error) {
+		cursor: func(ctx context.Context) (*progress, error) {
 			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 			defer cancel()
 			err := m.cursor.load(ctx)

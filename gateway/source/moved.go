@@ -37,7 +37,7 @@ const (
 
 // follows reports whether a consumer can have come from the cursor to its ack floor
 // by deliveries: at least one for each event in between.
-func follows(at *position, created time.Time, floor jetstream.SequenceInfo) bool {
+func follows(at *progress, created time.Time, floor jetstream.SequenceInfo) bool {
 	return at != nil && at.Created.Equal(created) && at.Delivery > 0 && floor.Stream >= at.Sequence &&
 		floor.Consumer >= at.Delivery && floor.Consumer-at.Delivery >= floor.Stream-at.Sequence
 }

@@ -73,7 +73,7 @@ const (
 	full                    // no room
 )
 
-// Error codes that the verdict needs beyond those that nats.go names.
+// Error codes that this needs beyond those that nats.go names.
 const (
 	codeBatchDuplicate    jetstream.ErrorCode = 10201
 	codeIDInProcess       jetstream.ErrorCode = 10158 // an earlier message with the id is not decided yet
@@ -87,8 +87,8 @@ const (
 	codeHeaderTooLarge    jetstream.ErrorCode = 10097
 )
 
-// verdict classifies the outcome of a publish.
-func verdict(err error) class {
+// classify says what the outcome of a publish means.
+func classify(err error) class {
 	if err == nil {
 		return stored
 	}
@@ -119,7 +119,7 @@ var ErrFull = errors.New("stream is full")
 // IsRefused reports whether err, the outcome of a message, means that
 // JetStream refused the message because of what it is: trying again cannot
 // help.
-func IsRefused(err error) bool { return verdict(err) == refused }
+func IsRefused(err error) bool { return classify(err) == refused }
 
 // IsTooLarge reports whether the message was refused because of its size, or
 // that of its headers.

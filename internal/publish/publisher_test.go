@@ -200,7 +200,7 @@ func TestKnownIDsAreNoFailure(t *testing.T) {
 		}
 		items[i] = item{msg: message(i, id), done: &c}
 	}
-	if err := p.tryBatch(items); verdict(err) != duplicates {
+	if err := p.tryBatch(items); classify(err) != duplicates {
 		t.Fatalf("the server answered %v, not that an id is known", err)
 	}
 	p.send(items)

@@ -137,7 +137,7 @@ func TestVerdicts(t *testing.T) {
 		"no storage":              {api(500, codeStorageExceeded), full},
 		"a full stream":           {api(503, codeStoreFailed), full},
 	} {
-		if got := verdict(tt.err); got != tt.want {
+		if got := classify(tt.err); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 		if IsRefused(tt.err) != (tt.want == refused) {

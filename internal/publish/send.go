@@ -41,7 +41,7 @@ func (p *Publisher) sendBatch(items []item) {
 		if errors.Is(err, ErrStale) {
 			continue // without those
 		}
-		switch verdict(err) {
+		switch classify(err) {
 		case stored:
 			p.pace.observeBatch(len(items), time.Since(began))
 			p.setHeld(nil)

@@ -139,7 +139,7 @@ func (p *Publisher) await(ctx context.Context, items []item, first uint64, waiti
 // decide completes an item with the outcome of its publish, and reports false
 // if that is no outcome but a fault that will pass.
 func (p *Publisher) decide(it *item, err error) bool {
-	switch verdict(err) {
+	switch classify(err) {
 	case stored, refused:
 	case full:
 		if !p.opts.FailWhenFull {
