@@ -231,3 +231,26 @@ func TestPauseWatchLoadFails(t *testing.T) {
 	}
 	w.expect("a")
 }
+
+// Two replicas store the pauses of a bucket that was made anew: what one of them
+// stored first counts for both.
+func TestPauseOfAFasterReplica(t *testing.T) {
+	t.Parallel()
+	_, kv := stateBucket(t)
+	w := newWatched(t, kv)
+	mine, theirs := pauseOf("ann"), pauseOf("bob")
+	w.watch.known = map[string]endpoint.Pause{"a": mine, "b": mine, "c": mine}
+	if _, err := SetPause(t.Context(), kv, "b", theirs); err != nil {
+		t.Fatal(err)
+	}
+	stored := map[string]endpoint.Pause{"c": theirs} // it was read before b was paused
+	if err := w.watch.restore(t.Context(), stored); err != nil {
+		t.Fatal(err)
+	}
+	if !stored["a"].Equal(mine) || !stored["b"].Equal(theirs) || !stored["c"].Equal(theirs) {
+		t.Errorf("in force are %+v", stored)
+	}
+	if all, err := Pauses(t.Context(), kv); err != nil || len(all) != 2 || !all["a"].Equal(mine) || !all["b"].Equal(theirs) {
+		t.Errorf("stored are %+v, %v", all, err)
+	}
+}
