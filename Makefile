@@ -72,7 +72,8 @@ fmt: ## Format the code as lint wants it
 	$(LINT) fmt ./...
 
 # A test binary is built once for all fuzz targets of its package: linking takes
-# longer than many of them run.
+# longer than many of them run. Before Go 1.27 the end of the time can count as a
+# failure, "context deadline exceeded", without an input that fails (golang/go#75804).
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; cache=$$($(GO) env GOCACHE)/fuzz; \
@@ -82,7 +83,8 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s)
 		$(GO) test -c -fuzz . -o "$$work/test" "$$package" </dev/null; \
 		for target in $$targets; do \
 			if ! (cd "$$folder" && "$$work/test" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) \
-				-test.fuzzcachedir "$$cache/$$package") >"$$work/said" 2>&1 </dev/null; then \
+				-test.fuzzcachedir "$$cache/$$package") >"$$work/said" 2>&1 </dev/null && \
+				! { grep -qx '    context deadline exceeded' "$$work/said" && ! grep -q 'Failing input' "$$work/said"; }; then \
 				cat "$$work/said"; echo "fuzz: $$package $$target failed"; exit 1; \
 			fi; \
 			echo "fuzz: $$package $$target: $$(sed -n 's/.*\(execs: [0-9]*\).*/\1/p' "$$work/said" | tail -n 1)"; \

@@ -27,10 +27,10 @@ var allowed = map[string][]string{
 	"gateway/match":    {"internal/wire"},
 	"gateway/overdue":  {"internal/jsapi", "internal/servertime", "internal/wire"},
 	"config": {
-		"admin", "subscriber/egress", "subscriber/endpoint", "dlq", "gateway/match",
+		"admin", "subscriber/egress", "subscriber/endpoint", "gateway/match",
 		"internal/broker", "internal/secret", "internal/slip", "internal/wire",
 	},
-	"subscriber": {"subscriber/...", "webhook", "dlq", "internal/..."},
+	"subscriber": {"subscriber/...", "dlq", "internal/..."},
 	"subscriber/attempt": {
 		"subscriber/egress", "subscriber/endpoint", "subscriber/httpsend", "subscriber/outcome", "webhook",
 		"internal/failpoint", "internal/wire",

@@ -109,7 +109,7 @@
 //   - The ack floor can read lower after a crash. truncate.go takes what it reads,
 //     after CheckConsumer of package topology: below the floor of a consumer that was
 //     made by hand deliveries may wait.
-//   - Schedules fire by the server's clock. clock.go learns it from answers, the first
+//   - Schedules fire by the server's clock. Package servertime learns it from answers, the first
 //     time before anything is delivered, and goes on by the monotonic clock. The
 //     embedded server has the clock of this process: there the wall clock is taken, so
 //     that no schedule is made by one clock and stored by another in the moment of a

@@ -67,6 +67,11 @@ func (t *truncator) run(ctx context.Context) {
 // consumer: one that was created by hand to deliver new messages only reports a
 // floor at the end of the log, and below it deliveries wait.
 //
+// What holds it back: one delivery that is not settled, since the floor stands before it
+// (so what has to wait leaves the log, for a schedule or a lane); a consumer that is not as
+// ours are; a floor past the end of the log; and a server that answers nothing or stores
+// nothing.
+//
 // Promise 1: what is removed from the log was settled.
 func (t *truncator) truncate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"fanjet/gateway/topology"
 	"fanjet/internal/failpoint"
@@ -46,13 +47,12 @@ type cursor struct {
 }
 
 const (
-	cursorPrefix = "cursor."
-	cursorEvery  = time.Second
+	cursorEvery = time.Second
 )
 
 // load reads the cursor. It must be called before the first event is handled.
 func (c *cursor) load(ctx context.Context) error {
-	entry, err := c.state.Get(ctx, cursorPrefix+c.stream)
+	entry, err := c.state.Get(ctx, wire.CursorKey(c.stream))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -146,7 +146,7 @@ func (c *cursor) advance(ctx context.Context, created time.Time) (floor uint64, 
 // refresh adopts a cursor that somebody else wrote meanwhile: another replica, or
 // an operator who wants events skipped.
 func (c *cursor) refresh(ctx context.Context) error {
-	entry, err := c.state.Get(ctx, cursorPrefix+c.stream)
+	entry, err := c.state.Get(ctx, wire.CursorKey(c.stream))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
@@ -169,7 +169,7 @@ func (c *cursor) store(ctx context.Context, p progress) error {
 	c.mu.Lock()
 	revision := c.revision
 	c.mu.Unlock()
-	key := cursorPrefix + c.stream
+	key := wire.CursorKey(c.stream)
 	if revision == 0 {
 		revision, err = c.state.Create(ctx, key, value) // also where an entry was deleted
 	} else {
@@ -200,4 +200,47 @@ func ackFloorOf(ctx context.Context, js jetstream.JetStream, stream string, want
 	// One that was created by hand to deliver new events only has its floor at
 	// the end of the stream, and below it events wait.
 	return info.AckFloor, topology.CheckConsumer(info, want)
+}
+
+// keepCursor has the cursor follow until ctx ends.
+func (m *Matcher) keepCursor(ctx context.Context) {
+	tick := time.NewTicker(cursorEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if created := m.created.Load(); created != nil {
+			m.follow(ctx, *created)
+		}
+	}
+}
+
+// follow has the cursor follow what was acknowledged, and looks where the consumer is.
+func (m *Matcher) follow(ctx context.Context, created time.Time) {
+	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if last := m.acked.Load(); last > 0 {
+		floor, err := m.cursor.advance(timed, created)
+		switch {
+		case err == nil && floor >= last:
+			m.acked.CompareAndSwap(last, 0)
+		case err != nil && ctx.Err() == nil:
+			m.log.Warn("the cursor stays behind", zap.Error(err))
+		}
+	}
+	if err := m.watchConsumer(timed, created); err != nil && ctx.Err() == nil {
+		m.sampled.Warn("it cannot be looked whether the consumer of the source was moved", zap.Error(err))
+	}
+}
+
+// FannedOut returns up to which sequence of the source everything is fanned out, as the
+// cursor says; 0: it says nothing.
+func (m *Matcher) FannedOut() uint64 {
+	if at := m.cursor.at.Load(); at != nil {
+		return at.Sequence
+	}
+	return 0
 }

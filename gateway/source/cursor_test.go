@@ -217,7 +217,7 @@ func TestCursorThatSomebodyElseWrote(t *testing.T) {
 	}
 	at(other, 8)
 	write(other, 9)
-	if err := bucket.Delete(t.Context(), cursorPrefix+"EVENTS"); err != nil {
+	if err := bucket.Delete(t.Context(), wire.CursorKey("EVENTS")); err != nil {
 		t.Fatal(err)
 	}
 	if err := other.refresh(t.Context()); err != nil {
@@ -230,7 +230,7 @@ func TestCursorThatSomebodyElseWrote(t *testing.T) {
 	write(other, 10)
 	at(other, 10)
 
-	if _, err := bucket.PutString(t.Context(), cursorPrefix+"EVENTS", "{"); err != nil {
+	if _, err := bucket.PutString(t.Context(), wire.CursorKey("EVENTS"), "{"); err != nil {
 		t.Fatal(err)
 	}
 	if err := one.refresh(t.Context()); err == nil {

@@ -3,7 +3,7 @@
 //
 // A [Matcher] acknowledges an event when JetStream has acknowledged all of its deliveries.
 // The cursor (cursor.go) is a copy of how far that got, for the day when the server forgets;
-// sequence.go keeps the order over takeovers, missed.go and moved.go notice what left the
+// sequence.go keeps the order over takeovers, gaps.go and moved.go notice what left the
 // stream and who moved the consumer.
 //
 // # Order, and who matches
@@ -46,7 +46,7 @@
 //     behind it. Its numbers of deliveries begin anew, which gives it away: moved.go goes
 //     back to the cursor, and the cursor follows a floor only as far as the matcher, or
 //     those numbers, vouch for what is before it.
-//   - A limits stream hands out what it still has, and says nothing of the rest. missed.go
+//   - A limits stream hands out what it still has, and says nothing of the rest. gaps.go
 //     compares the numbers of deliveries with the sequences of events.
 //   - A leader that has not caught up is no stream that lost its end.
 //   - Messages of a source that are no events (schedules, delete markers) are told by what

@@ -164,42 +164,6 @@ func (m *Matcher) open(ctx context.Context) error {
 	return nil
 }
 
-// caughtUp returns an error while the stream may look shorter than it is. A server
-// that has just become the leader of a replicated stream, after an election or its
-// own restart, counts only what it has applied yet; that must not be taken for a
-// stream that lost its end, whose events would all be fanned out again.
-func (m *Matcher) caughtUp(ctx context.Context, stream jetstream.Stream) error {
-	at := m.cursor.at.Load()
-	read := uint64(0)
-	if at != nil && at.Created.Equal(stream.CachedInfo().Created) {
-		read = at.Sequence
-	}
-	consumer, err := stream.Consumer(ctx, m.cursor.want.Durable)
-	switch {
-	case err == nil:
-		if info := consumer.CachedInfo(); info.Delivered.Consumer > 0 || info.AckFloor != info.Delivered { // else it was moved there
-			read = max(read, info.Delivered.Stream)
-		}
-	case !errors.Is(err, jetstream.ErrConsumerNotFound):
-		return fmt.Errorf("cannot look at the consumer of the stream %s: %w", m.stream, err)
-	}
-	info, err := stream.Info(ctx) // after that of the consumer, which goes on
-	if err != nil {
-		return fmt.Errorf("cannot look at the stream %s: %w", m.stream, err)
-	}
-	if info.Config.Replicas <= 1 || info.State.LastSeq >= read {
-		m.shorter = time.Time{}
-		return nil
-	}
-	if m.shorter.IsZero() {
-		m.shorter = time.Now()
-	}
-	if time.Since(m.shorter) < topology.CatchUp {
-		return fmt.Errorf("the stream %s ends at %d, before the event %d that was read already: its server has not caught up", m.stream, info.State.LastSeq, read)
-	}
-	return nil
-}
-
 // settled returns up to which sequence all events of the source are settled. The
 // leader of the consumer may know less: one that was just elected may not have
 // read its state yet, and answers 0, with nothing pending either (nats-server
@@ -298,46 +262,4 @@ func (m *Matcher) Run(ctx context.Context, grace time.Duration) error {
 	stopBeats()
 	background.Wait()
 	return err
-}
-
-func (m *Matcher) keepCursor(ctx context.Context) {
-	tick := time.NewTicker(cursorEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if created := m.created.Load(); created != nil {
-			m.follow(ctx, *created)
-		}
-	}
-}
-
-// follow has the cursor follow what was acknowledged, and looks where the consumer is.
-func (m *Matcher) follow(ctx context.Context, created time.Time) {
-	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if last := m.acked.Load(); last > 0 {
-		floor, err := m.cursor.advance(timed, created)
-		switch {
-		case err == nil && floor >= last:
-			m.acked.CompareAndSwap(last, 0)
-		case err != nil && ctx.Err() == nil:
-			m.log.Warn("the cursor stays behind", zap.Error(err))
-		}
-	}
-	if err := m.watchConsumer(timed, created); err != nil && ctx.Err() == nil {
-		m.sampled.Warn("it cannot be looked whether the consumer of the source was moved", zap.Error(err))
-	}
-}
-
-// FannedOut returns up to which sequence of the source everything is fanned out, as the
-// cursor says; 0: it says nothing.
-func (m *Matcher) FannedOut() uint64 {
-	if at := m.cursor.at.Load(); at != nil {
-		return at.Sequence
-	}
-	return 0
 }

@@ -22,7 +22,7 @@ import (
 // skip events moves the cursor, with `fanjet events skip`.
 //
 // A matcher that gets events sees the gap before it handles the first one behind
-// it (missed.go). A consumer that sends nothing any more, because it was moved to
+// it (gaps.go). A consumer that sends nothing any more, because it was moved to
 // the end or past it, or while no gateway ran, is found by what it says of itself.
 
 const (

@@ -4,7 +4,8 @@
 // [Ensure] looks at all of them before it touches one. What can be adjusted is adjusted,
 // what somebody must decide is refused with a remedy ([Refusal]). Streams of others are
 // never changed, and no stream is ever deleted or made a second time: that would hide a
-// loss. Every rule about what is adjusted and what is refused is in review.go.
+// loss. What of a stream is adjusted or refused is in review.go, of a consumer in consumer.go;
+// ensure.go looks at the version of what is stored first.
 //
 // # The streams
 //

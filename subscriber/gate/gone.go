@@ -8,7 +8,7 @@ import (
 )
 
 // An endpoint is gone after that many answers 410 in a row, each soon after the
-// one before: one can be a mistake of a deployment.
+// one before: one can be a mistake of a deployment. The dispatcher pauses it then (hear.go).
 const (
 	goneAnswers = 3
 	goneWithin  = 10 * time.Minute
