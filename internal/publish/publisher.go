@@ -212,7 +212,7 @@ func (p *Publisher) run() {
 			p.drain()
 			return
 		}
-		for {
+		for p.ctx.Err() == nil { // what waits at the end is not sent any more
 			batch = p.take(batch[:0])
 			if len(batch) == 0 {
 				break
