@@ -113,8 +113,8 @@ const (
 	WentBack     = "the stream lost its end, most likely in a power cut, and uses its sequences again"
 )
 
-// advance copies the ack floor that the server reports, and returns its sequence. It
-// goes only forward: never our own count, for after a restart newer events may come
+// advance copies the ack floor that the server reports, and returns up to which sequence
+// there is nothing more to copy; 0: it is to be called again. It goes only forward: never our own count, for after a restart newer events may come
 // first. An acknowledgement that was just sent may not be in it yet.
 func (c *cursor) advance(ctx context.Context, created time.Time) (floor uint64, err error) {
 	ackFloor, err := ackFloorOf(ctx, c.js, c.stream, c.want)
@@ -140,7 +140,13 @@ func (c *cursor) advance(ctx context.Context, created time.Time) (floor uint64, 
 	if err != nil || stored.IsZero() {
 		return floor, err // or it is gone, or not kept once acked, and cannot be fanned out again
 	}
-	return floor, c.store(ctx, progress{Created: created, Sequence: floor, Stored: stored, Delivery: ackFloor.Consumer})
+	if err := c.store(ctx, progress{Created: created, Sequence: floor, Stored: stored, Delivery: ackFloor.Consumer}); err != nil {
+		return 0, err
+	}
+	if at := c.at.Load(); at == nil || at.Sequence < floor {
+		return 0, nil // another replica was faster, with less; the next round compares anew
+	}
+	return floor, nil
 }
 
 // refresh adopts a cursor that somebody else wrote meanwhile: another replica, or

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -240,5 +241,32 @@ func TestCursorThatSomebodyElseWrote(t *testing.T) {
 	cancel()
 	if err := one.load(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+// A replica that was faster may have written less: the slower one says that it has to
+// look again, and then copies what is missing. No event has to come for that.
+func TestCursorBehindAFasterReplica(t *testing.T) {
+	t.Parallel()
+	r := newRoom(t, "a")
+	r.start()
+	r.numbered(1, 3)
+	for _, d := range r.next(3) {
+		d.published(nil)
+	}
+	if floor := r.floor(); floor != 3 {
+		t.Fatalf("acknowledged up to %d", floor)
+	}
+	r.stop() // only this test writes the cursor from now on
+	created := *r.m.created.Load()
+	c := &cursor{js: r.js, state: r.m.opts.State, stream: "EVENTS", want: r.m.cursor.want} // it has not read what is stored
+	if _, err := r.m.opts.State.Put(t.Context(), wire.CursorKey("EVENTS"), must(json.Marshal(progress{Created: created, Sequence: 1}))); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := c.advance(t.Context(), created); err != nil || done != 0 || c.at.Load().Sequence != 1 {
+		t.Fatalf("beside a faster replica: %d, %v, at %+v; want 0, and the other's 1", done, err, c.at.Load())
+	}
+	if done, err := c.advance(t.Context(), created); err != nil || done != 3 || c.at.Load().Sequence != 3 {
+		t.Fatalf("then: %d, %v, at %+v; want 3", done, err, c.at.Load())
 	}
 }
