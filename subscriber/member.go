@@ -56,6 +56,9 @@ type member struct {
 	lanedWhy   string
 	listed     bool // in fastLane.busy
 
+	leased    float64   // how many of its direct attempts are leased: moving average
+	notDirect time.Time // until when it gets nothing directly
+
 	timer *time.Timer // looks at the queue again
 	alarm time.Time   // when it does; zero: it does not
 
@@ -93,6 +96,12 @@ func (e *member) offer(d *delivery, now time.Time) (r reception, others []*deliv
 		e.moving++
 		return diverted, e.toLane(now, "")
 	}
+	e.enqueue(d, now)
+	return accepted, nil
+}
+
+// enqueue lets a delivery of the fast lane wait for a slot. The caller holds mu.
+func (e *member) enqueue(d *delivery, now time.Time) {
 	d.since = now
 	e.queue = append(e.queue, d)
 	e.shared++
@@ -100,7 +109,6 @@ func (e *member) offer(d *delivery, now time.Time) (r reception, others []*deliv
 		e.listed = true
 		e.fast.list(e)
 	}
-	return accepted, nil
 }
 
 // start takes the delivery out of the queue whose attempt may begin now. It
@@ -142,6 +150,9 @@ func (e *member) start(now time.Time) *delivery {
 	e.remove(i)
 	if !d.lane {
 		e.fast.starts(d, now)
+	}
+	if d.msg.direct() != nil {
+		e.leased -= e.leased / leaseOver
 	}
 	return d
 }

@@ -35,6 +35,10 @@ func (d *Dispatcher) drain(ctx context.Context) {
 func (d *Dispatcher) drainLater(deliveries []*delivery) {
 	for _, dl := range deliveries {
 		dl.ep.moved()
+		if x := dl.msg.direct(); x != nil {
+			d.schedule(d.work, dl, x.Owner.Envelope(), d.opts.ServerTime().Add(drainWait), 0, nil)
+			continue
+		}
 		env, err := wire.ReadEnvelope(dl.msg.Msg.Header)
 		if err != nil {
 			d.foreign(d.work, dl, err)

@@ -56,6 +56,8 @@ type Options struct {
 	// windows hold.
 	Retries, Lanes Publisher
 	Letters        LetterWriter
+	// Direct has deliveries taken that a matcher offers without having stored them.
+	Direct bool
 	// ServerTime returns the time by the NATS server's clock.
 	ServerTime func() time.Time
 	// OnState hears about parts that cannot work for the moment, and with nil
@@ -64,6 +66,9 @@ type Options struct {
 	// OnPause hears of an endpoint that this process paused without an operator,
 	// once that is stored; optional.
 	OnPause func(ctx context.Context, endpoint string, p endpoint.Pause)
+
+	// OthersLive reports whether another gateway of the installation lives; optional.
+	OthersLive func() bool
 
 	RemovalGrace time.Duration // how long an unknown endpoint's deliveries wait; default 10 min
 	LaneRest     time.Duration // how long the consumer of an empty lane stays; default 2 min
