@@ -65,6 +65,11 @@ type Options struct {
 	// once that is stored; optional.
 	OnPause func(ctx context.Context, endpoint string, p endpoint.Pause)
 
+	// OthersLive reports whether another gateway of the installation lives, and was
+	// heard within a few seconds. It is cheap, may be called concurrently, and must not
+	// be called before Run; optional: there are none.
+	OthersLive func() bool
+
 	RemovalGrace time.Duration // how long an unknown endpoint's deliveries wait; default 10 min
 	LaneRest     time.Duration // how long the consumer of an empty lane stays; default 2 min
 	Log          *zap.Logger
