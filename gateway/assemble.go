@@ -92,7 +92,8 @@ func (g *Gateway) deliveryOptions(p *parts, to *publishers, letters *dlq.Writer)
 		Consumers: &ownConsumers{js: p.at.js, names: g.names, log: g.log},
 		Retries:   to.retries, Lanes: to.moves, Letters: letters, ServerTime: g.clock.Now,
 		OnState: g.health.set, OnPause: g.recordPause, OthersLive: p.othersLive,
-		Log: g.log, Registerer: g.opts.Registry,
+		Sources: (&sourcesProgress{js: p.at.js, names: g.names, sources: g.config.Sources}).look,
+		Log:     g.log, Registerer: g.opts.Registry,
 	}
 }
 
