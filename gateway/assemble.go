@@ -91,10 +91,15 @@ func (g *Gateway) deliveryOptions(p *parts, to *publishers, letters *dlq.Writer)
 		Endpoints: p.live.Endpoints, Egress: p.live.Egress, Guard: egress.GuardOptions{Own: p.own.own()}, Version: g.opts.Version,
 		Consumers: &ownConsumers{js: p.at.js, names: g.names, log: g.log},
 		Retries:   to.retries, Lanes: to.moves, Letters: letters, ServerTime: g.clock.Now,
-		Direct: g.config.Delivery.Direct, OnState: g.health.set, OnPause: g.recordPause,
-		Log: g.log, Registerer: g.opts.Registry,
+		Direct: g.config.Delivery.Direct, OnState: g.health.set, OnPause: g.recordPause, OthersLive: p.othersLive,
+		Sources: (&sourcesProgress{js: p.at.js, names: g.names, sources: g.config.Sources}).look,
+		Log:     g.log, Registerer: g.opts.Registry,
 	}
 }
+
+// othersLive reports whether other gateways of the installation live. Nobody asks
+// before the parts run.
+func (p *parts) othersLive() bool { return p.operators.presence.othersLive() }
 
 // newMatchers returns a matcher for each source.
 func (g *Gateway) newMatchers(p *parts, to *publishers, letters *dlq.Writer) (all []*source.Matcher) {

@@ -51,6 +51,9 @@ type member struct {
 	lineFor     time.Time // the same time by the server's clock, as it was planned; zero: it was not
 	resumed     time.Time // when a pause ended
 	drainedOnce bool      // the latest look found nothing older
+	// atSwitch are the last sequences of the sources when it was made ordered, or a
+	// little later; nil: they were not asked yet.
+	atSwitch map[string]uint64
 
 	lanedSince time.Time
 	lanedWhy   string
@@ -322,7 +325,7 @@ func (e *member) configure(t *attempt.Target, now time.Time) (old *attempt.Targe
 	e.target = t
 	e.gate.Configure(&t.Settings, now)
 	if t.Ordered && !old.Ordered {
-		e.draining, e.drainedOnce = true, false
+		e.draining, e.drainedOnce, e.atSwitch = true, false, nil
 	}
 	if t.Ordered || e.gate.Barred(now) {
 		others = e.toLane(now, "")
