@@ -7,6 +7,7 @@
 //	go run ./bench isolation
 //	go run ./bench scale
 //	go run ./bench backlog
+//	go run ./bench kill
 //	go run ./bench all -json bench.json
 //	go run ./bench plot -o docs/throughput.svg bench.json
 //
@@ -44,6 +45,7 @@ func commands() []command {
 		{"isolation", "healthy endpoints beside sick ones, against a run without the sick ones", isolationCommand},
 		{"scale", "10,000 endpoints, 1,000 active ones, one event to 1,000", scaleCommand},
 		{"backlog", "memory and speed while a million deliveries are drained", backlogCommand},
+		{"kill", "what a SIGKILL repeats, of the gateway alone and with its NATS server", killCommand},
 		{"all", "all of the above, and throughput over endpoints, fan-out, size, replicas", allCommand},
 		{"plot", "draw the throughput in JSON files of drain or all as SVG", plotCommand},
 	}
