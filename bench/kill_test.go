@@ -38,6 +38,36 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// Everything has arrived when the gateway dies, and nothing was answered.
+func TestQuietWaitsForWhatADeadGatewayHeld(t *testing.T) {
+	t.Parallel()
+	s := small()
+	s.Events, s.Replicas, s.Answer = 8, 1, 2*time.Second
+	p := evenPlan(1, 1, s.InFlight)
+	w, err := open(t.Context(), gatewayKind, s, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	if err := w.arrived(t.Context(), s.Events); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	if err := w.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.quiet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.report(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := audit(p, published(s.Events, 1), got); f != (faults{Repeated: s.Events}) {
+		t.Errorf("%+v, want each of the %d twice", f, s.Events)
+	}
+}
+
 func TestKillSummary(t *testing.T) {
 	t.Parallel()
 	r := killResult{Slots: 64, Rounds: []killRound{
