@@ -35,6 +35,8 @@ type job struct {
 	Times    bool   `json:"times,omitempty"` // the receiver keeps the time of each arrival
 
 	Answer time.Duration `json:"answer,omitempty"` // how long the receiver takes for a healthy endpoint
+	Loops  int           `json:"loops,omitempty"`  // that are busy
+	Limit  time.Duration `json:"limit,omitempty"`  // after which they end
 }
 
 // hello is the first line of a child.
@@ -71,6 +73,7 @@ func runChild(args []string) error {
 	}
 	kinds := map[string]func(job) (work, error){
 		"sink": startSink, "preload": startPreload, "server": startServer, "bare": startBare, "gateway": startGateway,
+		"busy": startBusy,
 	}
 	start := kinds[args[0]]
 	if start == nil {

@@ -23,6 +23,8 @@ type isolationResult struct {
 	P99Ratio    float64 `json:"p99_ratio"`
 	RateRatio   float64 `json:"rate_ratio"`   // throughput under the steady load
 	DrainsRatio float64 `json:"drains_ratio"` // throughput of the preloaded drain
+
+	Starved *starvedResult `json:"starved,omitempty"`
 }
 
 // isolationPair is a run without the sick endpoints and one with them, of each
@@ -42,6 +44,7 @@ type isolationSetup struct {
 	Sick    []string
 	Attempt time.Duration // timeout of an attempt
 	Pairs   int
+	Starved starvedSetup
 }
 
 // defaults are what a run without flags measures.
@@ -50,6 +53,7 @@ func (s *isolationSetup) defaults() {
 	s.steadyLoad = steadyLoad{Rate: 40, Duration: 30 * time.Second, Warmup: 3 * time.Second}
 	s.Healthy, s.Sick = 50, []string{behaveHang, behave500, behaveDrip}
 	s.Events, s.Attempt, s.Pairs = 1000, 15*time.Second, 3
+	s.Starved.defaults()
 }
 
 func isolationCommand(ctx context.Context, args []string) error {
@@ -66,6 +70,10 @@ func isolationCommand(ctx context.Context, args []string) error {
 	f.IntVar(&s.Events, "n", s.Events, "events for each endpoint in the preloaded drain; 0: no drain")
 	f.DurationVar(&s.Attempt, "attempt", s.Attempt, "timeout of an attempt, which is how long one to a hanging endpoint lasts")
 	f.Var((*words)(&s.Sick), "sick", "how the sick endpoints behave: hang, 500, drip, body; ok: not sick at all")
+	f.IntVar(&s.Starved.Busy, "busy", s.Starved.Busy, "busy loops beside, for the rows on starved processors; 0: no such rows")
+	f.IntVar(&s.Starved.Slow, "slow", s.Starved.Slow, "receivers that cannot keep up, on starved processors")
+	f.Float64Var(&s.Starved.Rate, "starved-rate", s.Starved.Rate, "events a second, each to all receivers, on starved processors")
+	f.DurationVar(&s.Starved.Duration, "starved-d", s.Starved.Duration, "how long a run on starved processors publishes")
 	t := tiers{"fsync", "1s"}
 	f.Var(&t, "tiers", "durability tiers: fsync, or a sync interval")
 	if err := f.parse(args); err != nil {
@@ -96,7 +104,7 @@ func sickPlan(healthy int, sick []string, timeout time.Duration) plan {
 func (r *report) isolation(ctx context.Context, s isolationSetup, t tiers) error {
 	fmt.Printf("%d healthy endpoints beside %d sick ones (%s), each with %g events/s; ms from the PubAck to the healthy. %s\n",
 		s.Healthy, len(s.Sick), strings.Join(s.Sick, ", "), s.Rate, r.Machine)
-	table := newTable(os.Stdout, 16, "durability", "sick", "healthy/s", "p50", "p99", "max", "drained/s", "missing", "repeated")
+	table := newTable(os.Stdout, 20, "durability", "sick", "healthy/s", "p50", "p99", "max", "drained/s", "missing", "repeated")
 	alone, beside := sickPlan(s.Healthy, nil, s.Attempt), sickPlan(s.Healthy, s.Sick, s.Attempt)
 	var bad faults
 	for _, tier := range t {
@@ -124,6 +132,12 @@ func (r *report) isolation(ctx context.Context, s isolationSetup, t tiers) error
 		}
 		result.summarize()
 		table.row(tier+" ratio", "", two(result.RateRatio), two(result.P50Ratio), two(result.P99Ratio), "", two(result.DrainsRatio))
+		if s.Starved.Busy > 0 {
+			var err error
+			if result.Starved, err = s.starved(ctx, table, &bad); err != nil {
+				return err
+			}
+		}
 		r.Isolation = append(r.Isolation, result)
 	}
 	return bad.err()

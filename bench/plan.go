@@ -22,6 +22,7 @@ const (
 	behaveHang = "hang" // accepts the request and never answers
 	behave500  = "500"
 	behaveDrip = "drip" // sends its answer one byte at a time, and is never done
+	behaveSlow = "slow" // answers 200, so late that 32 at once do not suffice for 20 events a second
 	behaveBody = "body" // answers 200 at once, and drips the body
 )
 

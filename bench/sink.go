@@ -74,6 +74,8 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 	case behaveHang:
 		<-r.Context().Done()
+	case behaveSlow:
+		_ = wait(r.Context(), time.Now().Add(slowAnswer))
 	case behaveDrip:
 		dripAnswer(w)
 	case behaveBody:
