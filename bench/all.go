@@ -33,11 +33,11 @@ func allCommand(ctx context.Context, args []string) error {
 	for _, step := range []func() error{
 		func() error { return r.drain(ctx, promised(s, t), *pairs) },
 		func() error {
-			return r.latency(ctx, s, t, steadyLoad{Rate: 100, Duration: 20 * time.Second, Warmup: 2 * time.Second}, *pairs)
+			return r.latency(ctx, s, t, steadyLoad{Rate: 100, Duration: 20 * time.Second, Warmup: 2 * time.Second}, *pairs, "")
 		},
 		func() error { return r.isolation(ctx, isolation, t) },
 		func() error { return r.scale(ctx, scale) },
-		func() error { return r.backlog(ctx, long, tiers{t[0]}, numbers{0, 1}) },
+		func() error { return r.backlog(ctx, long, tiers{t[0]}, numbers{0, 1}, []string{""}) },
 		func() error { return r.drain(ctx, sweeps(s, t), *sweep) },
 	} {
 		if ctx.Err() != nil {

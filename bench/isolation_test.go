@@ -19,8 +19,22 @@ func TestStarved(t *testing.T) {
 	if bad.total() != 0 || len(got.Pairs) != 1 || got.Pairs[0].Without.Wait.Count == 0 || got.Pairs[0].With.Wait.Count == 0 {
 		t.Errorf("%+v, %+v", bad, got)
 	}
-	if got.P50Ratio <= 0 || got.P99Ratio <= 0 {
-		t.Errorf("no ratio: %+v", got)
+	if got.Without != got.Pairs[0].Without.Wait || got.With != got.Pairs[0].With.Wait {
+		t.Errorf("one pair is its own median: %+v", got)
+	}
+}
+
+func TestStarvedRatiosAreWithByWithout(t *testing.T) {
+	t.Parallel()
+	run := func(p50, p99 float64) steadyRun { return steadyRun{Wait: spread{P50: p50, P99: p99}} }
+	r := starvedResult{Pairs: []starvedPair{
+		{Without: run(1, 10), With: run(2, 40)},
+		{Without: run(10, 100), With: run(30, 500)},
+		{Without: run(2, 20), With: run(8, 120)},
+	}}
+	r.summarize()
+	if r.P50Ratio != 3 || r.P99Ratio != 5 || r.Without.P99 != 20 || r.With.P99 != 120 {
+		t.Errorf("%+v", r)
 	}
 }
 

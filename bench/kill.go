@@ -56,7 +56,7 @@ func killCommand(ctx context.Context, args []string) error {
 	f.Var(&s.Tiers, "tiers", "durability tiers: fsync, or a sync interval")
 	f.Var(&s.Fanouts, "fanout", "endpoints that get each event")
 	f.Var(&s.Replicas, "replicas", "gateway processes beside a NATS server that lives on, killed together; 0: one, with the server inside, which dies, too")
-	f.StringVar(&s.Against, "against", "", "compare with the gateway of this bench `program`, built from another checkout")
+	f.against(&s.Against)
 	if err := f.parse(args); err != nil {
 		return err
 	}
@@ -166,14 +166,11 @@ func (r *killResult) totals() (f faults, points []killPoint) {
 
 func (r *killResult) print(t *table, name string) {
 	f, points := r.totals()
-	build, server := "this", "beside"
-	if r.Build != "" {
-		build = "other"
-	}
+	server := "beside"
 	if r.Replicas == 0 {
 		server = "inside"
 	}
-	t.row(name, build, server, strconv.Itoa(r.Fanout), strconv.Itoa(r.Slots),
+	t.row(name, r.build(), server, strconv.Itoa(r.Fanout), strconv.Itoa(r.Slots),
 		whole(mean(points, func(p killPoint) int { return p.InFlight })), whole(mean(points, func(p killPoint) int { return p.Open })),
 		whole(r.PerSecond), strconv.Itoa(f.Missing), strconv.Itoa(f.Strange), strconv.Itoa(f.Repeated),
 		whole(r.RepeatsPerKill), two(r.PerSlot), two(r.PerInFlight))

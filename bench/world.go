@@ -30,6 +30,14 @@ type setup struct {
 	Build string `json:"build,omitempty"`
 }
 
+// build is what a table calls the build.
+func (s setup) build() string {
+	if s.Build != "" {
+		return "other"
+	}
+	return "this"
+}
+
 // What can be measured.
 const (
 	bareLoopKind = "bare"
