@@ -41,12 +41,12 @@ func (f *flags) common(s *setup, timeout time.Duration) {
 	f.IntVar(&s.InFlight, "c", 64, "requests in flight: of the bare loop, and of Fanjet if it has one endpoint")
 	f.DurationVar(&s.Timeout, "timeout", timeout, "longest time for one measurement")
 	f.DurationVar(&s.Scrape, "scrape", time.Second, "how often the metrics are read during a run; 0: never")
-	f.gateway(s)
+	f.variant(&s.variant)
 }
 
-// gateway declares the flags that say which gateway is measured.
-func (f *flags) gateway(s *setup) {
-	f.StringVar(&s.Build, "build", "", "measure the gateway of this bench `program`, built from another checkout")
+// variant declares the flags that say which gateway is measured.
+func (f *flags) variant(v *variant) {
+	f.StringVar(&v.Build, "build", "", "measure the gateway of this bench `program`, built from another checkout")
 }
 
 // against declares the flag that names another build to compare with.

@@ -18,6 +18,9 @@ type isolationResult struct {
 	Events  int             `json:"events"`  // of each endpoint, in the preloaded drain
 	Pairs   []isolationPair `json:"pairs"`
 
+	// Medians of the runs under the steady load, each figure by itself.
+	Without spread `json:"without"`
+	With    spread `json:"with"`
 	// Medians of the pairs: with the sick endpoints by without them.
 	P50Ratio    float64 `json:"p50_ratio"`
 	P99Ratio    float64 `json:"p99_ratio"`
@@ -131,6 +134,7 @@ func (r *report) isolation(ctx context.Context, s isolationSetup, t tiers) error
 			result.Pairs = append(result.Pairs, p)
 		}
 		result.summarize()
+		medianRows(table, tier, result.Without, result.With)
 		table.row(tier+" ratio", "", two(result.RateRatio), two(result.P50Ratio), two(result.P99Ratio), "", two(result.DrainsRatio))
 		if s.Starved.Busy > 0 {
 			var err error
@@ -155,7 +159,15 @@ func (s isolationSetup) measure(ctx context.Context, p plan, run *steadyRun, dra
 	return err
 }
 
+// medianRows prints what the ratios are of.
+func medianRows(t *table, name string, without, with spread) {
+	t.row(name+" median", "no", "", two(without.P50), two(without.P99), two(without.Max))
+	t.row(name+" median", "yes", "", two(with.P50), two(with.P99), two(with.Max))
+}
+
 func (r *isolationResult) summarize() {
+	r.Without = medianSpread(r.Pairs, func(p isolationPair) spread { return p.Without.Wait })
+	r.With = medianSpread(r.Pairs, func(p isolationPair) spread { return p.With.Wait })
 	r.P50Ratio = median(r.Pairs, func(p isolationPair) float64 { return p.With.Wait.P50 / p.Without.Wait.P50 })
 	r.P99Ratio = median(r.Pairs, func(p isolationPair) float64 { return p.With.Wait.P99 / p.Without.Wait.P99 })
 	r.RateRatio = median(r.Pairs, func(p isolationPair) float64 { return p.With.PerSecond / p.Without.PerSecond })

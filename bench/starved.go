@@ -73,6 +73,7 @@ func (s isolationSetup) starved(ctx context.Context, t *table, bad *faults) (*st
 		result.Pairs = append(result.Pairs, p)
 	}
 	result.summarize()
+	medianRows(t, s.Tier+" starved", result.Without, result.With)
 	t.row(s.Tier+" starved ratio", "", "", two(result.P50Ratio), two(result.P99Ratio))
 	return result, nil
 }

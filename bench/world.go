@@ -25,14 +25,19 @@ type setup struct {
 	Answer   time.Duration `json:"-"` // how long the receiver takes for a healthy endpoint
 	Profile  string        `json:"-"` // of the first process
 
+	variant
+}
+
+// variant says which gateway is measured.
+type variant struct {
 	// Build is the bench program of another checkout, whose gateway is measured
 	// in place of this one's.
 	Build string `json:"build,omitempty"`
 }
 
-// build is what a table calls the build.
-func (s setup) build() string {
-	if s.Build != "" {
+// build is what a table calls it.
+func (v variant) build() string {
+	if v.Build != "" {
 		return "other"
 	}
 	return "this"
