@@ -43,7 +43,7 @@ func allCommand(ctx context.Context, args []string) error {
 		},
 		func() error { return r.isolation(ctx, isolation, t) },
 		func() error { return r.scale(ctx, scale) },
-		func() error { return r.backlog(ctx, long, tiers{t[0]}, numbers{0, 1}, []string{s.Build}) },
+		func() error { return r.backlog(ctx, long, tiers{t[0]}, numbers{0, 1}, []variant{s.variant}) },
 		func() error { return r.kill(ctx, kills) },
 		func() error { return r.drain(ctx, sweeps(s, t), *sweep) },
 	} {

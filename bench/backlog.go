@@ -28,12 +28,12 @@ func backlogCommand(ctx context.Context, args []string) error {
 	if err := f.parse(args); err != nil {
 		return err
 	}
-	builds := []string{s.Build}
+	variants := []variant{s.variant}
 	if against != "" {
-		builds = []string{against, s.Build}
+		variants = []variant{{Build: against}, s.variant}
 	}
 	r := newReport()
-	err := r.backlog(ctx, s, t, replicas, builds)
+	err := r.backlog(ctx, s, t, replicas, variants)
 	if e := r.write(f.json); err == nil {
 		err = e
 	}
@@ -41,15 +41,15 @@ func backlogCommand(ctx context.Context, args []string) error {
 }
 
 // backlog drains many events to one endpoint and reads the peak of the memory,
-// for each of some builds.
-func (r *report) backlog(ctx context.Context, s setup, t tiers, replicas numbers, builds []string) error {
+// for each of some variants.
+func (r *report) backlog(ctx context.Context, s setup, t tiers, replicas numbers, variants []variant) error {
 	fmt.Printf("Draining %d deliveries of %d bytes; the most memory in MiB. %s\n", s.Events, s.Size, r.Machine)
 	table := newTable(os.Stdout, 12, "durability", "build", "replicas", "gateway", "NATS", "fanjet/s", "diverted", "missing", "repeated")
 	var bad faults
 	for _, tier := range t {
 		for _, count := range replicas {
-			for _, build := range builds {
-				s.Tier, s.Replicas, s.Build = tier, count, build
+			for _, v := range variants {
+				s.Tier, s.Replicas, s.variant = tier, count, v
 				f, err := drain(ctx, gatewayKind, s, evenPlan(1, 1, s.InFlight))
 				if err != nil {
 					return err

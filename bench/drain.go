@@ -114,7 +114,7 @@ func drainPair(ctx context.Context, s drainSetup, i int) (p pair, err error) {
 	subjects := max(1, s.Endpoints/s.Fanout)
 	even := evenPlan(subjects, s.Fanout, s.InFlight)
 	other, kind, otherPlan := s.setup, gatewayKind, even
-	other.Profile, other.Build = "", s.Against
+	other.Profile, other.variant = "", variant{Build: s.Against}
 	if s.Against == "" {
 		other.Events, kind, otherPlan = s.Events*s.Fanout, bareLoopKind, evenPlan(subjects*s.Fanout, 1, s.InFlight)
 	}

@@ -46,6 +46,11 @@ func (f *flags) common(s *setup, timeout time.Duration) {
 
 // variant declares the flags that say which gateway is measured.
 func (f *flags) variant(v *variant) {
+	f.BoolFunc("direct", "deliver directly what can be, the default; -direct=false: every delivery is written down first", func(text string) error {
+		direct, err := strconv.ParseBool(text)
+		v.LogOnly = !direct
+		return err
+	})
 	f.StringVar(&v.Build, "build", "", "measure the gateway of this bench `program`, built from another checkout")
 }
 

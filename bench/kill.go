@@ -102,7 +102,7 @@ func (s killSetup) rounds(ctx context.Context, t *table, row setup, fanout int) 
 	p := evenPlan(1, fanout, row.InFlight)
 	ours := killResult{setup: row, Fanout: fanout, Answer: row.Answer.Seconds() * 1e3, Slots: p.MaxInFlight * fanout}
 	other := ours
-	other.Build = s.Against
+	other.variant = variant{Build: s.Against}
 	round := func(result *killResult) func() error {
 		return func() error {
 			got, err := killRun(ctx, result.setup, p, s.Kills)

@@ -112,7 +112,7 @@ func (r *report) latency(ctx context.Context, s setup, t tiers, by steadyLoad, p
 		s.Tier = tier
 		result := latencyResult{Tier: tier, Size: s.Size, Rate: by.Rate, Against: against}
 		theirs := s
-		theirs.Build = against
+		theirs.variant = variant{Build: against}
 		for i := range pairs {
 			var p latencyPair
 			measure := func(kind, name string, s setup, to *steadyRun) func() error {

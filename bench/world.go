@@ -33,6 +33,8 @@ type variant struct {
 	// Build is the bench program of another checkout, whose gateway is measured
 	// in place of this one's.
 	Build string `json:"build,omitempty"`
+	// LogOnly has every delivery written down before it is attempted.
+	LogOnly bool `json:"log_only,omitempty"`
 }
 
 // build is what a table calls it.
