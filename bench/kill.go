@@ -38,7 +38,7 @@ type killSetup struct {
 }
 
 func (s *killSetup) defaults() {
-	s.setup = setup{Size: 1024, InFlight: 64, Events: 40_000, Timeout: 3 * time.Minute, Scrape: time.Second}
+	s.setup = setup{Size: 1024, InFlight: 64, Events: 60_000, Timeout: 3 * time.Minute, Scrape: time.Second}
 	s.Tiers, s.Fanouts, s.Replicas = tiers{"fsync"}, numbers{1, 10}, numbers{1, 0}
 	s.Rounds, s.Kills = 3, 5
 }

@@ -7,7 +7,7 @@
 //	go run ./bench isolation
 //	go run ./bench scale
 //	go run ./bench backlog
-//	go run ./bench kill
+//	go run ./bench kill -against /tmp/bench-of-another-checkout
 //	go run ./bench all -json bench.json
 //	go run ./bench plot -o docs/throughput.svg bench.json
 //
@@ -18,7 +18,8 @@
 // pair, so that a machine whose speed drifts tells the same ratio.
 //
 // In every mode the receiver checks that each event reached each healthy
-// endpoint exactly once. If one did not, the program says so and ends with 1.
+// endpoint exactly once. If one did not, the program says so and ends with 1;
+// only kill counts what came twice.
 package main
 
 import (
