@@ -135,7 +135,11 @@ func (r *report) isolation(ctx context.Context, s isolationSetup, t tiers) error
 		}
 		result.summarize()
 		medianRows(table, tier, result.Without, result.With)
-		table.row(tier+" ratio", "", two(result.RateRatio), two(result.P50Ratio), two(result.P99Ratio), "", two(result.DrainsRatio))
+		drained := ""
+		if s.Events > 0 {
+			drained = two(result.DrainsRatio)
+		}
+		table.row(tier+" ratio", "", two(result.RateRatio), two(result.P50Ratio), two(result.P99Ratio), "", drained)
 		if s.Starved.Busy > 0 {
 			var err error
 			if result.Starved, err = s.starved(ctx, table, &bad); err != nil {

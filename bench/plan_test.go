@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"fanjet/config"
 )
 
 // Only who asks for it gets the setting, so that builds that do not know it can
@@ -34,6 +36,14 @@ func TestDirectIsWrittenWhenItIsSwitchedOff(t *testing.T) {
 			}
 			if written := strings.Contains(string(text), "delivery:"); written == test.want {
 				t.Errorf("%s", text)
+			}
+			options := config.Options{LookupEnv: func(string) (string, bool) { return benchSecret, true }}
+			cfg, err := config.Load(path, options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if cfg.Delivery.Direct != test.want {
+				t.Errorf("delivery.direct is %v", cfg.Delivery.Direct)
 			}
 		})
 	}
