@@ -107,6 +107,7 @@ func fixed(before, after *Config) []string {
 		{"admin.listen", before.Admin.Listen == after.Admin.Listen},
 		{"admin.tls", (before.Admin.TLS == admin.TLS{}) == (after.Admin.TLS == admin.TLS{})},
 		{"admin.behind_tls_proxy", before.Admin.BehindTLSProxy == after.Admin.BehindTLSProxy},
+		{"delivery", before.Delivery == after.Delivery},
 		{"dead_letters", before.DeadLetters == after.DeadLetters},
 		{"canary", before.Canary == after.Canary},
 	} {

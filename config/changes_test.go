@@ -29,6 +29,7 @@ subscriptions:
 	after := mustLoad(t, write(t, changesHead+`
 egress: {ports: [443, 8443]}
 dead_letters: {max_age: 1d}
+delivery: {direct: false}
 endpoints:
   b-new: {url: "https://a.example.com/"}
   a-new: {url: "https://a.example.com/"}
@@ -43,7 +44,7 @@ subscriptions:
 		Endpoints:     Names{Added: []string{"a-new", "b-new"}, Removed: []string{"gone"}, Changed: []string{"slower"}},
 		Subscriptions: Names{Added: []string{"four"}, Removed: []string{"two"}, Changed: []string{"one"}},
 		Egress:        true,
-		Restart:       []string{"dead_letters"},
+		Restart:       []string{"delivery", "dead_letters"},
 		Declared: Declared{
 			Main:          after.Declared.Main,
 			Endpoints:     map[string]string{"a-new": after.Declared.Main, "b-new": after.Declared.Main, "slower": after.Declared.Main, "gone": before.Declared.Main},

@@ -16,6 +16,7 @@ type Config struct {
 	NATS          broker.Settings
 	Sources       []Source
 	Admin         Admin
+	Delivery      Delivery
 	DeadLetters   DeadLetters
 	Canary        Canary
 	Egress        egress.Policy

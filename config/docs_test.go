@@ -19,6 +19,7 @@ func knownKeys(t *testing.T) (lists [][]string) {
 nats: {`+unknown+`, embedded: {`+unknown+`, users: [{`+unknown+`}]}, tls: {`+unknown+`}}
 sources: [{`+unknown+`}]
 admin: {`+unknown+`, tls: {`+unknown+`}, tokens: [{`+unknown+`}]}
+delivery: {`+unknown+`}
 dead_letters: {`+unknown+`}
 canary: {`+unknown+`}
 egress: {`+unknown+`, proxy: {`+unknown+`}}
@@ -36,8 +37,8 @@ include: [{`+unknown+`}]
 			lists = append(lists, strings.Split(list, ", "))
 		}
 	}
-	if len(lists) != 18 {
-		t.Errorf("%d lists of keys, want 18:\n%v", len(lists), err)
+	if len(lists) != 19 {
+		t.Errorf("%d lists of keys, want 19:\n%v", len(lists), err)
 	}
 	return lists
 }

@@ -11,7 +11,8 @@ import (
 // keys of the main file, and those that an included file may have.
 var (
 	mainKeys = []string{
-		"version", "nats", "sources", "admin", "dead_letters", "canary", "egress", "defaults", "endpoints", "subscriptions", "include",
+		"version", "nats", "sources", "admin", "delivery", "dead_letters", "canary", "egress", "defaults", "endpoints",
+		"subscriptions", "include",
 	}
 	includedKeys = []string{"endpoints", "subscriptions"}
 )
@@ -25,6 +26,7 @@ func (l *loader) document(root *node) {
 	l.sourcesFailed = l.fails(func() { l.sources(section["sources"]) })
 	l.producers(section["sources"])
 	l.adminFailed = l.misleads(func() { l.admin(root, section["admin"]) })
+	l.delivery(section["delivery"])
 	l.deadLetters(section["dead_letters"])
 	l.canary(section["canary"])
 	l.egressFailed = l.fails(func() { l.egress(section["egress"]) })

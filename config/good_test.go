@@ -111,6 +111,7 @@ func TestFull(t *testing.T) {
 			{Stream: "LEGACY"},
 		},
 		Admin:       Admin{Listen: "localhost:9999"},
+		Delivery:    Delivery{Direct: false},
 		DeadLetters: DeadLetters{MaxAge: 36 * time.Hour, MaxBytes: 1 << 20},
 		Canary:      Canary{Subject: "eu.orders", Every: time.Minute, MaxAge: 10 * time.Minute},
 		Egress: egress.Policy{
@@ -194,6 +195,9 @@ func TestDefaults(t *testing.T) {
 		}
 		if cfg.Admin.Listen != "127.0.0.1:8422" || cfg.DeadLetters != (DeadLetters{}) {
 			t.Errorf("%s: admin %+v, dead letters %+v", name, cfg.Admin, cfg.DeadLetters)
+		}
+		if !cfg.Delivery.Direct {
+			t.Errorf("%s: no direct delivery", name)
 		}
 		if want := (egress.Policy{Ports: []uint16{443}, MaxConnectionAge: 5 * time.Minute}); !reflect.DeepEqual(cfg.Egress, want) {
 			t.Errorf("%s: egress %+v, want %+v", name, cfg.Egress, want)

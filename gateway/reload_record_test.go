@@ -87,8 +87,8 @@ func TestReloadRecordNamesWhatChanged(t *testing.T) {
 	check("teams", "ok", "endpoints +1 -1 ~1, subscriptions +1 -0 ~0",
 		"DIR/teams/one.yaml: endpoint gone removed, endpoint one changed", "DIR/teams/two.yaml: endpoint two added, subscription of-two added")
 
-	write("fanjet.yaml", strings.Replace(main, "5s", "6s", 1)+"egress: {ports: [443, 8443]}\ndead_letters: {max_age: 30d}\nsubscriptions:\n"+subscription("renamed"))
-	check("main file", "ok", "DIR/fanjet.yaml: defaults changed, egress changed, dead_letters waits for a restart, endpoint a changed, subscription renamed added, subscription all removed",
+	write("fanjet.yaml", strings.Replace(main, "5s", "6s", 1)+"egress: {ports: [443, 8443]}\ndead_letters: {max_age: 30d}\ndelivery: {direct: false}\nsubscriptions:\n"+subscription("renamed"))
+	check("main file", "ok", "DIR/fanjet.yaml: defaults changed, egress changed, delivery waits for a restart, dead_letters waits for a restart, endpoint a changed, subscription renamed added, subscription all removed",
 		"DIR/teams/one.yaml: endpoint one changed")
 
 	if err := os.Remove(filepath.Join(dir, "teams/two.yaml")); err != nil {
@@ -102,7 +102,7 @@ func TestReloadRecordNamesWhatChanged(t *testing.T) {
 		many.WriteString(endpoint(fmt.Sprintf("e%02d", i), ""))
 	}
 	write("teams/many.yaml", many.String())
-	check("many", "ok", "endpoints +30", "endpoint e00 added", "; and 11 more")
+	check("many", "ok", "endpoints +30", "endpoint e00 added", "; and 12 more")
 
 	write("teams/many.yaml", "endpoints:\n"+endpoint("one", "")+"  x: {}\n")
 	check("mistakes", "refused", "DIR/teams/many.yaml:3:3: endpoints.x: url is missing", "; and 1 more")
