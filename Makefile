@@ -104,10 +104,11 @@ MINUTES    ?= 5
 SEED       ?=
 DURABILITY ?= fsync
 RATE       ?= 200
+DIRECT     ?=
 
 .PHONY: chaos
 chaos: testbin ## Break the gateway, and a cluster of NATS, by lot for MINUTES=5; check that nothing is lost
-	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) \
+	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) CHAOS_DIRECT=$(DIRECT) \
 		$(GO) test -count=1 -timeout 0 -run '^(TestSoak|TestCluster)$$' -v ./chaos
 
 .PHONY: metamorphic

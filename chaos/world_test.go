@@ -42,6 +42,7 @@ type world struct {
 	program  string // fanjet
 	logs     string // where to keep the whole logs of the gateways; empty: nowhere
 	stream   string // the source, which has this name in no other run
+	direct   bool   // deliver directly, as is the default
 	ledger   *ledger.Ledger
 	standing *ledger.Standing // what the ledger was last compared with; nil: it never was
 	about    string           // what is run, besides the name of the test
@@ -57,7 +58,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	l := ledger.New()
-	return &world{T: t, dir: t.TempDir(), program: program, stream: "EVENTS-" + rand.Text()[:8], logs: os.Getenv(keepLogs), ledger: l, hooks: newReceivers(t, l)}
+	return &world{T: t, dir: t.TempDir(), program: program, stream: "EVENTS-" + rand.Text()[:8], direct: true, logs: os.Getenv(keepLogs), ledger: l, hooks: newReceivers(t, l)}
 }
 
 // embedded is the section nats of a gateway with a server of its own, whose
