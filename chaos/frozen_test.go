@@ -15,10 +15,11 @@ import (
 )
 
 // slots are how many attempts each gateway makes at once at each of four endpoints.
-const slots = 8
+const slots = 2
 
 // Of two gateways beside one server each is stopped under load, for less and for longer
-// than anybody waits for it. What comes twice is no more than what was under way.
+// than anybody waits for it. What comes twice has that reason, and after a short stop it is no
+// more than what was under way.
 func TestFrozenReplica(t *testing.T) {
 	t.Parallel()
 	b := newBatch(t)
@@ -41,7 +42,7 @@ subscriptions: [{name: all, subjects: ["events.>"], endpoints: [steady, steep, f
 `, "SLOTS", strconv.Itoa(slots))
 	w.ledger.Ordered("line")
 	for _, endpoint := range []string{"steady", "steep"} {
-		w.hooks.set(endpoint, slow(20*time.Millisecond))
+		w.hooks.set(endpoint, slow(10*time.Millisecond))
 	}
 	w.hooks.set("flaky", failing(10, http.StatusServiceUnavailable))
 	for i := range 2 {
@@ -71,7 +72,9 @@ subscriptions: [{name: all, subjects: ["events.>"], endpoints: [steady, steep, f
 	if report.Delivered == 0 || report.Dead > 0 {
 		t.Errorf("too little happened, or too much: %s", &report)
 	}
-	if n, most := report.Count(ledger.Repeat), len(w.gateways)*4*slots; n > most {
+	// Deliveries that lie unread in its socket for longer than NATS waits are begun, too,
+	// when it goes on: of those the ledger alone says that they have a reason.
+	if n, most := report.Count(ledger.Repeat), len(w.gateways)*4*slots; n > most && long < ackWait {
 		t.Errorf("%d came twice, and no more than %d were under way", n, most)
 	}
 }
