@@ -21,7 +21,7 @@ type batch struct {
 	runs   sync.WaitGroup
 }
 
-func newBatch(t *testing.T) *batch { return &batch{t: t, places: make(chan struct{}, 6)} }
+func newBatch(t *testing.T) *batch { return &batch{t: t, places: make(chan struct{}, 8)} }
 
 func (b *batch) run(name string, test func(t *testing.T)) {
 	b.names = append(b.names, name)

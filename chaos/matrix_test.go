@@ -109,6 +109,9 @@ func TestKillMatrix(t *testing.T) {
 			b.run(string(c.point)+directly, func(t *testing.T) { testKill(t, true, arm(c.point, c.direct)) })
 		}
 	}
+	for point, hit := range directPoints() {
+		b.run(string(point), func(t *testing.T) { testKillDirectly(t, point, hit) })
+	}
 	b.run(string(failpoint.ReplayStored), testKillInReplay)
 	b.run(string(failpoint.DrainSynced), testKillInDrain)
 	for _, point := range []failpoint.Point{failpoint.EndpointsReplaced, failpoint.MatcherReplaced} {

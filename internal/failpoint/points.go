@@ -22,6 +22,15 @@ const (
 	FanoutStored  Point = "fanout-stored"  // all are stored
 	CursorWritten Point = "cursor-written" // the copy of the ack floor is stored
 
+	Offered       Point = "offered"        // a delivery was handed to its endpoint without being stored
+	DirectSettled Point = "direct-settled" // one of several direct deliveries of an event is settled, another is not
+	DirectFailed  Point = "direct-failed"  // a direct attempt failed, nothing is stored yet
+	WrittenDown   Point = "written-down"   // a direct delivery that was not attempted is stored, its event is not acked
+	LeaseStored   Point = "lease-stored"
+	LeaseReplaced Point = "lease-replaced" // the schedule that replaces a lease is stored
+	LeaseDropped  Point = "lease-dropped"
+	MarkStored    Point = "mark-stored"
+
 	DeliveryFetched Point = "delivery-fetched" // a delivery has come from the log, a lane or the retries
 	Attempting      Point = "attempting"       // the request is about to be sent
 	RequestSent     Point = "request-sent"     // it is written; no answer was read
