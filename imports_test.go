@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"cmd/fanjet":       {"..."},
 	"examples/...":     {"..."},
 	"gateway":          {"admin", "config", "subscriber", "subscriber/...", "dlq", "gateway/match", "gateway/overdue", "gateway/source", "gateway/topology", "webhook", "internal/..."},
-	"gateway/source":   {"config", "dlq", "gateway/match", "gateway/topology", "internal/..."},
+	"gateway/source":   {"config", "dlq", "gateway/match", "gateway/topology", "subscriber", "internal/..."},
 	"gateway/topology": {"config", "internal/broker", "internal/jsapi", "internal/wire"},
 	"gateway/match":    {"internal/wire"},
 	"gateway/overdue":  {"internal/jsapi", "internal/servertime", "internal/wire"},

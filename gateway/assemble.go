@@ -91,10 +91,15 @@ func (g *Gateway) deliveryOptions(p *parts, to *publishers, letters *dlq.Writer)
 		Endpoints: p.live.Endpoints, Egress: p.live.Egress, Guard: egress.GuardOptions{Own: p.own.own()}, Version: g.opts.Version,
 		Consumers: &ownConsumers{js: p.at.js, names: g.names, log: g.log},
 		Retries:   to.retries, Lanes: to.moves, Letters: letters, ServerTime: g.clock.Now,
-		OnState: g.health.set, OnPause: g.recordPause,
-		Log: g.log, Registerer: g.opts.Registry,
+		Direct: g.config.Delivery.Direct, OnState: g.health.set, OnPause: g.recordPause, OthersLive: p.othersLive,
+		Sources: (&sourcesProgress{js: p.at.js, names: g.names, sources: g.config.Sources}).look,
+		Log:     g.log, Registerer: g.opts.Registry,
 	}
 }
+
+// othersLive reports whether other gateways of the installation live. Nobody asks
+// before the parts run.
+func (p *parts) othersLive() bool { return p.operators.presence.othersLive() }
 
 // newMatchers returns a matcher for each source.
 func (g *Gateway) newMatchers(p *parts, to *publishers, letters *dlq.Writer) (all []*source.Matcher) {
@@ -104,7 +109,7 @@ func (g *Gateway) newMatchers(p *parts, to *publishers, letters *dlq.Writer) (al
 	}
 	for _, from := range g.config.Sources {
 		m := source.New(source.Options{
-			Source: from, Names: g.names, JetStream: p.at.js, Conn: p.at.nc, State: p.at.state, Match: &g.match, Own: g.canary.own,
+			Source: from, Names: g.names, JetStream: p.at.js, Conn: p.at.nc, State: p.at.state, Match: &g.match, Own: g.canary.own, Direct: p.dispatcher,
 			Deliveries: to.deliveries, Lanes: routes, Letters: letters, Metrics: g.metrics, ServerTime: g.clock.Now, Log: g.log,
 			Report: func(err error) { g.health.set("source "+from.Stream, err) },
 		})

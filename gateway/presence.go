@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	aliveEvery = 3 * time.Second  // a gateway says that it lives
-	aliveFor   = 10 * time.Second // that holds; so long one counts that was killed
+	aliveEvery = time.Second      // a gateway says that it lives; older ones every three
+	aliveFor   = 10 * time.Second // that holds for operators; so long one counts that was killed
+	liveFor    = 4 * time.Second  // and so long for those who share work with it
 )
 
 // presence knows which gateways of the installation live, so that an operator who
@@ -44,6 +45,20 @@ func newPresence(nc *nats.Conn, names wire.Names, self control.Replica) *presenc
 		nc: nc, names: names, self: control.Peer{ID: self.ID, Host: self.Host},
 		heard: make(chan *nats.Msg, 256), peers: make(map[string]heardPeer),
 	}
+}
+
+// othersLive reports whether another gateway said within the last seconds that it
+// lives, and not that it ends. It is cheap: who moves events asks it many times a
+// second.
+func (p *presence) othersLive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, peer := range p.peers {
+		if time.Since(peer.at) < liveFor {
+			return true
+		}
+	}
+	return false
 }
 
 // known are the gateways that live, this one included, in order of hosts.

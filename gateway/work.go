@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 )
+
+// writeDownGrace is how much longer than an attempt may go on, when the gateway stops, a
+// matcher waits: what was interrupted is stored then.
+const writeDownGrace = 5 * time.Second
 
 // run starts the parts, waits for the end of ctx, and stops them. The order of the start:
 // what watches over the work, so that nothing goes on unseen; the work, deliveries before
@@ -43,7 +48,7 @@ func (p *parts) run(ctx context.Context) error {
 	var work errgroup.Group
 	work.Go(func() error { return p.dispatcher.Run(ctx, g.opts.Grace) })
 	for _, m := range p.matchers {
-		work.Go(func() error { return m.Run(ctx, g.opts.Grace) })
+		work.Go(func() error { return m.Run(ctx, g.opts.Grace+writeDownGrace) })
 	}
 	p.tellReady()
 

@@ -29,11 +29,35 @@ func (m message) Ack()         { m.settler.Ack() }
 func (m message) Nak()         { m.settler.Nak() }
 func (m message) Lapsed() bool { return m.settler.Lapsed() }
 
+// AckStored settles the message because JetStream has what it became.
+func (m message) AckStored() {
+	if x := m.direct(); x != nil {
+		x.Owner.Settled(true)
+		return
+	}
+	m.Ack()
+}
+
+// direct returns the direct delivery of which it is the event; nil: the message is a
+// delivery that is stored.
+func (m message) direct() *Direct {
+	x, _ := m.settler.(*Direct)
+	return x
+}
+
+// hopID is the id of the next hop of what the message holds.
+func (m message) hopID() string {
+	if x := m.direct(); x != nil {
+		return x.Owner.HopID()
+	}
+	return position(m).HopID()
+}
+
 // delivery is one delivery at work.
 type delivery struct {
 	msg     message
 	ep      *member // nil: not in the configuration
-	lane    bool    // it came from its endpoint's lane
+	lane    bool    // it came from its endpoint's lane; else from a shared consumer, or directly
 	fresh   bool    // of a lane: it was not attempted yet
 	old     bool    // of a lane: it is older than its endpoint's max_age
 	expired bool    // it waited too long behind an open circuit

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"fanjet/internal/failpoint"
 	"fanjet/internal/jsapi"
@@ -50,8 +51,9 @@ type Dispatcher struct {
 
 	letterLines letterLines
 
-	fast  *fastLane
-	lanes *lanes.Lanes
+	fast   *fastLane
+	direct direct
+	lanes  *lanes.Lanes
 
 	work     context.Context // ends when what is in flight must end
 	stopping bool            // nothing is applied any more; guarded by applying
@@ -88,6 +90,10 @@ func New(o Options) (*Dispatcher, error) {
 	d.pauses = state.NewPauseWatch(o.State, d.onPause, d.log)
 	d.pauses.OnFault = func(err error) { d.state("pauses", err) }
 	d.removals = state.NewRemovals(o.State, o.ServerTime, func(name string) bool { return d.endpoint(name) != nil }, d.log)
+	d.direct.limit = rate.NewLimiter(leasesPerSecond, leasesPerSecond)
+	d.direct.running = make(map[string]*Direct)
+	d.direct.store = &retriesLeases{js: o.JetStream, stream: o.Names.RetriesStream()}
+	d.direct.room.limit.Store(mostAhead)
 	d.fast = newFastLane(d)
 	d.lanes = lanes.New(lanes.Options{
 		Conn: o.Conn, JetStream: o.JetStream, Names: o.Names, Prefix: d.apiPrefix(),
@@ -138,6 +144,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 	background.Go(func() { d.removals.Run(ctx) })
 	background.Go(func() { d.forgetDeparted(ctx) })
 
+	d.direct.on.Store(d.opts.Direct)
 	var receiving sync.WaitGroup
 	receiving.Go(func() { d.fast.run(ctx) })
 	receiving.Go(func() { d.lanes.Run(ctx) })
@@ -174,6 +181,9 @@ func (d *Dispatcher) Held() int {
 // admit takes a message of a shared consumer off the wire. It never blocks.
 func (d *Dispatcher) admit(m message) {
 	failpoint.Hit(failpoint.DeliveryFetched)
+	if d.keepFired(m) {
+		return
+	}
 	dl := &delivery{msg: m, ep: d.endpoint(wire.EndpointOf(m.Msg.Subject))}
 	switch {
 	case hasVerdict(dl):

@@ -13,6 +13,13 @@ import (
 // endpoints. Each is acknowledged there when JetStream has it in the lane.
 func (d *Dispatcher) divert(deliveries []*delivery) {
 	for _, dl := range deliveries {
+		if x := dl.msg.direct(); x != nil { // its owner stores it, and knows of the lane
+			if dl.ep != nil {
+				dl.ep.moved()
+			}
+			x.Owner.WriteDown(WhyMoved)
+			continue
+		}
 		if dl.msg.Lapsed() { // others may have delivered it
 			if dl.ep != nil {
 				dl.ep.moved()
@@ -24,7 +31,7 @@ func (d *Dispatcher) divert(deliveries []*delivery) {
 		m := &move{d: d, dl: dl}
 		endpoint := wire.EndpointOf(dl.msg.Msg.Subject)
 		msg := &nats.Msg{Subject: d.opts.Names.LaneSubject(endpoint), Header: wire.HopHeaders(dl.msg.Msg.Header), Data: dl.msg.Msg.Data}
-		msg.Header[nats.MsgIdHdr] = []string{position(dl.msg).HopID()}
+		msg.Header[nats.MsgIdHdr] = []string{dl.msg.hopID()}
 		if err := d.opts.Lanes.Enqueue(d.work, msg, m); err != nil {
 			m.Published(err)
 		}

@@ -71,7 +71,12 @@ func newFastLane(d *Dispatcher) *fastLane {
 		f.backlog.Store(int64(m.Pending))
 		d.admit(received(m))
 	})
-	f.due = f.intake(o.Names.RetriesStream(), o.Names.DueConsumer(), o.OpenDue, dueWindow, func(m *intake.Message) { d.admit(received(m)) })
+	f.due = f.intake(o.Names.RetriesStream(), o.Names.DueConsumer(), o.OpenDue, dueWindow, func(m *intake.Message) {
+		if o.Direct {
+			d.direct.due.add(m.Msg.Header.Get(wire.HeaderKey))
+		}
+		d.admit(received(m))
+	})
 	f.deliver.SetWindow(mostAhead)
 	return f
 }
@@ -207,6 +212,7 @@ func (f *fastLane) review(now time.Time) {
 		f.d.divert(slow)
 	}
 	f.deliver.SetWindow(j.window(f.deliver.Held()))
+	f.d.reviewDirect(now, j.ahead)
 	if j.greedy != nil {
 		f.d.divert(j.greedy.giveWay(now))
 		f.d.logLaned(j.greedy)

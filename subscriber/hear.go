@@ -28,10 +28,20 @@ func (d *Dispatcher) attempt(ctx context.Context, dl *delivery, env *wire.Envelo
 	t := dl.ep.settings()
 	t.Attempt(ctx, env, dl.msg.Msg.Header, dl.msg.Msg.Data, func(r outcome.Result) {
 		d.metrics.inFlight.Dec()
-		d.observe(dl.ep, env, r)
+		d.observe(dl.ep, d.told(dl, env, r), r)
 		d.hear(dl, t, env, r)
 		settle(r)
 	})
+}
+
+// told returns the envelope for what is said about an attempt: that of a direct delivery
+// is made only where it is needed.
+func (d *Dispatcher) told(dl *delivery, env *wire.Envelope, r outcome.Result) *wire.Envelope {
+	if x := dl.msg.direct(); x != nil && (r.Class != outcome.Class2xx || d.log.Core().Enabled(zap.DebugLevel)) {
+		whole := x.Owner.Envelope()
+		return &whole
+	}
+	return env
 }
 
 // hear tells the endpoint what came of an attempt, and acts on what that

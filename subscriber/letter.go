@@ -18,10 +18,10 @@ import (
 // stands, so the endpoint hears nothing of it.
 func (d *Dispatcher) deadLetter(ctx context.Context, m message, env wire.Envelope, reason dlq.Reason, attempts int) {
 	for {
-		err := d.opts.Letters.Write(ctx, env, reason, attempts, m.Msg.Header, m.Msg.Data, position(m).HopID())
+		err := d.opts.Letters.Write(ctx, env, reason, attempts, m.Msg.Header, m.Msg.Data, m.hopID())
 		if err == nil {
 			failpoint.Hit(failpoint.LetterStored)
-			m.Ack()
+			m.AckStored()
 			d.noteLetter(&env, reason, attempts)
 			return
 		}
@@ -35,7 +35,7 @@ func (d *Dispatcher) deadLetter(ctx context.Context, m message, env wire.Envelop
 		err = d.opts.Retries.Publish(ctx, d.scheduleOf(m, env, d.opts.ServerTime().Add(letterWait), dlq.VerdictHeader(reason, attempts)))
 		switch {
 		case err == nil:
-			m.Ack()
+			m.AckStored()
 			return
 		case !publish.IsRefused(err):
 			d.giveBack(m, env, err)

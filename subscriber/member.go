@@ -51,10 +51,16 @@ type member struct {
 	lineFor     time.Time // the same time by the server's clock, as it was planned; zero: it was not
 	resumed     time.Time // when a pause ended
 	drainedOnce bool      // the latest look found nothing older
+	// atSwitch are the last sequences of the sources when it was made ordered, or a
+	// little later; nil: they were not asked yet.
+	atSwitch map[string]uint64
 
 	lanedSince time.Time
 	lanedWhy   string
 	listed     bool // in fastLane.busy
+
+	leased    float64   // how many of its direct attempts are leased: moving average
+	notDirect time.Time // until when it gets nothing directly
 
 	timer *time.Timer // looks at the queue again
 	alarm time.Time   // when it does; zero: it does not
@@ -93,6 +99,12 @@ func (e *member) offer(d *delivery, now time.Time) (r reception, others []*deliv
 		e.moving++
 		return diverted, e.toLane(now, "")
 	}
+	e.enqueue(d, now)
+	return accepted, nil
+}
+
+// enqueue lets a delivery of the fast lane wait for a slot. The caller holds mu.
+func (e *member) enqueue(d *delivery, now time.Time) {
 	d.since = now
 	e.queue = append(e.queue, d)
 	e.shared++
@@ -100,7 +112,6 @@ func (e *member) offer(d *delivery, now time.Time) (r reception, others []*deliv
 		e.listed = true
 		e.fast.list(e)
 	}
-	return accepted, nil
 }
 
 // start takes the delivery out of the queue whose attempt may begin now. It
@@ -142,6 +153,9 @@ func (e *member) start(now time.Time) *delivery {
 	e.remove(i)
 	if !d.lane {
 		e.fast.starts(d, now)
+	}
+	if d.msg.direct() != nil {
+		e.leased -= e.leased / leaseOver
 	}
 	return d
 }
@@ -311,7 +325,7 @@ func (e *member) configure(t *attempt.Target, now time.Time) (old *attempt.Targe
 	e.target = t
 	e.gate.Configure(&t.Settings, now)
 	if t.Ordered && !old.Ordered {
-		e.draining, e.drainedOnce = true, false
+		e.draining, e.drainedOnce, e.atSwitch = true, false, nil
 	}
 	if t.Ordered || e.gate.Barred(now) {
 		others = e.toLane(now, "")

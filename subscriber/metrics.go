@@ -21,6 +21,9 @@ type metrics struct {
 	inFlight prometheus.Gauge
 	foreign  prometheus.Counter
 
+	leases      prometheus.Counter
+	leasesFired prometheus.Counter
+
 	diverted      prometheus.Counter
 	laneRefused   prometheus.Counter
 	circuitOpened *prometheus.CounterVec // endpoint
@@ -63,6 +66,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		foreign: f.NewCounter(prometheus.CounterOpts{
 			Name: "fanjet_foreign_messages_total",
 			Help: "Messages on Fanjet's own subjects that Fanjet did not write; they are dead-lettered.",
+		}),
+		leases: f.NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_leases_total",
+			Help: "Direct attempts that took so long that their deliveries were stored before they ended.",
+		}),
+		leasesFired: f.NewCounter(prometheus.CounterOpts{
+			Name: "fanjet_leases_fired_total",
+			Help: "Of those, attempts whose result came too late: their deliveries are attempted again.",
 		}),
 		diverted: f.NewCounter(prometheus.CounterOpts{
 			Name: "fanjet_lane_moves_total",

@@ -3,6 +3,7 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,11 +18,19 @@ const drainWait = time.Second
 // drain looks whether older deliveries of endpoints that were made ordered are
 // settled. Only then their lanes begin.
 func (d *Dispatcher) drain(ctx context.Context) {
+	sources := sync.OnceValues(func() (map[string]Progress, error) { // for all of them
+		if d.opts.Sources == nil {
+			return nil, nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return d.opts.Sources(ctx)
+	})
 	for name, e := range *d.endpoints.Load() {
 		if !e.isDraining() || ctx.Err() != nil {
 			continue
 		}
-		left, err := d.olderThanLane(ctx, name)
+		left, err := d.olderThanLine(ctx, name, e, sources)
 		if err != nil {
 			d.sampled.Warn("cannot look for older deliveries of an ordered endpoint", zap.String("endpoint", name), zap.Error(err))
 			return
@@ -35,6 +44,10 @@ func (d *Dispatcher) drain(ctx context.Context) {
 func (d *Dispatcher) drainLater(deliveries []*delivery) {
 	for _, dl := range deliveries {
 		dl.ep.moved()
+		if x := dl.msg.direct(); x != nil {
+			d.schedule(d.work, dl, x.Owner.Envelope(), d.opts.ServerTime().Add(drainWait), 0, nil)
+			continue
+		}
 		env, err := wire.ReadEnvelope(dl.msg.Msg.Header)
 		if err != nil {
 			d.foreign(d.work, dl, err)
@@ -58,6 +71,40 @@ func (e *member) drained(nothing bool) {
 	defer e.mu.Unlock()
 	e.draining = e.draining && !(nothing && e.drainedOnce)
 	e.drainedOnce = nothing
+}
+
+// olderThanLine reports whether something of the endpoint is left that comes before its
+// line: an event that a matcher, here or elsewhere, holds since before the endpoint
+// was made ordered, or a delivery. The events come first: what they leave behind is
+// stored before they are settled, and then found.
+func (d *Dispatcher) olderThanLine(ctx context.Context, endpoint string, e *member, sources func() (map[string]Progress, error)) (bool, error) {
+	at, err := sources()
+	if err != nil {
+		return true, err
+	}
+	if !e.passed(at) {
+		return true, nil
+	}
+	return d.olderThanLane(ctx, endpoint)
+}
+
+// passed reports whether all events are settled that the sources had when the endpoint
+// was made ordered. The first question after that notes which those are.
+func (e *member) passed(at map[string]Progress) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.atSwitch == nil {
+		e.atSwitch = make(map[string]uint64, len(at))
+		for stream, p := range at {
+			e.atSwitch[stream] = p.Last
+		}
+	}
+	for stream, last := range e.atSwitch {
+		if at[stream].Settled < last {
+			return false
+		}
+	}
+	return true
 }
 
 // olderThanLane reports whether deliveries of the endpoint are left that do not

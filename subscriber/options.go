@@ -38,6 +38,14 @@ type LetterWriter interface {
 	Write(ctx context.Context, env wire.Envelope, reason dlq.Reason, attempts int, eventHeaders nats.Header, data []byte, hopID string) error
 }
 
+// Progress is how far the events of a source have come.
+type Progress struct {
+	Last uint64 // the sequence of its last event
+	// Settled is the sequence up to which all that became of the events is stored, or
+	// was delivered: nobody holds one of them any more.
+	Settled uint64
+}
+
 // Options configure a [Dispatcher]. All fields are required unless they say
 // otherwise.
 type Options struct {
@@ -56,6 +64,8 @@ type Options struct {
 	// windows hold.
 	Retries, Lanes Publisher
 	Letters        LetterWriter
+	// Direct has deliveries taken that a matcher offers without having stored them.
+	Direct bool
 	// ServerTime returns the time by the NATS server's clock.
 	ServerTime func() time.Time
 	// OnState hears about parts that cannot work for the moment, and with nil
@@ -64,6 +74,16 @@ type Options struct {
 	// OnPause hears of an endpoint that this process paused without an operator,
 	// once that is stored; optional.
 	OnPause func(ctx context.Context, endpoint string, p endpoint.Pause)
+
+	// OthersLive reports whether another gateway of the installation lives, and was
+	// heard within a few seconds. It is cheap, may be called concurrently, and must not
+	// be called before Run; optional: there are none.
+	OthersLive func() bool
+
+	// Sources returns how far the events of each source have come, by stream, whoever
+	// matches them. The error means that it is not known of all. It may be called
+	// concurrently; optional: no delivery comes from anywhere but the log.
+	Sources func(context.Context) (map[string]Progress, error)
 
 	RemovalGrace time.Duration // how long an unknown endpoint's deliveries wait; default 10 min
 	LaneRest     time.Duration // how long the consumer of an empty lane stays; default 2 min

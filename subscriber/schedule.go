@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 
 	"fanjet/dlq"
@@ -62,7 +63,7 @@ func (s *scheduled) done() {
 
 func (s *scheduled) stored() {
 	failpoint.Hit(failpoint.RetryStored)
-	s.msg.Ack()
+	s.msg.AckStored()
 	if s.count != nil {
 		s.count.retry().Inc()
 	}
@@ -76,6 +77,11 @@ func (s *scheduled) failed(err error) {
 			s.stored()
 			return
 		}
+	}
+	if publish.IsConflict(err) {
+		// The event came to others, too, and its delivery has another life already.
+		s.msg.AckStored()
+		return
 	}
 	if !publish.IsRefused(err) {
 		s.d.giveBack(s.msg, s.env, err)
@@ -98,7 +104,13 @@ func (d *Dispatcher) scheduleOf(m message, env wire.Envelope, at time.Time, more
 	maps.Copy(h, more)
 	// The same schedule published twice replaces itself, and once it has fired
 	// it is known by the message that it was made from.
-	h[nats.MsgIdHdr] = []string{position(m).HopID()}
+	h[nats.MsgIdHdr] = []string{m.hopID()}
+	if m.direct() != nil {
+		// It can become more than one: a lease, and what takes its place. And nothing was
+		// stored of it before, unless it has another life already.
+		h[nats.MsgIdHdr][0] += "/" + strconv.Itoa(env.Attempt)
+		h[jetstream.ExpectedLastSubjSeqHeader] = []string{"0"}
+	}
 	// nats.go's own option truncates to whole seconds.
 	h[jetstream.ScheduleHeader] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
 	h[wire.HeaderScheduleTarget] = []string{d.opts.Names.DueSubject(env.Endpoint)}

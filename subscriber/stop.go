@@ -17,8 +17,13 @@ func (d *Dispatcher) stopEndpoints() {
 	d.applying.Lock()
 	defer d.applying.Unlock()
 	d.stopping = true
+	d.direct.on.Store(false)
 	for _, ep := range *d.endpoints.Load() {
 		for _, waiting := range ep.stop() {
+			if x := waiting.msg.direct(); x != nil {
+				x.Owner.WriteDown(WhyStopped)
+				continue
+			}
 			waiting.msg.Nak()
 		}
 	}

@@ -79,6 +79,10 @@ func (d *Dispatcher) next(dl *delivery) *delivery {
 
 // process makes one attempt of a delivery and settles it.
 func (d *Dispatcher) process(ctx context.Context, dl *delivery) {
+	if x := dl.msg.direct(); x != nil {
+		d.processDirect(ctx, dl, x)
+		return
+	}
 	env, err := wire.ReadEnvelope(dl.msg.Msg.Header)
 	if subject := dl.msg.Msg.Subject; err == nil && env.Endpoint != wire.EndpointOf(subject) {
 		err = fmt.Errorf("%w: a delivery to %s on %s", wire.ErrEnvelope, env.Endpoint, subject)

@@ -15,6 +15,7 @@ import (
 	"fanjet/internal/intake"
 	"fanjet/internal/publish"
 	"fanjet/internal/wire"
+	"fanjet/subscriber"
 )
 
 // handle matches one event and enqueues its deliveries.
@@ -38,6 +39,10 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 		return
 	}
 
+	if m.mark.isFree(time.Now()) {
+		m.claim(ctx, msg)
+	}
+	m.mark.reach(ctx, msg.Sequence)
 	header, data, subject := msg.Msg.Header, msg.Msg.Data, msg.Msg.Subject
 	pos := wire.Position{Stream: m.stream, Created: created, Sequence: msg.Sequence, Stored: msg.Stored}
 	identity := wire.EventID
@@ -49,9 +54,11 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 	filters := filterErrors{matcher: m, pos: pos}
 	m.endpoints = m.opts.Match.Load().Match(&event, m.endpoints[:0], filters.add)
 	filters.end()
+	own := false
 	if m.opts.Own != nil {
-		if own, is := m.opts.Own(subject); is {
-			m.endpoints = append(m.endpoints[:0], own) // whatever subscriptions there are
+		var endpoint string
+		if endpoint, own = m.opts.Own(subject); own {
+			m.endpoints = append(m.endpoints[:0], endpoint) // whatever subscriptions there are
 		}
 	}
 	endpoints := m.endpoints
@@ -63,20 +70,38 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 	m.opts.Metrics.matches.Add(float64(len(endpoints)))
 
 	failpoint.Hit(failpoint.EventMatched)
-	f := &fanout{matcher: m, ctx: ctx, msg: msg, pos: pos, id: id, source: pos.Source()}
+	f := &fanout{matcher: m, ctx: ctx, msg: msg, pos: pos, id: id, again: msg.Deliveries > 1 || m.mark.again(msg.Sequence)}
 	f.pending.Store(int32(len(endpoints)))
-	deliveries := make([]fanoutDelivery, len(endpoints))
-	for i, endpoint := range endpoints {
-		d := &deliveries[i]
-		d.fanout, d.endpoint = f, endpoint
-		h := wire.EventHeaders(header)
-		envelope := d.envelope()
-		envelope.WriteTo(h)
-		h[nats.MsgIdHdr] = []string{pos.FanoutID(endpoint)}
-		d.msg = nats.Msg{Header: h, Data: data}
-		m.send(d)
-		failpoint.Hit(failpoint.Enqueued)
+	f.deliveries = f.one[:]
+	if len(endpoints) > 1 {
+		f.deliveries = make([]fanoutDelivery, len(endpoints))
 	}
+	for i, endpoint := range endpoints {
+		f.deliveries[i].fanout, f.deliveries[i].endpoint = f, endpoint
+	}
+	switch why := m.whyStored(f, own); why {
+	case subscriber.Taken:
+		m.offer(f)
+	case subscriber.WhyAgain:
+		m.fanOutAgain(f)
+	default:
+		for i := range f.deliveries {
+			f.deliveries[i].store(why)
+		}
+	}
+}
+
+// store publishes a delivery.
+func (d *fanoutDelivery) store(why subscriber.Why) {
+	f := d.fanout
+	f.matcher.opts.Metrics.stored[why].Inc()
+	h := wire.EventHeaders(f.msg.Msg.Header)
+	envelope := d.envelope()
+	envelope.WriteTo(h)
+	h[nats.MsgIdHdr] = []string{f.pos.FanoutID(d.endpoint)}
+	d.msg = &nats.Msg{Header: h, Data: f.msg.Msg.Data}
+	f.matcher.send(d)
+	failpoint.Hit(failpoint.Enqueued)
 }
 
 // ack acknowledges an event; the cursor has to follow.
@@ -102,7 +127,7 @@ func (m *Matcher) send(d *fanoutDelivery) {
 	if laned {
 		d.msg.Subject = m.names.LaneSubject(d.endpoint)
 	}
-	if err := to.Enqueue(d.fanout.ctx, &d.msg, d); err != nil {
+	if err := to.Enqueue(d.fanout.ctx, d.msg, d); err != nil {
 		d.Published(err)
 	}
 }
@@ -118,16 +143,26 @@ type Routes struct {
 	InOrder   Publisher // waits when it is full
 }
 
-// fanout is an event whose deliveries are being published.
+// fanout is an event whose deliveries are being published, or made directly.
 type fanout struct {
 	matcher *Matcher
 	ctx     context.Context // ends when the matcher gives up
 	msg     *intake.Message
 	pos     wire.Position
-	id      string       // of the event
-	source  string       // see [wire.HeaderSource]
-	pending atomic.Int32 // deliveries without an answer
-	failed  atomic.Bool
+	id      string // of the event
+	again   bool   // it may have been handled before
+
+	deliveries []fanoutDelivery
+	one        [1]fanoutDelivery // most events have but one
+	pending    atomic.Int32      // deliveries without an answer
+	failed     atomic.Bool
+
+	// Of an event that is delivered directly.
+	room       int           // that its deliveries were given; 0: none is made directly
+	envelope   wire.Envelope // what they have in common
+	storedAt   atomic.Int64  // when the first of them was stored, in Unix nanoseconds; 0: none is
+	lapsed     time.Time     // since when it counts as somebody else's; only for who stores what was given back
+	prev, next *fanout       // in held
 }
 
 // done counts an answer; the last one settles the event.
@@ -138,6 +173,10 @@ func (f *fanout) done(ok bool) {
 	if f.pending.Add(-1) > 0 {
 		failpoint.Hit(failpoint.FanoutPartly)
 		return
+	}
+	if f.room > 0 {
+		f.matcher.held.remove(f)
+		f.matcher.opts.Direct.Free(f.room)
 	}
 	// Promise 1: an event is settled only when every delivery of it is stored.
 	if f.failed.Load() {
@@ -152,16 +191,20 @@ func (f *fanout) done(ok bool) {
 type fanoutDelivery struct {
 	fanout   *fanout
 	endpoint string
-	msg      nats.Msg
-	laned    bool // it was sent to the endpoint's lane
-	refused  bool // the lane has no room
+	direct   subscriber.Direct
+	out      atomic.Bool    // it is made directly, or about to be
+	why      subscriber.Why // it was given back
+	msg      *nats.Msg      // while it is stored
+	stored   bool           // it was, or is being, without an offer
+	laned    bool           // it was sent to the endpoint's lane
+	refused  bool           // the lane has no room
 }
 
 func (d *fanoutDelivery) envelope() wire.Envelope {
 	f := d.fanout
 	return wire.Envelope{
 		EventID: f.id, Key: wire.Key(wire.KindEvent, f.pos, d.endpoint), Endpoint: d.endpoint,
-		Subject: f.msg.Msg.Subject, Source: f.source, Accepted: f.msg.Stored, Attempt: 1,
+		Subject: f.msg.Msg.Subject, Source: f.pos.Source(), Accepted: f.msg.Stored, Attempt: 1,
 	}
 }
 
@@ -179,10 +222,21 @@ func (d *fanoutDelivery) Published(err error) {
 		}
 	}
 	if !publish.IsRefused(err) {
-		d.fanout.done(err == nil)
+		d.answered(err == nil)
 		return
 	}
-	m.letting.Go(func() { d.fanout.done(d.deadLetter(err)) })
+	m.letting.Go(func() { d.answered(d.deadLetter(err)) })
+}
+
+// answered counts the answer of NATS to a delivery, or its letter.
+func (d *fanoutDelivery) answered(stored bool) {
+	if stored {
+		if d.direct.Owner != nil {
+			failpoint.Hit(failpoint.WrittenDown)
+		}
+		d.fanout.noteStored()
+	}
+	d.fanout.done(stored)
 }
 
 // deadLetter writes the letter of a delivery that NATS refused, and holds the
@@ -196,7 +250,7 @@ func (d *fanoutDelivery) deadLetter(refusal error) bool {
 	envelope := d.envelope()
 	envelope.LastError = "NATS refused the delivery: " + refusal.Error()
 	m.sampled.Error("a delivery cannot be published and is dead-lettered", zap.String("endpoint", d.endpoint),
-		zap.String("source_event", d.fanout.source), zap.String("reason", string(reason)), zap.Error(refusal))
+		zap.String("source_event", d.fanout.pos.Source()), zap.String("reason", string(reason)), zap.Error(refusal))
 	for {
 		err := m.opts.Letters.Write(d.fanout.ctx, envelope, reason, 0, msg.Msg.Header, msg.Msg.Data, d.fanout.pos.FanoutID(d.endpoint))
 		switch {

@@ -100,8 +100,10 @@ func newRoom(t *testing.T, endpoints ...string) *room {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
-		t.Fatal(err)
+	for _, stream := range []jetstream.StreamConfig{{Name: "EVENTS", Subjects: []string{"events.>"}}, topology.RetriesStream(names, 1)} {
+		if _, err := js.CreateStream(t.Context(), stream); err != nil {
+			t.Fatal(err)
+		}
 	}
 	matcher, err := match.New([]match.Subscription{{Name: "all", Subjects: []string{"events.>"}, Endpoints: endpoints}})
 	if err != nil {

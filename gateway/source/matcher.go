@@ -37,6 +37,7 @@ type Options struct {
 	Deliveries Publisher // to the shared log
 	Lanes      *Routes
 	Letters    Letters
+	Direct     Direct // makes deliveries that are not stored; nil: there are none
 	// Report hears why the matcher gets no events, and with nil that it does.
 	Report     func(error)
 	Metrics    *Metrics
@@ -81,6 +82,12 @@ type Matcher struct {
 	shorter   time.Time      // since when the stream looks shorter than it was; only open uses it
 	acked     atomic.Uint64  // sequence of the event acknowledged last; 0: the cursor has it
 	letting   sync.WaitGroup // dead letters being written
+
+	held       held
+	mark       mark
+	untouched  atomic.Bool // nobody had got an event when the consumer was opened
+	maxPayload int64       // of the connection
+	ordered    time.Time   // when there was an event for an ordered endpoint
 }
 
 // New returns a matcher that begins with run.
@@ -92,6 +99,9 @@ func New(o Options) *Matcher {
 		log:    o.Log.Named("match").With(zap.String("source", o.Source.Stream)),
 	}
 	m.sampled = sampled.Logger(m.log)
+	m.held.init()
+	m.maxPayload = o.Conn.MaxPayload()
+	m.mark = mark{state: o.State, stream: m.stream, nc: o.Conn, log: m.log, by: nats.NewInbox()[len(nats.InboxPrefix):]}
 	m.queue = make(chan *intake.Message, topology.MatchWindow)
 	m.gaps = m.newGaps()
 	m.cursor.vouched = m.gaps.vouched.Load
@@ -106,6 +116,7 @@ func New(o Options) *Matcher {
 		Group:    topology.MatchGroup,
 		Window:   topology.MatchWindow,
 		Beat:     topology.MatchAckWait / 3,
+		AckWait:  topology.MatchAckWait,
 
 		ServerTime: o.ServerTime,
 	})
@@ -161,6 +172,7 @@ func (m *Matcher) open(ctx context.Context) error {
 		m.gaps.sequencesWentBack()
 	}
 	m.created.Store(&created)
+	m.untouched.Store(info.Delivered.Consumer == 0 && m.cursor.at.Load() == nil)
 	return nil
 }
 
@@ -219,6 +231,9 @@ func (m *Matcher) Run(ctx context.Context, grace time.Duration) error {
 	var background, worker sync.WaitGroup
 	background.Go(func() { m.in.Beat(beats) })
 	background.Go(func() { m.keepCursor(ctx) })
+	keep, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	background.Go(func() { m.keepHeld(keep) })
 	events := sequencer{
 		handle: func(msg *intake.Message) {
 			if ctx.Err() != nil {
@@ -235,7 +250,8 @@ func (m *Matcher) Run(ctx context.Context, grace time.Duration) error {
 				m.sampled.Warn("it is not known whether older events are settled; newer ones wait", zap.Error(err))
 			}
 		},
-		full: m.in.Full,
+		pinned: func(msg *intake.Message) { m.claim(ctx, msg) },
+		full:   m.in.Full,
 		late: func() {
 			m.log.Warn("older events are neither settled nor sent again; this gateway goes on without them, and they may come after newer ones", zap.Duration("waited", takeoverWait))
 		},
@@ -249,6 +265,7 @@ func (m *Matcher) Run(ctx context.Context, grace time.Duration) error {
 	worker.Wait()
 	settled := m.in.Wait(work)
 	stopWork()
+	stopKeeping()
 	m.letting.Wait()
 
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

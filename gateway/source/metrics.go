@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"fanjet/dlq"
+	"fanjet/subscriber"
 )
 
 // Metrics are the instruments of the matchers of all sources.
@@ -20,6 +21,8 @@ type Metrics struct {
 	matches      prometheus.Counter
 	filterErrors *prometheus.CounterVec // reason
 	unpublished  *prometheus.CounterVec // reason
+	direct       prometheus.Counter
+	stored       map[subscriber.Why]prometheus.Counter
 }
 
 // NewMetrics registers the instruments, and makes the series of the sources at zero.
@@ -50,6 +53,16 @@ func NewMetrics(reg prometheus.Registerer, sources []string) *Metrics {
 		unpublished: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanjet_fanout_dead_letters_total", Help: "Deliveries that NATS refused at fan-out and that were dead-lettered, by reason.",
 		}, []string{"reason"}),
+	}
+	m.direct = f.NewCounter(prometheus.CounterOpts{
+		Name: "fanjet_direct_deliveries_total", Help: "Deliveries that were handed to their endpoints without being stored.",
+	})
+	stored := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "fanjet_stored_deliveries_total", Help: "Deliveries of events that were stored before they were attempted, by the reason why they were not made directly, or not any more.",
+	}, []string{"reason"})
+	m.stored = make(map[subscriber.Why]prometheus.Counter)
+	for _, why := range subscriber.Whys() {
+		m.stored[why] = stored.WithLabelValues(string(why))
 	}
 	for _, reason := range [...]string{filterCost, filterValue, filterUnreadable} {
 		m.filterErrors.WithLabelValues(reason)

@@ -47,6 +47,8 @@ type sequencer struct {
 	// another.
 	holds  func(from, before uint64) (bool, error)
 	failed func(error) // hears why one of them does not know
+	// pinned hears of the first event that came after a takeover; nil: nobody does.
+	pinned func(*intake.Message)
 	full   func() bool // reports whether nothing more is received until something is settled
 	late   func()      // something older was missing for all of takeoverWait
 
@@ -103,6 +105,9 @@ func (s *sequencer) take(msg *intake.Message) (look time.Duration) {
 	s.delivery = msg.Delivery
 	// An event without a pin is one whose headers nobody can read.
 	other := msg.Pin != "" && msg.Pin != s.pin
+	if other && s.pinned != nil {
+		s.pinned(msg)
+	}
 	if other || lost {
 		s.changes++
 		s.beginAnew()

@@ -18,7 +18,7 @@
 //   - fanjet.ctl.resume.<endpoint>: every gateway ends what it knows the endpoint to
 //     wait for.
 //   - fanjet.ctl.ping.<endpoint>: one of them sends a test event.
-//   - fanjet.ctl.alive: each gateway says every three seconds that it lives, at the
+//   - fanjet.ctl.alive: each gateway says every second that it lives, at the
 //     start and at the end. An answer names those that its gateway knows: who asks
 //     waits for them, and tells who is silent. After those, 0.3 s of silence end the
 //     answers: there may be a gateway that nobody knows. A heartbeat in the state bucket would be a synced

@@ -20,16 +20,16 @@ const (
 	Publishing    Point = "publishing"     // one message of several is sent, the rest is not
 	FanoutPartly  Point = "fanout-partly"  // one of the event's deliveries is stored, another is not
 	FanoutStored  Point = "fanout-stored"  // all are stored
+	MarkStored    Point = "mark-stored"    // up to where events of a source may have been handled
 	CursorWritten Point = "cursor-written" // the copy of the ack floor is stored
 
 	Offered       Point = "offered"        // a delivery was handed to its endpoint without being stored
 	DirectSettled Point = "direct-settled" // one of several direct deliveries of an event is settled, another is not
-	DirectFailed  Point = "direct-failed"  // a direct attempt failed, nothing is stored yet
-	WrittenDown   Point = "written-down"   // a direct delivery that was not attempted is stored, its event is not acked
-	LeaseStored   Point = "lease-stored"
-	LeaseReplaced Point = "lease-replaced" // the schedule that replaces a lease is stored
-	LeaseDropped  Point = "lease-dropped"
-	MarkStored    Point = "mark-stored"
+	DirectFailed  Point = "direct-failed"  // a direct attempt failed; nothing is stored yet
+	WrittenDown   Point = "written-down"   // a direct delivery that was not attempted is stored, its event is not acknowledged
+	LeaseStored   Point = "lease-stored"   // an attempt that hangs is stored, its event is not acknowledged
+	LeaseReplaced Point = "lease-replaced" // what it became is stored in its place
+	LeaseDropped  Point = "lease-dropped"  // it was delivered, and is stored no more
 
 	DeliveryFetched Point = "delivery-fetched" // a delivery has come from the log, a lane or the retries
 	Attempting      Point = "attempting"       // the request is about to be sent

@@ -222,7 +222,7 @@ func (in *Intake) admit(msg *nats.Msg) {
 		return
 	}
 	m := &Message{
-		Msg: msg, Stream: meta.stream, Sequence: seq, Stored: stored, Deliveries: meta.deliveries, Delivery: meta.delivery, Pending: meta.pending,
+		Msg: msg, Stream: meta.stream, Sequence: seq, Stored: stored, Received: now, Age: age, Deliveries: meta.deliveries, Delivery: meta.delivery, Pending: meta.pending,
 		in: in, reply: msg.Reply, life: in.life, size: size, beaten: now.Add(-age), waits: &in.young,
 	}
 	if in.opts.Group != "" {

@@ -19,9 +19,21 @@ func (in *Intake) lapses(m *Message, now time.Time) bool {
 	if in.opts.AckWait <= 0 {
 		return false
 	}
+	// A report that leaves now would come too late already.
+	return m.silence(now) >= in.opts.AckWait-in.opts.AckWait/10
+}
+
+// Silence is for how long the server has heard nothing of the message. Below the
+// consumer's AckWait nobody else has it.
+func (m *Message) Silence(now time.Time) time.Duration {
+	m.in.mu.Lock()
+	defer m.in.mu.Unlock()
+	return m.silence(now)
+}
+
+// silence is Silence for a caller that holds in.mu.
+func (m *Message) silence(now time.Time) time.Duration {
 	// While a machine is suspended its clock stands, but not the time of day. When
 	// that was set forward instead, the message comes again all the same.
-	silence := max(now.Sub(m.beaten), now.Round(0).Sub(m.beaten.Round(0)))
-	// A report that leaves now would come too late already.
-	return silence >= in.opts.AckWait-in.opts.AckWait/10
+	return max(now.Sub(m.beaten), now.Round(0).Sub(m.beaten.Round(0)))
 }

@@ -14,6 +14,8 @@ type Message struct {
 	Stream   string
 	Sequence uint64    // in the stream
 	Stored   time.Time // when the stream stored it
+	Received time.Time // when it came here, by the clock of this machine
+	Age      time.Duration // how old it was then, by the server's clock
 	// Deliveries is how many times the server has sent it to anybody, from 1.
 	Deliveries uint64
 	// Delivery is the number of this one among all that the consumer made, from 1.

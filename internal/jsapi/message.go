@@ -126,3 +126,30 @@ func StoredTime(ctx context.Context, js jetstream.JetStream, stream string, seq 
 	}
 	return m.Time, nil
 }
+
+// Remove removes a message from a stream; its text is not overwritten. It returns
+// [ErrNoMessage].
+func (a API) Remove(ctx context.Context, stream string, sequence uint64) error {
+	question := struct {
+		Sequence uint64 `json:"seq"`
+		NoErase  bool   `json:"no_erase"`
+	}{sequence, true}
+	var answer struct{}
+	err := a.Ask(ctx, "STREAM.MSG.DELETE."+stream, question, &answer)
+	switch {
+	case IsCode(err, codeSequenceNotFound):
+		return ErrNoMessage
+	case IsCode(err, codeDeleteFailed):
+		// Why, the server says in words only.
+		if _, missing := a.Message(ctx, stream, sequence); errors.Is(missing, ErrNoMessage) {
+			return ErrNoMessage
+		}
+	}
+	return err
+}
+
+// Codes that nats.go does not name.
+const (
+	codeSequenceNotFound jetstream.ErrorCode = 10043
+	codeDeleteFailed     jetstream.ErrorCode = 10057
+)

@@ -70,6 +70,8 @@ const (
 	stored                  // acknowledged
 	duplicates              // an atomic batch with a known message id
 	refused                 // because of what the messages are
+	conflict                // a message expects another last sequence than there is
+	contended               // whether it does is not decided: another message for its subject comes first
 	full                    // no room
 )
 
@@ -77,6 +79,7 @@ const (
 const (
 	codeBatchDuplicate    jetstream.ErrorCode = 10201
 	codeIDInProcess       jetstream.ErrorCode = 10158 // an earlier message with the id is not decided yet
+	codeSubjectInProcess  jetstream.ErrorCode = 10164 // an earlier one for the subject is not, or is in the same batch
 	codeInsufficient      jetstream.ErrorCode = 10023
 	codeStoreFailed       jetstream.ErrorCode = 10077 // also: maximum messages or bytes exceeded
 	codeAccountExceeded   jetstream.ErrorCode = 10002
@@ -102,6 +105,10 @@ func classify(err error) class {
 	switch api.ErrorCode {
 	case codeBatchDuplicate:
 		return duplicates
+	case jetstream.JSErrCodeStreamWrongLastSequence:
+		return conflict
+	case codeSubjectInProcess:
+		return contended
 	case codeInsufficient, codeStoreFailed, codeAccountExceeded, codeStorageExceeded:
 		return full
 	case codeStreamSealed, codeNotEnabledAccount, codeIDInProcess:
@@ -120,6 +127,11 @@ var ErrFull = errors.New("stream is full")
 // JetStream refused the message because of what it is: trying again cannot
 // help.
 func IsRefused(err error) bool { return classify(err) == refused }
+
+// IsConflict reports whether err, the outcome of a message, means that its stream, or
+// its subject, has another last sequence than the message expects. The message was
+// not stored: neither now nor by an earlier try, if it has an id.
+func IsConflict(err error) bool { return classify(err) == conflict }
 
 // IsTooLarge reports whether the message was refused because of its size, or
 // that of its headers.

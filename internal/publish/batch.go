@@ -20,7 +20,7 @@ const (
 // batchHeaders bounds what those headers add to a message, in bytes.
 const batchHeaders = 256
 
-// tryBatch publishes the items, which are several, as one atomic batch.
+// tryBatch publishes the items as one atomic batch.
 func (p *Publisher) tryBatch(items []item) error {
 	ctx, cancel := p.reset.context(p.ctx)
 	defer cancel()

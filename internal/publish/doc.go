@@ -17,8 +17,9 @@
 //   - A fault that will pass (no answer, no leader, connection lost, stream
 //     full) holds the messages and tries again, with the same ids. [Options]
 //     can say that a full stream is an answer instead.
-//   - A message that JetStream refuses for what it is does not take the rest of
-//     its batch with it: the batch is bisected until the culprit stands alone.
+//   - A message that JetStream refuses for what it is, or because it expects another
+//     last sequence ([IsConflict]), does not take the rest of its batch with it: the
+//     batch is bisected until the culprit stands alone.
 //
 // # What decides between a batch and single messages
 //
@@ -41,6 +42,17 @@
 //   - A replicated stream that has not decided on a message yet refuses a second one
 //     with its id for the moment (10158). That is no refusal of the message: it is
 //     held and sent again.
+//   - A message that expects another last sequence (of its subject) than there is gets
+//     10071, and a batch with one is refused as a whole. Two in one batch for the same
+//     subject, the second with an expectation, get 10164; so does, in a cluster, a
+//     single message while an earlier one for its subject is not decided. That says
+//     nothing of the expectation: the batch is bisected, the single message sent again.
+//   - A single message whose id is known and whose expectation does not hold is a
+//     duplicate in a cluster, and 10071 on a server without one. In a batch it is a
+//     duplicate (10201) on both. So a conflict of a message with an id is looked at
+//     once more, as a batch of one (conflict.go); a known id counts as stored.
+//   - An id outlives its message: after the message was deleted a second one with the
+//     id is a duplicate still, and stores nothing, though its expectation holds.
 //   - A commit in flight when its server dies never gets an answer. The wait ends
 //     when the connection breaks (reset.go), and the batch is sent again, with the
 //     same message ids and a new batch id.

@@ -75,6 +75,8 @@ type item struct {
 	done   Completion // nil when it was called
 	staged bool       // has the headers of a batch
 	tried  bool       // was sent, and what became of it is not known
+
+	conflict error // what the latest try met; whether its id is known was not asked yet
 }
 
 // Publisher publishes to one stream. Its methods may be called concurrently.

@@ -238,7 +238,6 @@ func TestCulpritStandsAlone(t *testing.T) {
 		{"too large for the server", func(m *nats.Msg) { m.Data = make([]byte, 2<<20) }, true},
 		{"headers too large", func(m *nats.Msg) { m.Header.Set("X", string(make([]byte, 70_000))) }, true},
 		{"expects another stream", func(m *nats.Msg) { m.Header.Set("Nats-Expected-Stream", "OTHER") }, false},
-		{"expects another sequence", func(m *nats.Msg) { m.Header.Set("Nats-Expected-Last-Sequence", "9999") }, false},
 		{"is a schedule", func(m *nats.Msg) { m.Header.Set("Nats-Schedule", "@at nonsense") }, false},
 		{"header that cannot be written", func(m *nats.Msg) { m.Header["a b:"] = []string{"x"} }, false},
 	} {

@@ -55,7 +55,7 @@ func (p *Publisher) sendBatch(items []item) {
 			p.sendSingles(items)
 			return
 
-		case refused:
+		case refused, conflict, contended:
 			half := len(items) / 2
 			p.send(items[:half])
 			p.send(items[half:])

@@ -89,6 +89,10 @@ func (p *Publisher) trySingles(items []item) (left []item, err error) {
 		err = undecided
 	}
 
+	if undecided := p.askForIDs(items); undecided != nil {
+		err = undecided
+	}
+
 	left = items[:0]
 	for _, it := range items {
 		if it.done != nil {
@@ -120,7 +124,9 @@ func (p *Publisher) await(ctx context.Context, items []item, first uint64, waiti
 			if known && !it.tried && p.opts.Known != nil {
 				p.opts.Known(it.done)
 			}
-			if !p.decide(it, failure) {
+			if it.asksForID(failure) {
+				it.conflict = failure
+			} else if !p.decide(it, failure) {
 				err = failure
 			}
 		case <-timer.C:
@@ -140,7 +146,7 @@ func (p *Publisher) await(ctx context.Context, items []item, first uint64, waiti
 // if that is no outcome but a fault that will pass.
 func (p *Publisher) decide(it *item, err error) bool {
 	switch classify(err) {
-	case stored, refused:
+	case stored, refused, conflict:
 	case full:
 		if !p.opts.FailWhenFull {
 			return false

@@ -1,0 +1,229 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"fanjet/internal/failpoint"
+	"fanjet/internal/jsapi"
+	"fanjet/internal/wire"
+)
+
+const (
+	// markAhead is how many events the mark is ahead of those that are handled, at most.
+	// Half of it is more than a window of events.
+	markAhead = 16_384
+	// markRetry is the wait before a mark that could not be written is tried again, and
+	// markWait how long an event waits for it.
+	markRetry = 100 * time.Millisecond
+	markWait  = 5 * time.Second
+	// claimEvery is how often it is tried to claim it.
+	claimEvery = 5 * time.Second
+)
+
+// mark is up to which event of a source any may have been handled by now, as the state
+// bucket has it. A crash makes a server forget that it handed an event out, and what was
+// stored of its deliveries: so what is not above the mark is handled as an event that
+// comes again, see [Matcher.fanOutAgain].
+//
+// It is raised ahead of the events, and off their path. It belongs to the matcher that
+// wrote it last: who takes over claims it first, and the one before, which cannot raise
+// it any more, delivers nothing directly from then on.
+type mark struct {
+	state  jetstream.KeyValue
+	stream string
+	nc     *nats.Conn
+	log    *zap.Logger
+
+	by    string        // who this is
+	owned atomic.Bool   // it was written by us, as far as we know
+	limit atomic.Uint64 // what is not above may have been handled before
+	upto  atomic.Uint64 // what is stored
+
+	mu       sync.Mutex
+	value    wire.Mark
+	revision uint64
+	raising  bool
+	lost     bool          // somebody took over
+	tried    time.Time     // when it was to be claimed
+	raised   chan struct{} // closed when a raise ends
+}
+
+// again reports whether an event may have been handled before.
+func (k *mark) again(sequence uint64) bool { return !k.owned.Load() || sequence <= k.limit.Load() }
+
+// claim makes the mark ours, for a stream that was created then. handled returns up to
+// which sequence events may have been handled, whatever the mark says; all below it have
+// been if nobody has written a mark yet, unless fresh. Until it succeeds every event
+// counts as one that comes again.
+func (k *mark) claim(ctx context.Context, created time.Time, fresh bool, handled func(context.Context) (uint64, error)) {
+	k.owned.Store(false)
+	if err := k.tryClaim(ctx, created, fresh, handled); err != nil && ctx.Err() == nil {
+		k.log.Warn("it cannot be stored which events are handled here; none is delivered directly for now", zap.Error(err))
+	}
+}
+
+func (k *mark) tryClaim(ctx context.Context, created time.Time, fresh bool, handled func(context.Context) (uint64, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, markWait)
+	defer cancel()
+	ctx, answered := jsapi.WhileConnected(ctx, k.nc)
+	defer answered()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tried, k.lost = time.Now(), false
+	last, err := handled(ctx)
+	if err != nil {
+		return err
+	}
+	err = jsapi.Change(ctx, k.state, wire.MarkKey(k.stream), func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
+		limit := last
+		next := wire.Mark{Created: created, UpTo: last + markAhead, By: k.by}
+		switch was, err := readMark(before); {
+		case err != nil:
+			return jsapi.Leave, nil, err
+		case was != nil && was.Created.Equal(created):
+			limit = min(was.UpTo, last)
+			next.UpTo = max(next.UpTo, was.UpTo)
+		case fresh:
+			limit = 0
+		}
+		k.value = next
+		k.limit.Store(limit)
+		value, err := json.Marshal(next)
+		return jsapi.Write, value, err
+	})
+	if err != nil {
+		return err
+	}
+	entry, err := k.state.Get(ctx, wire.MarkKey(k.stream))
+	if err != nil {
+		return err
+	}
+	if now, err := readMark(entry); err != nil || *now != k.value {
+		return errors.Join(err, errors.New("another gateway claimed it at the same time"))
+	}
+	failpoint.Hit(failpoint.MarkStored)
+	k.revision = entry.Revision()
+	k.upto.Store(k.value.UpTo)
+	k.owned.Store(true)
+	return nil
+}
+
+// readMark returns what an entry of the bucket says; nil: there is none.
+func readMark(entry jetstream.KeyValueEntry) (*wire.Mark, error) {
+	if entry == nil {
+		return nil, nil
+	}
+	var m wire.Mark
+	if err := json.Unmarshal(entry.Value(), &m); err != nil {
+		return nil, fmt.Errorf("the mark is unreadable (key %s of the bucket %s): %w", entry.Key(), entry.Bucket(), err)
+	}
+	m.Created = m.Created.UTC()
+	return &m, nil
+}
+
+// isFree reports whether the mark should be ours and is not, and may be claimed again.
+func (k *mark) isFree(now time.Time) bool {
+	if k.owned.Load() {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.lost && now.Sub(k.tried) >= claimEvery
+}
+
+// reach makes sure that the mark is not below an event that is handled now. It waits for
+// that only if NATS takes no write for the time in which thousands of events come.
+func (k *mark) reach(ctx context.Context, sequence uint64) {
+	if !k.owned.Load() || sequence+markAhead/2 < k.upto.Load() {
+		return
+	}
+	k.mu.Lock()
+	if !k.raising && k.owned.Load() {
+		k.raising, k.raised = true, make(chan struct{})
+		go k.raise(context.WithoutCancel(ctx), sequence+markAhead)
+	}
+	raised := k.raised
+	k.mu.Unlock()
+	if sequence <= k.upto.Load() {
+		return
+	}
+	timer := time.NewTimer(markWait)
+	defer timer.Stop()
+	for k.owned.Load() && sequence > k.upto.Load() {
+		select {
+		case <-raised:
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			k.owned.Store(false) // it is claimed again
+			k.log.Warn("NATS does not take up to where events are handled here; none is delivered directly for now")
+			return
+		}
+	}
+}
+
+// raise stores a higher mark. It ends early when somebody else has claimed it.
+func (k *mark) raise(ctx context.Context, upto uint64) {
+	ctx, cancel := context.WithTimeout(ctx, markWait)
+	defer cancel()
+	k.mu.Lock()
+	next, revision := k.value, k.revision
+	k.mu.Unlock()
+	next.UpTo = upto
+	value, err := json.Marshal(next)
+	for err == nil {
+		var now uint64
+		now, err = k.state.Update(ctx, wire.MarkKey(k.stream), value, revision)
+		if err == nil {
+			failpoint.Hit(failpoint.MarkStored)
+			k.mu.Lock()
+			k.value, k.revision = next, now
+			k.mu.Unlock()
+			k.upto.Store(upto)
+			break
+		}
+		if jsapi.IsConflict(err) {
+			// Ours, and its answer was lost; or somebody took over.
+			entry, failed := k.state.Get(ctx, wire.MarkKey(k.stream))
+			var there *wire.Mark
+			if failed == nil {
+				there, failed = readMark(entry)
+			}
+			switch {
+			case failed == nil && there.By == k.by && there.Created.Equal(next.Created):
+				revision = entry.Revision()
+			case failed == nil:
+				err = errTakenOver
+				continue
+			}
+		}
+		select {
+		case <-time.After(markRetry):
+			err = ctx.Err()
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil && !errors.Is(err, errTakenOver) {
+		k.log.Warn("up to where events are handled here cannot be stored", zap.Error(err))
+	}
+	k.mu.Lock()
+	if k.raising = false; errors.Is(err, errTakenOver) {
+		k.owned.Store(false)
+		k.lost = true
+	}
+	close(k.raised)
+	k.mu.Unlock()
+}
+
+var errTakenOver = errors.New("another gateway handles the events of the source now")
