@@ -17,14 +17,20 @@ func allCommand(ctx context.Context, args []string) error {
 	backlog := f.Int("backlog", 1_000_000, "deliveries of the long backlog")
 	t := tiers{"fsync", "1s"}
 	f.Var(&t, "tiers", "durability tiers: fsync, or a sync interval")
+	s := setup{Size: 1024, InFlight: 64, Timeout: 5 * time.Minute, Scrape: time.Second}
+	f.variant(&s.variant)
 	if err := f.parse(args); err != nil {
 		return err
 	}
-	s := setup{Events: *n, Size: 1024, InFlight: 64, Timeout: 5 * time.Minute, Scrape: time.Second}
-	isolation, scale := isolationSetup{}, scaleSetup{}
+	s.Events = *n
+	isolation, scale, kills := isolationSetup{}, scaleSetup{}, killSetup{}
 	isolation.defaults()
 	scale.defaults()
-	isolation.Pairs, scale.Pairs, scale.Events = *pairs, *pairs, *n
+	kills.defaults()
+	isolation.Pairs, scale.Pairs, scale.Events, kills.Tiers = *pairs, *pairs, *n, tiers{t[0]}
+	for _, other := range []*setup{&isolation.setup, &scale.setup, &kills.setup} {
+		other.variant = s.variant
+	}
 	long := s
 	long.Events, long.Timeout = *backlog, 20*time.Minute
 
@@ -33,11 +39,12 @@ func allCommand(ctx context.Context, args []string) error {
 	for _, step := range []func() error{
 		func() error { return r.drain(ctx, promised(s, t), *pairs) },
 		func() error {
-			return r.latency(ctx, s, t, steadyLoad{Rate: 100, Duration: 20 * time.Second, Warmup: 2 * time.Second}, *pairs)
+			return r.latency(ctx, s, t, steadyLoad{Rate: 100, Duration: 20 * time.Second, Warmup: 2 * time.Second}, *pairs, "")
 		},
 		func() error { return r.isolation(ctx, isolation, t) },
 		func() error { return r.scale(ctx, scale) },
-		func() error { return r.backlog(ctx, long, tiers{t[0]}, numbers{0, 1}) },
+		func() error { return r.backlog(ctx, long, tiers{t[0]}, numbers{0, 1}, []variant{s.variant}) },
+		func() error { return r.kill(ctx, kills) },
 		func() error { return r.drain(ctx, sweeps(s, t), *sweep) },
 	} {
 		if ctx.Err() != nil {

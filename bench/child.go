@@ -33,6 +33,10 @@ type job struct {
 	Subjects int    `json:"subjects,omitempty"`
 	Size     int    `json:"size,omitempty"`
 	Times    bool   `json:"times,omitempty"` // the receiver keeps the time of each arrival
+
+	Answer time.Duration `json:"answer,omitempty"` // how long the receiver takes for a healthy endpoint
+	Loops  int           `json:"loops,omitempty"`  // that are busy
+	Limit  time.Duration `json:"limit,omitempty"`  // after which they end
 }
 
 // hello is the first line of a child.
@@ -69,6 +73,7 @@ func runChild(args []string) error {
 	}
 	kinds := map[string]func(job) (work, error){
 		"sink": startSink, "preload": startPreload, "server": startServer, "bare": startBare, "gateway": startGateway,
+		"busy": startBusy,
 	}
 	start := kinds[args[0]]
 	if start == nil {
@@ -105,18 +110,23 @@ type child struct {
 	ended bool
 }
 
-// spawn starts a child and waits until it is at work. When ctx ends, it is
-// killed.
+// spawn starts a child of this program and waits until it is at work. When ctx
+// ends, it is killed.
 func spawn(ctx context.Context, kind string, j job) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
+	return spawnOf(ctx, self, kind, j)
+}
+
+// spawnOf does that with the bench program of any build.
+func spawnOf(ctx context.Context, program, kind string, j job) (*child, error) {
 	text, err := json.Marshal(j)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, childMode, kind, string(text)) //nolint:gosec // this program itself
+	cmd := exec.CommandContext(ctx, program, childMode, kind, string(text)) //nolint:gosec // this program, or the one that was asked for
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), benchSecretName+"="+benchSecret)
 	in, err := cmd.StdinPipe()
@@ -162,4 +172,14 @@ func (c *child) stop() (goodbye, error) {
 		return g, fmt.Errorf("the %s failed: %w", c.kind, err)
 	}
 	return g, nil
+}
+
+// kill ends the process with SIGKILL, if it still runs, and waits for its end.
+func (c *child) kill() {
+	if c.ended {
+		return
+	}
+	c.ended = true
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait() // its end is no news
 }

@@ -13,11 +13,15 @@ type drainSetup struct {
 	setup
 	Fanout    int `json:"fanout"`    // endpoints that get each event
 	Endpoints int `json:"endpoints"` // in total; the events are spread evenly over them
+
+	// Against is the bench program of another checkout, whose gateway stands in
+	// the place of the bare loop.
+	Against string `json:"against,omitempty"`
 }
 
 // pair is a run of each, one after the other.
 type pair struct {
-	Bare   figures `json:"bare"`
+	Bare   figures `json:"bare"` // or of the other build
 	Fanjet figures `json:"fanjet"`
 }
 
@@ -40,6 +44,8 @@ func drainCommand(ctx context.Context, args []string) error {
 	pairs := f.Int("pairs", 5, "pairs of runs, bare loop and Fanjet, for each row")
 	t, fanouts, sizes := tiers{"fsync", "1s"}, numbers{1, 10}, numbers{1024}
 	endpoints, replicas := numbers{0}, numbers{0}
+	against := ""
+	f.against(&against)
 	f.Var(&t, "tiers", "durability tiers: fsync, or a sync interval")
 	f.Var(&fanouts, "fanout", "endpoints that get each event")
 	f.Var(&sizes, "sizes", "bytes of an event")
@@ -55,7 +61,7 @@ func drainCommand(ctx context.Context, args []string) error {
 			for _, total := range endpoints {
 				for _, count := range replicas {
 					for _, tier := range t {
-						row := drainSetup{setup: s, Fanout: max(1, fanout), Endpoints: max(total, fanout, 1)}
+						row := drainSetup{setup: s, Fanout: max(1, fanout), Endpoints: max(total, fanout, 1), Against: against}
 						row.Size, row.Replicas, row.Tier = max(size, minSize), count, tier
 						setups = append(setups, row)
 					}
@@ -75,8 +81,12 @@ func drainCommand(ctx context.Context, args []string) error {
 // for their medians.
 func (r *report) drain(ctx context.Context, setups []drainSetup, pairs int) error {
 	fmt.Println("Deliveries a second from a preloaded stream.", r.Machine)
+	other := "bare/s"
+	if len(setups) > 0 && setups[0].Against != "" {
+		other = "other/s"
+	}
 	t := newTable(os.Stdout, 20, "durability", "fan-out", "endpoints", "bytes", "replicas",
-		"bare/s", "fanjet/s", "ratio", "CPU s/10k", "fanjet", "ratio", "diverted", "missing", "repeated")
+		other, "fanjet/s", "ratio", "CPU s/10k", "fanjet", "ratio", "diverted", "missing", "repeated")
 	var bad faults
 	for _, s := range setups {
 		result := drainResult{drainSetup: s}
@@ -98,16 +108,21 @@ func (r *report) drain(ctx context.Context, setups []drainSetup, pairs int) erro
 }
 
 // drainPair measures both. The bare loop has no fan-out: it drains as many
-// events as Fanjet makes deliveries, spread over as many endpoints.
+// events as Fanjet makes deliveries, spread over as many endpoints. Another
+// build does what this one does.
 func drainPair(ctx context.Context, s drainSetup, i int) (p pair, err error) {
 	subjects := max(1, s.Endpoints/s.Fanout)
-	bare := s.setup
-	bare.Events, bare.Profile = s.Events*s.Fanout, ""
+	even := evenPlan(subjects, s.Fanout, s.InFlight)
+	other, kind, otherPlan := s.setup, gatewayKind, even
+	other.Profile, other.variant = "", variant{Build: s.Against}
+	if s.Against == "" {
+		other.Events, kind, otherPlan = s.Events*s.Fanout, bareLoopKind, evenPlan(subjects*s.Fanout, 1, s.InFlight)
+	}
 	err = inTurn(i, func() (err error) {
-		p.Bare, err = drain(ctx, bareLoopKind, bare, evenPlan(subjects*s.Fanout, 1, s.InFlight))
+		p.Bare, err = drain(ctx, kind, other, otherPlan)
 		return err
 	}, func() (err error) {
-		p.Fanjet, err = drain(ctx, gatewayKind, s.setup, evenPlan(subjects, s.Fanout, s.InFlight))
+		p.Fanjet, err = drain(ctx, gatewayKind, s.setup, even)
 		return err
 	})
 	return p, err

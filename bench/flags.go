@@ -41,6 +41,22 @@ func (f *flags) common(s *setup, timeout time.Duration) {
 	f.IntVar(&s.InFlight, "c", 64, "requests in flight: of the bare loop, and of Fanjet if it has one endpoint")
 	f.DurationVar(&s.Timeout, "timeout", timeout, "longest time for one measurement")
 	f.DurationVar(&s.Scrape, "scrape", time.Second, "how often the metrics are read during a run; 0: never")
+	f.variant(&s.variant)
+}
+
+// variant declares the flags that say which gateway is measured.
+func (f *flags) variant(v *variant) {
+	f.BoolFunc("direct", "deliver directly what can be, the default; -direct=false: every delivery is written down first", func(text string) error {
+		direct, err := strconv.ParseBool(text)
+		v.LogOnly = !direct
+		return err
+	})
+	f.StringVar(&v.Build, "build", "", "measure the gateway of this bench `program`, built from another checkout")
+}
+
+// against declares the flag that names another build to compare with.
+func (f *flags) against(build *string) {
+	f.StringVar(build, "against", "", "compare with the gateway of this bench `program`, built from another checkout")
 }
 
 // tiers are durability tiers: fsync, or a sync interval.

@@ -18,11 +18,16 @@ type isolationResult struct {
 	Events  int             `json:"events"`  // of each endpoint, in the preloaded drain
 	Pairs   []isolationPair `json:"pairs"`
 
+	// Medians of the runs under the steady load, each figure by itself.
+	Without spread `json:"without"`
+	With    spread `json:"with"`
 	// Medians of the pairs: with the sick endpoints by without them.
 	P50Ratio    float64 `json:"p50_ratio"`
 	P99Ratio    float64 `json:"p99_ratio"`
 	RateRatio   float64 `json:"rate_ratio"`   // throughput under the steady load
 	DrainsRatio float64 `json:"drains_ratio"` // throughput of the preloaded drain
+
+	Starved *starvedResult `json:"starved,omitempty"`
 }
 
 // isolationPair is a run without the sick endpoints and one with them, of each
@@ -42,6 +47,7 @@ type isolationSetup struct {
 	Sick    []string
 	Attempt time.Duration // timeout of an attempt
 	Pairs   int
+	Starved starvedSetup
 }
 
 // defaults are what a run without flags measures.
@@ -50,6 +56,7 @@ func (s *isolationSetup) defaults() {
 	s.steadyLoad = steadyLoad{Rate: 40, Duration: 30 * time.Second, Warmup: 3 * time.Second}
 	s.Healthy, s.Sick = 50, []string{behaveHang, behave500, behaveDrip}
 	s.Events, s.Attempt, s.Pairs = 1000, 15*time.Second, 3
+	s.Starved.defaults()
 }
 
 func isolationCommand(ctx context.Context, args []string) error {
@@ -66,6 +73,10 @@ func isolationCommand(ctx context.Context, args []string) error {
 	f.IntVar(&s.Events, "n", s.Events, "events for each endpoint in the preloaded drain; 0: no drain")
 	f.DurationVar(&s.Attempt, "attempt", s.Attempt, "timeout of an attempt, which is how long one to a hanging endpoint lasts")
 	f.Var((*words)(&s.Sick), "sick", "how the sick endpoints behave: hang, 500, drip, body; ok: not sick at all")
+	f.IntVar(&s.Starved.Busy, "busy", s.Starved.Busy, "busy loops beside, for the rows on starved processors; 0: no such rows")
+	f.IntVar(&s.Starved.Slow, "slow", s.Starved.Slow, "receivers that cannot keep up, on starved processors")
+	f.Float64Var(&s.Starved.Rate, "starved-rate", s.Starved.Rate, "events a second, each to all receivers, on starved processors")
+	f.DurationVar(&s.Starved.Duration, "starved-d", s.Starved.Duration, "how long a run on starved processors publishes")
 	t := tiers{"fsync", "1s"}
 	f.Var(&t, "tiers", "durability tiers: fsync, or a sync interval")
 	if err := f.parse(args); err != nil {
@@ -96,7 +107,7 @@ func sickPlan(healthy int, sick []string, timeout time.Duration) plan {
 func (r *report) isolation(ctx context.Context, s isolationSetup, t tiers) error {
 	fmt.Printf("%d healthy endpoints beside %d sick ones (%s), each with %g events/s; ms from the PubAck to the healthy. %s\n",
 		s.Healthy, len(s.Sick), strings.Join(s.Sick, ", "), s.Rate, r.Machine)
-	table := newTable(os.Stdout, 16, "durability", "sick", "healthy/s", "p50", "p99", "max", "drained/s", "missing", "repeated")
+	table := newTable(os.Stdout, 20, "durability", "sick", "healthy/s", "p50", "p99", "max", "drained/s", "missing", "repeated")
 	alone, beside := sickPlan(s.Healthy, nil, s.Attempt), sickPlan(s.Healthy, s.Sick, s.Attempt)
 	var bad faults
 	for _, tier := range t {
@@ -123,7 +134,14 @@ func (r *report) isolation(ctx context.Context, s isolationSetup, t tiers) error
 			result.Pairs = append(result.Pairs, p)
 		}
 		result.summarize()
+		medianRows(table, tier, result.Without, result.With)
 		table.row(tier+" ratio", "", two(result.RateRatio), two(result.P50Ratio), two(result.P99Ratio), "", two(result.DrainsRatio))
+		if s.Starved.Busy > 0 {
+			var err error
+			if result.Starved, err = s.starved(ctx, table, &bad); err != nil {
+				return err
+			}
+		}
 		r.Isolation = append(r.Isolation, result)
 	}
 	return bad.err()
@@ -141,7 +159,15 @@ func (s isolationSetup) measure(ctx context.Context, p plan, run *steadyRun, dra
 	return err
 }
 
+// medianRows prints what the ratios are of.
+func medianRows(t *table, name string, without, with spread) {
+	t.row(name+" median", "no", "", two(without.P50), two(without.P99), two(without.Max))
+	t.row(name+" median", "yes", "", two(with.P50), two(with.P99), two(with.Max))
+}
+
 func (r *isolationResult) summarize() {
+	r.Without = medianSpread(r.Pairs, func(p isolationPair) spread { return p.Without.Wait })
+	r.With = medianSpread(r.Pairs, func(p isolationPair) spread { return p.With.Wait })
 	r.P50Ratio = median(r.Pairs, func(p isolationPair) float64 { return p.With.Wait.P50 / p.Without.Wait.P50 })
 	r.P99Ratio = median(r.Pairs, func(p isolationPair) float64 { return p.With.Wait.P99 / p.Without.Wait.P99 })
 	r.RateRatio = median(r.Pairs, func(p isolationPair) float64 { return p.With.PerSecond / p.Without.PerSecond })

@@ -10,12 +10,15 @@ import (
 
 // latencyResult is what the pairs of one durability tier found.
 type latencyResult struct {
-	Tier   string        `json:"tier"`
-	Size   int           `json:"size"`
-	Rate   float64       `json:"rate"` // events a second
-	Pairs  []latencyPair `json:"pairs"`
-	Bare   spread        `json:"bare"`   // medians of the runs
-	Fanjet spread        `json:"fanjet"` // medians of the runs
+	Tier string  `json:"tier"`
+	Size int     `json:"size"`
+	Rate float64 `json:"rate"` // events a second
+	// Against is the bench program of another checkout, whose gateway stands in
+	// the place of the bare loop.
+	Against string        `json:"against,omitempty"`
+	Pairs   []latencyPair `json:"pairs"`
+	Bare    spread        `json:"bare"`   // medians of the runs
+	Fanjet  spread        `json:"fanjet"` // medians of the runs
 }
 
 // latencyPair is a run of each, one after the other.
@@ -80,30 +83,39 @@ func latencyCommand(ctx context.Context, args []string) error {
 	by := steadyLoad{Warmup: 2 * time.Second}
 	f.Float64Var(&by.Rate, "rate", 100, "events a second")
 	f.DurationVar(&by.Duration, "d", 20*time.Second, "how long a run publishes")
+	against := ""
+	f.against(&against)
 	t := tiers{"fsync", "1s"}
 	f.Var(&t, "tiers", "durability tiers: fsync, or a sync interval")
 	if err := f.parse(args); err != nil {
 		return err
 	}
 	r := newReport()
-	err := r.latency(ctx, s, t, by, *pairs)
+	err := r.latency(ctx, s, t, by, *pairs, against)
 	if e := r.write(f.json); err == nil {
 		err = e
 	}
 	return err
 }
 
-// latency measures every tier in pairs, at a steady rate to one endpoint.
-func (r *report) latency(ctx context.Context, s setup, t tiers, by steadyLoad, pairs int) error {
+// latency measures every tier in pairs, at a steady rate to one endpoint: the
+// bare loop, or another build, and Fanjet.
+func (r *report) latency(ctx context.Context, s setup, t tiers, by steadyLoad, pairs int, against string) error {
+	other, otherKind := "bare", bareLoopKind
+	if against != "" {
+		other, otherKind = "other", gatewayKind
+	}
 	fmt.Printf("From the PubAck to the receiver, in ms, at %g events/s. %s\n", by.Rate, r.Machine)
 	table := newTable(os.Stdout, 16, "durability", "of", "p50", "p90", "p99", "max", "events", "missing", "repeated")
 	var bad faults
 	for _, tier := range t {
 		s.Tier = tier
-		result := latencyResult{Tier: tier, Size: s.Size, Rate: by.Rate}
+		result := latencyResult{Tier: tier, Size: s.Size, Rate: by.Rate, Against: against}
+		theirs := s
+		theirs.variant = variant{Build: against}
 		for i := range pairs {
 			var p latencyPair
-			measure := func(kind, name string, to *steadyRun) func() error {
+			measure := func(kind, name string, s setup, to *steadyRun) func() error {
 				return func() (err error) {
 					if *to, err = runSteady(ctx, kind, s, evenPlan(1, 1, s.InFlight), by); err != nil {
 						return err
@@ -113,14 +125,14 @@ func (r *report) latency(ctx context.Context, s setup, t tiers, by steadyLoad, p
 					return nil
 				}
 			}
-			if err := inTurn(i, measure(bareLoopKind, "bare", &p.Bare), measure(gatewayKind, "fanjet", &p.Fanjet)); err != nil {
+			if err := inTurn(i, measure(otherKind, other, theirs, &p.Bare), measure(gatewayKind, "fanjet", s, &p.Fanjet)); err != nil {
 				return err
 			}
 			result.Pairs = append(result.Pairs, p)
 		}
 		result.Bare = medianSpread(result.Pairs, func(p latencyPair) spread { return p.Bare.Wait })
 		result.Fanjet = medianSpread(result.Pairs, func(p latencyPair) spread { return p.Fanjet.Wait })
-		latencyRow(table, tier+" median", "bare", result.Bare, faults{})
+		latencyRow(table, tier+" median", other, result.Bare, faults{})
 		latencyRow(table, tier+" median", "fanjet", result.Fanjet, faults{})
 		r.Latency = append(r.Latency, result)
 	}

@@ -7,6 +7,7 @@
 //	go run ./bench isolation
 //	go run ./bench scale
 //	go run ./bench backlog
+//	go run ./bench kill -against /tmp/bench-of-another-checkout
 //	go run ./bench all -json bench.json
 //	go run ./bench plot -o docs/throughput.svg bench.json
 //
@@ -17,7 +18,8 @@
 // pair, so that a machine whose speed drifts tells the same ratio.
 //
 // In every mode the receiver checks that each event reached each healthy
-// endpoint exactly once. If one did not, the program says so and ends with 1.
+// endpoint exactly once. If one did not, the program says so and ends with 1;
+// only kill counts what came twice.
 package main
 
 import (
@@ -44,6 +46,7 @@ func commands() []command {
 		{"isolation", "healthy endpoints beside sick ones, against a run without the sick ones", isolationCommand},
 		{"scale", "10,000 endpoints, 1,000 active ones, one event to 1,000", scaleCommand},
 		{"backlog", "memory and speed while a million deliveries are drained", backlogCommand},
+		{"kill", "what a SIGKILL repeats, of the gateway alone and with its NATS server", killCommand},
 		{"all", "all of the above, and throughput over endpoints, fan-out, size, replicas", allCommand},
 		{"plot", "draw the throughput in JSON files of drain or all as SVG", plotCommand},
 	}

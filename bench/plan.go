@@ -22,6 +22,7 @@ const (
 	behaveHang = "hang" // accepts the request and never answers
 	behave500  = "500"
 	behaveDrip = "drip" // sends its answer one byte at a time, and is never done
+	behaveSlow = "slow" // answers 200, so late that 32 at once do not suffice for 20 events a second
 	behaveBody = "body" // answers 200 at once, and drips the body
 )
 
@@ -76,6 +77,9 @@ func (p plan) writeConfig(dir string, s setup, natsURL, sink string) (path strin
 		fmt.Fprintf(&b, "  url: %q\n  credentials: %q\n", natsURL, filepath.Join(storeDir(dir), broker.OperatorKeyName))
 	}
 	fmt.Fprintf(&b, "  embedded: {store_dir: %q, listen: \"127.0.0.1:-1\", durability: %s}\n", storeDir(dir), s.Tier)
+	if s.LogOnly {
+		b.WriteString("delivery: {direct: false}\n") // a build that has no such setting need not read it otherwise
+	}
 	b.WriteString("admin: {listen: \"127.0.0.1:0\"}\n")
 	b.WriteString("egress: {allow_http: true, allow_cidrs: [\"127.0.0.0/8\"]}\n")
 	fmt.Fprintf(&b, "defaults: {max_in_flight: %d", p.MaxInFlight)

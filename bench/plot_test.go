@@ -54,7 +54,9 @@ func TestPanelsLeaveOutOtherSetups(t *testing.T) {
 			Pairs:      []pair{{Bare: figures{PerSecond: 2 * perSecond}, Fanjet: figures{PerSecond: perSecond}}},
 		}
 	}
-	all := panels([]drainResult{row(1, 1, 1024, 100), row(10, 1, 1024, 80), row(10, 1, 4096, 1), row(20, 10, 1024, 1), row(1, 1, 1024, 200)})
+	other := row(1, 1, 1024, 9000)
+	other.Against = "bench-of-another-checkout"
+	all := panels([]drainResult{other, row(1, 1, 1024, 100), row(10, 1, 1024, 80), row(10, 1, 4096, 1), row(20, 10, 1024, 1), row(1, 1, 1024, 200)})
 	if len(all) != 1 || all[0].title != "active endpoints" {
 		t.Fatalf("%+v", all)
 	}

@@ -21,6 +21,7 @@ type report struct {
 	Isolation []isolationResult `json:"isolation,omitempty"`
 	Scale     *scaleResult      `json:"scale,omitempty"`
 	Backlog   []backlogResult   `json:"backlog,omitempty"`
+	Kill      []killResult      `json:"kill,omitempty"`
 }
 
 // machine is where and with what the figures came about.

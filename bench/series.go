@@ -57,8 +57,10 @@ func axes() []axis {
 }
 
 // panels sorts the results of drains into plots. Pairs that were measured with
-// the same setup, whatever the number of events, are put together.
+// the same setup, whatever the number of events, are put together; comparisons
+// with another build are left out.
 func panels(results []drainResult) []panel {
+	results = slices.DeleteFunc(slices.Clone(results), func(r drainResult) bool { return r.Against != "" || r.Build != "" })
 	var names []string
 	for _, r := range results {
 		if !slices.Contains(names, r.Tier) {

@@ -13,7 +13,7 @@ import (
 )
 
 // settled waits until nothing is left to take or to acknowledge in any of the
-// consumers of what is measured. When everything has arrived that is a matter
+// consumers of what is measured, and nothing waits for its time. When everything has arrived that is a matter
 // of milliseconds; what is never acknowledged would come again some day.
 func (w *world) settled(ctx context.Context) error {
 	for {
@@ -29,9 +29,30 @@ func (w *world) settled(ctx context.Context) error {
 	}
 }
 
-// unsettled describes the consumers that have something left.
+// quiet waits until nothing can come any more: nothing is left in the streams,
+// no request is open, and none came while that was looked at. After a kill that
+// takes an AckWait.
+func (w *world) quiet(ctx context.Context) error {
+	for {
+		before, err := w.progress(ctx)
+		if err != nil {
+			return err
+		}
+		if err := w.settled(ctx); err != nil {
+			return err
+		}
+		after, err := w.progress(ctx)
+		if err != nil || after == before && after.Open == 0 {
+			return err
+		}
+	}
+}
+
+// unsettled describes the consumers that have something left, and what waits
+// in the retries' stream, where no consumer knows of it.
 func (w *world) unsettled(ctx context.Context) (string, error) {
 	var left []string
+	retries := wire.NewNames(wire.DefaultPrefix).RetriesStream()
 	for _, stream := range w.streams() {
 		s, err := w.js.Stream(ctx, stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -39,6 +60,9 @@ func (w *world) unsettled(ctx context.Context) (string, error) {
 		}
 		if err != nil {
 			return "", err
+		}
+		if n := s.CachedInfo().State.Msgs; n > 0 && stream == retries {
+			left = append(left, fmt.Sprintf("%s holds %d", stream, n))
 		}
 		consumers := s.ListConsumers(ctx)
 		for c := range consumers.Info() {

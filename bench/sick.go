@@ -9,6 +9,9 @@ import (
 // dripEvery is how often a receiver that drips sends a byte.
 const dripEvery = 200 * time.Millisecond
 
+// slowAnswer is how long a receiver that cannot keep up takes.
+const slowAnswer = 3 * time.Second
+
 // dripAnswer sends a response whose headers never end, one byte at a time,
 // until the client gives up.
 func dripAnswer(w http.ResponseWriter) {

@@ -30,6 +30,15 @@ func rank(q float64, n int) int {
 	return min(max(int(math.Ceil(q*float64(n)))-1, 0), n-1)
 }
 
+// mean of what f says of each item, 0 for none.
+func mean[T any](items []T, f func(T) int) float64 {
+	sum := 0
+	for _, item := range items {
+		sum += f(item)
+	}
+	return float64(sum) / float64(max(1, len(items)))
+}
+
 // median of what f says of each item; for an even count the mean of the middle
 // two, NaN for none.
 func median[T any](items []T, f func(T) float64) float64 {

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -25,7 +22,27 @@ type setup struct {
 	Timeout  time.Duration `json:"-"`
 	Scrape   time.Duration `json:"-"` // between two looks at the metrics; 0: none
 	Times    bool          `json:"-"` // the receiver keeps the time of each arrival
+	Answer   time.Duration `json:"-"` // how long the receiver takes for a healthy endpoint
 	Profile  string        `json:"-"` // of the first process
+
+	variant
+}
+
+// variant says which gateway is measured.
+type variant struct {
+	// Build is the bench program of another checkout, whose gateway is measured
+	// in place of this one's.
+	Build string `json:"build,omitempty"`
+	// LogOnly has every delivery written down before it is attempted.
+	LogOnly bool `json:"log_only,omitempty"`
+}
+
+// build is what a table calls it.
+func (v variant) build() string {
+	if v.Build != "" {
+		return "other"
+	}
+	return "this"
 }
 
 // What can be measured.
@@ -46,10 +63,11 @@ type world struct {
 	began   time.Time // when the first runner was at work
 	until   time.Time // when its time is up
 
-	nc     *nats.Conn
-	js     jetstream.JetStream
-	cancel context.CancelFunc
-	scrape sync.WaitGroup
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	cancel  context.CancelFunc
+	scraped context.CancelFunc // ends the scraping
+	scrape  sync.WaitGroup
 }
 
 // open starts everything: the receiver, the preloaded stream, the server, and
@@ -66,7 +84,7 @@ func open(ctx context.Context, kind string, s setup, p plan) (w *world, err erro
 	if w.dir, err = os.MkdirTemp("", "fanjet-bench-"); err != nil {
 		return w, err
 	}
-	if w.sink, err = spawn(ctx, "sink", job{Times: s.Times}); err != nil {
+	if w.sink, err = spawn(ctx, "sink", job{Times: s.Times, Answer: s.Answer}); err != nil {
 		return w, err
 	}
 	preload, err := spawn(ctx, "preload", job{Dir: w.dir, Events: s.Events, Subjects: p.Subjects, Size: s.Size})
@@ -76,29 +94,48 @@ func open(ctx context.Context, kind string, s setup, p plan) (w *world, err erro
 	if _, err := preload.stop(); err != nil {
 		return w, err
 	}
-	url := ""
 	if s.Replicas > 0 {
 		if w.server, err = spawn(ctx, "server", job{Dir: w.dir, Tier: s.Tier}); err != nil {
 			return w, err
 		}
+	}
+	return w, w.start(ctx)
+}
+
+// start starts what is measured, and connects to its NATS server.
+func (w *world) start(ctx context.Context) error {
+	url := ""
+	if w.server != nil {
 		url = w.server.hello.URL
 	}
 	if err := w.startRunners(ctx, url); err != nil {
-		return w, err
+		return err
 	}
 	if url == "" {
 		url = w.runners[0].hello.URL
 	}
+	var err error
 	if w.nc, err = connectNATS(w.dir, url, nil); err != nil {
-		return w, err
+		return err
 	}
 	w.js, err = jetstream.New(w.nc)
 	w.startScraping(ctx)
-	return w, err
+	return err
 }
 
-// startRunners starts what is measured, all replicas at once. The time counts
-// from the first that is at work.
+// kill ends what is measured with SIGKILL, and with it the NATS server, unless
+// that is a process of its own. Start it again with start.
+func (w *world) kill() {
+	for _, r := range w.runners {
+		r.kill()
+	}
+	w.runners = nil
+	w.scraped()
+	w.nc.Close()
+}
+
+// startRunners starts all replicas at once. The time counts from the first that
+// is at work.
 func (w *world) startRunners(ctx context.Context, url string) error {
 	j := job{Dir: w.dir, Tier: w.Tier, NATS: url, Sink: w.sink.hello.URL, InFlight: w.InFlight}
 	if w.kind == gatewayKind {
@@ -115,7 +152,13 @@ func (w *world) startRunners(ctx context.Context, url string) error {
 		if i == 0 {
 			mine.Profile = w.Profile
 		}
-		starting.Go(func() { runners[i], errs[i] = spawn(ctx, w.kind, mine) })
+		starting.Go(func() {
+			if w.Build != "" && w.kind == gatewayKind {
+				runners[i], errs[i] = spawnOf(ctx, w.Build, w.kind, mine)
+				return
+			}
+			runners[i], errs[i] = spawn(ctx, w.kind, mine)
+		})
 	}
 	starting.Wait()
 	for i, r := range runners {
@@ -132,75 +175,6 @@ func (w *world) startRunners(ctx context.Context, url string) error {
 		}
 	}
 	return nil
-}
-
-// startScraping reads the metrics of the gateways again and again, as a
-// monitoring system would.
-func (w *world) startScraping(ctx context.Context) {
-	if w.Scrape <= 0 {
-		return
-	}
-	for _, r := range w.runners {
-		if r.hello.Admin == "" {
-			continue
-		}
-		w.scrape.Go(func() {
-			tick := time.NewTicker(w.Scrape)
-			defer tick.Stop()
-			for {
-				select {
-				case <-tick.C:
-					_, _ = get(ctx, "http://"+r.hello.Admin+"/metrics")
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
-	}
-}
-
-func get(ctx context.Context, url string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	return io.ReadAll(resp.Body)
-}
-
-// arrived waits until healthy endpoints received so many events, or until the
-// world's time is up, which is no error: the audit will tell.
-func (w *world) arrived(ctx context.Context, want int) error {
-	for time.Now().Before(w.until) {
-		text, err := get(ctx, w.sink.hello.URL+"/progress")
-		if err != nil {
-			return err
-		}
-		var have int
-		if err := json.Unmarshal(text, &have); err != nil || have >= want {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	return nil
-}
-
-// report asks the receiver what every endpoint received.
-func (w *world) report(ctx context.Context) (map[string]received, error) {
-	text, err := get(ctx, w.sink.hello.URL+"/report")
-	if err != nil {
-		return nil, err
-	}
-	var got map[string]received
-	return got, json.Unmarshal(text, &got)
 }
 
 // finish stops every process and returns the CPU seconds that were used: by
@@ -228,6 +202,9 @@ func (w *world) close() {
 	}
 	_, _, _ = w.finish() // what matters was returned by the first call
 	w.cancel()
+	if w.scraped != nil {
+		w.scraped()
+	}
 	w.scrape.Wait()
 	if w.dir != "" {
 		if err := os.RemoveAll(w.dir); err != nil {

@@ -73,6 +73,9 @@
 //     process that holds it, which also reports it in progress, and when it is given
 //     back the lane; the process dies: AckWait; after a step of the clock package
 //     overdue.
+//   - The line of an endpoint that became ordered, for older deliveries and for events
+//     that a matcher holds; the look of package lanes, every second; a warning when
+//     the log or a source does not answer, fanjet_lanes_pending.
 //   - A line that stands (on_exhausted: block); an operator; the state "paused".
 //   - What an attempt became, until it is stored; the publisher's answer, an error
 //     gives the delivery back at once; "publishing to …".

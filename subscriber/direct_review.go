@@ -27,13 +27,16 @@ func (d *Dispatcher) Free(n int) { d.direct.room.free(n) }
 
 func (d *Dispatcher) othersLive() bool { return d.opts.OthersLive != nil && d.opts.OthersLive() }
 
+// leastRoom is how many direct deliveries there may be besides twice those in flight.
+const leastRoom = 64
+
 // reviewDirect sets how many direct deliveries there may be, and gives back those that
 // other gateways could make sooner.
-func (d *Dispatcher) reviewDirect(now time.Time, ahead int) {
+func (d *Dispatcher) reviewDirect(now time.Time) {
 	if !d.opts.Direct {
 		return
 	}
-	d.direct.room.limit.Store(int64(ahead))
+	d.direct.room.limit.Store(int64(max(2*d.slots.inUse()+leastRoom, int(d.fast.rate*readAhead.Seconds()))))
 	if !d.othersLive() {
 		return
 	}

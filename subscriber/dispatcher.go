@@ -93,7 +93,7 @@ func New(o Options) (*Dispatcher, error) {
 	d.direct.limit = rate.NewLimiter(leasesPerSecond, leasesPerSecond)
 	d.direct.running = make(map[string]*Direct)
 	d.direct.store = &retriesLeases{js: o.JetStream, stream: o.Names.RetriesStream()}
-	d.direct.room.limit.Store(mostAhead)
+	d.direct.room.limit.Store(2 * leastRoom)
 	d.fast = newFastLane(d)
 	d.lanes = lanes.New(lanes.Options{
 		Conn: o.Conn, JetStream: o.JetStream, Names: o.Names, Prefix: d.apiPrefix(),

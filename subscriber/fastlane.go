@@ -212,7 +212,7 @@ func (f *fastLane) review(now time.Time) {
 		f.d.divert(slow)
 	}
 	f.deliver.SetWindow(j.window(f.deliver.Held()))
-	f.d.reviewDirect(now, j.ahead)
+	f.d.reviewDirect(now)
 	if j.greedy != nil {
 		f.d.divert(j.greedy.giveWay(now))
 		f.d.logLaned(j.greedy)

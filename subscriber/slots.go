@@ -41,6 +41,13 @@ func (s *slots) take(e *member, holds int) bool {
 	return true
 }
 
+// inUse is how many are taken.
+func (s *slots) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
+}
+
 // putBack returns a slot.
 func (s *slots) putBack() {
 	s.mu.Lock()

@@ -29,7 +29,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanjet/internal/jsapi"
 	"fanjet/internal/natstest"
+	"fanjet/internal/wire"
 )
 
 // deployment is a NATS server with exactly the files of deploy/nats, and what
@@ -381,13 +383,13 @@ func TestDeployNATSRefuses(t *testing.T) {
 		{"viewer", []string{
 			"events.x", "fanjet.deliver.billing", "fanjet.dlq.billing", "fanjet.ctl.ping.billing", "fanjet.ctl.resume.billing", "fanjet.audit.cli.purge", "$KV.fanjet-state.paused.billing",
 			"$JS.API.STREAM.PURGE.FANJET_DLQ", "$JS.API.STREAM.MSG.DELETE.FANJET_DLQ", "$JS.API.CONSUMER.CREATE.EVENTS.spy",
-			"$JS.API.CONSUMER.MSG.NEXT.FANJET_DELIVERIES.fanjet-deliver",
+			"$JS.API.STREAM.MSG.DELETE.FANJET_RETRIES", "$KV.fanjet-state.direct.EVENTS", "$JS.API.CONSUMER.MSG.NEXT.FANJET_DELIVERIES.fanjet-deliver",
 		}, []string{">", "events.>", "fanjet.>", "_INBOX.>", "_INBOX.fanjet-gateway.>", "$KV.>"}},
 		{"operator", []string{
 			"events.x", "fanjet.dlq.billing", "fanjet.lane.billing", "fanjet.audit.api.purge", "fanjet.audit.gateway.pause",
 			"$JS.API.STREAM.DELETE.FANJET_DLQ", "$JS.API.STREAM.PURGE.FANJET_DELIVERIES", "$JS.API.STREAM.UPDATE.FANJET_AUDIT",
 			"$JS.API.CONSUMER.CREATE.EVENTS.spy", "$JS.API.CONSUMER.DELETE.FANJET_DELIVERIES.fanjet-deliver",
-			"$JS.ACK.FANJET_DELIVERIES.fanjet-deliver.1.1.1.1.0",
+			"$JS.ACK.FANJET_DELIVERIES.fanjet-deliver.1.1.1.1.0", "$JS.API.STREAM.MSG.DELETE.FANJET_RETRIES",
 		}, []string{">", "events.>", "fanjet.>", "_INBOX.>", "_INBOX.fanjet-gateway.>"}},
 		{"gateway", []string{
 			"events.x", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.DELETE.FANJET_DLQ", "$JS.API.STREAM.PURGE.FANJET_AUDIT",
@@ -440,6 +442,56 @@ func TestDeployNATSRefuses(t *testing.T) {
 		if got := stream.CachedInfo().State.LastSeq; got != want {
 			t.Errorf("%s has taken %d messages, want %d", name, got, want)
 		}
+	}
+}
+
+// A gateway of deploy/nats may do what direct delivery needs: look for a schedule, take
+// it back by its sequence, and note how far a source may have been delivered directly.
+func TestDeployNATSDirect(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t)
+	p := newGatewayProcess(t, "", "")
+	p.config = d.config("gateway", "")
+	p.start()
+	p.terminate()
+	d.log.violations()
+	names := wire.NewNames("")
+	js, err := jetstream.New(d.connect("gateway", nats.CustomInboxPrefix(names.GatewayInbox())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := names.RetrySubject("billing", "key")
+	if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: nats.Header{
+		jetstream.ScheduleHeader:  {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339)},
+		wire.HeaderScheduleTarget: {names.DueSubject("billing")},
+		jetstream.MsgRollup:       {jetstream.MsgRollupSubject},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := jsapi.Of(js).Next(t.Context(), names.RetriesStream(), subject, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), names.RetriesStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.DeleteMsg(t.Context(), m.Sequence); err != nil {
+		t.Error(err)
+	}
+	bucket, err := jsapi.OpenBucket(t.Context(), js, names.StateBucket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	revision, err := bucket.Create(t.Context(), "direct.EVENTS", []byte("{}"))
+	if err == nil {
+		_, err = bucket.Update(t.Context(), "direct.EVENTS", []byte("{}"), revision)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if found := d.log.violations(); len(found) > 0 {
+		t.Error(strings.Join(found, "\n"))
 	}
 }
 

@@ -83,6 +83,22 @@ subscriptions: [{name: all, subjects: ["events.>"], endpoints: [one]}]
 	d.fanjet(0, "dlq", "list", "--config", d.config("gateway", rest))
 }
 
+// A gateway whose rights are too few for direct delivery is told what it lacks.
+func TestDoctorNamesRightsOfDirectDelivery(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t,
+		`"fanjet.>", "$KV.fanjet-state.>"`, `"fanjet.>", "$KV.fanjet-state.cursor.>"`,
+		`"$JS.API.STREAM.*.FANJET_RETRIES", "$JS.API.STREAM.MSG.*.FANJET_RETRIES"`, `"$JS.API.STREAM.*.FANJET_RETRIES"`)
+	found := d.examineAs("gateway", "")
+	for _, subject := range []string{
+		"$KV.fanjet-state.direct.x", "$JS.API.STREAM.MSG.GET.FANJET_RETRIES", "$JS.API.STREAM.MSG.DELETE.FANJET_RETRIES",
+	} {
+		if !found.says("nats", gateway.LevelProblem, "publish to "+subject) {
+			t.Errorf("nothing is said of %s: %+v", subject, found.Checks)
+		}
+	}
+}
+
 // A right that NATS refuses is named at once, and all that can be looked at is.
 func TestRefusedRights(t *testing.T) {
 	t.Parallel()

@@ -91,9 +91,12 @@ func gatewayRights(names wire.Names, api jsapi.API, cfg *config.Config, bucket s
 			api.Subject("CONSUMER.MSG.NEXT." + names.DeliveriesStream() + "." + names.DeliverConsumer()),
 		},
 		publish: []string{
-			names.DeliverSubject("x"), names.RetrySubject("x", "y"), bucket + "cursor.x", names.OperatorInbox() + ".x.y", names.GatewayInbox() + ".x.y",
+			names.DeliverSubject("x"), names.RetrySubject("x", "y"), bucket + "cursor.x", bucket + "direct.x", names.OperatorInbox() + ".x.y", names.GatewayInbox() + ".x.y",
 			names.ControlAliveSubject(), api.Subject("INFO"), "$JS.ACK." + names.RetriesStream() + "." + names.DueConsumer() + ".1.1.1.1.1",
 			api.Subject("CONSUMER.MSG.NEXT." + names.RetriesStream() + "." + names.DueConsumer()), api.Subject("CONSUMER.CREATE." + names.LanesStream() + ".x"),
+			// Direct delivery looks for the schedule of an attempt, and takes back the one it
+			// leased.
+			api.Subject("STREAM.MSG.GET." + names.RetriesStream()), api.Subject("STREAM.MSG.DELETE." + names.RetriesStream()),
 		},
 		subscribe: []string{names.GatewayInbox() + ".x.y", names.ControlEndpointsSubject(), names.ControlPingSubject("x"), names.ControlResumeSubject("x"), names.ControlAliveSubject()},
 	}
@@ -104,7 +107,7 @@ func gatewayRights(names wire.Names, api jsapi.API, cfg *config.Config, bucket s
 	}
 	for _, source := range cfg.Sources {
 		stream, consumer := source.Stream, names.MatchConsumer()
-		need.publish = append(need.publish, api.Subject("STREAM.INFO."+stream), api.Subject("CONSUMER.INFO."+stream+"."+consumer),
+		need.publish = append(need.publish, api.Subject("STREAM.INFO."+stream), api.Subject("STREAM.MSG.GET."+stream), api.Subject("CONSUMER.INFO."+stream+"."+consumer),
 			api.Subject("CONSUMER.MSG.NEXT."+stream+"."+consumer), "$JS.ACK."+stream+"."+consumer+".1.1.1.1.1")
 		if source.Create {
 			need.publish = append(need.publish, api.Subject("STREAM.CREATE."+stream))

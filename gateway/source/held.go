@@ -26,7 +26,10 @@ const (
 
 // held are the events of a matcher that are delivered directly and not settled yet.
 type held struct {
-	overdue atomic.Bool // some should be settled
+	overdue atomic.Bool  // some should be settled
+	settled atomic.Int64 // events since the latest look
+	rate    float64      // of that, in a second: moving average
+	looked  time.Time    // the latest look
 
 	mu    sync.Mutex
 	first fanout // of the ring: next is the oldest
@@ -95,7 +98,9 @@ func (m *Matcher) keepHeld(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-			m.lookAtHeld(time.Now())
+			now := time.Now()
+			m.lookAtHeld(now)
+			m.setWindow(now)
 		}
 	}
 	both.Wait()
@@ -169,6 +174,29 @@ func (m *Matcher) lookAtHeld(now time.Time) {
 		}
 	}
 	m.held.overdue.Store(overdue)
+}
+
+const (
+	// Of a source whose events are delivered directly so many are in memory as are
+	// settled in aheadFor, and leastAhead at least: else they would be held for too long
+	// before they are offered.
+	aheadFor   = holdFor / 4
+	leastAhead = 256
+	// rateOver is over what time that rate is taken.
+	rateOver = 250 * time.Millisecond
+)
+
+// setWindow sets how many events are in memory.
+func (m *Matcher) setWindow(now time.Time) {
+	took := now.Sub(m.held.looked).Seconds()
+	m.held.looked = now
+	weight := min(took/rateOver.Seconds(), 1)
+	m.held.rate += weight * (float64(m.held.settled.Swap(0))/took - m.held.rate)
+	window := topology.MatchWindow
+	if m.opts.Direct != nil && m.opts.Direct.TakesDirect() {
+		window = min(window, max(leastAhead, int(m.held.rate*aheadFor.Seconds())))
+	}
+	m.in.SetWindow(window)
 }
 
 // noteStored notes that something of the event is stored.
