@@ -104,11 +104,12 @@ MINUTES    ?= 5
 SEED       ?=
 DURABILITY ?= fsync
 RATE       ?= 200
+DIRECT     ?=
 
 .PHONY: chaos
 chaos: testbin ## Break the gateway, and a cluster of NATS, by lot for MINUTES=5; check that nothing is lost
-	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) \
-		$(GO) test -count=1 -timeout 0 -run '^(TestSoak|TestCluster)$$' -v ./chaos
+	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) CHAOS_DIRECT=$(DIRECT) \
+		$(GO) test -count=1 -timeout 0 -run '^(TestSoak|TestCluster|TestKillByFanOut|TestFrozenReplica)$$' -v ./chaos
 
 .PHONY: metamorphic
 metamorphic: testbin ## The same events and faults under random configurations for MINUTES=5: one outcome

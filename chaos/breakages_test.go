@@ -121,7 +121,7 @@ func (m *metamorphic) restartServer(how syscall.Signal) {
 	fault := m.fault(map[syscall.Signal]string{syscall.SIGKILL: "kill -9", syscall.SIGTERM: "SIGTERM"}[how]+" the server", killReach)
 	m.server.end(how)
 	m.pause(m.soon(300))
-	m.startServer()
+	m.server.run()
 	m.until("the gateways are ready again", func() bool {
 		for _, g := range m.gateways {
 			m.mend()

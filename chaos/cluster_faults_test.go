@@ -34,9 +34,10 @@ type replicated struct {
 const gateways = 3
 
 // newReplicated makes one, and publishes until the returned function is called.
-func newReplicated(t *testing.T, perSecond int) (r *replicated, stop func()) {
+func newReplicated(t *testing.T, seed uint64, perSecond int) (r *replicated, stop func()) {
 	t.Helper()
 	w := newWorld(t)
+	w.drawDirect(seed)
 	r = &replicated{world: w, cluster: w.newCluster(), did: map[string]int{}}
 	r.js = r.cluster.jetstream()
 	w.ledger.Ordered("line")
@@ -191,7 +192,7 @@ func TestCluster(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%s: %v", soakMinutes, err)
 	}
-	r, stop := newReplicated(t, rate)
+	r, stop := newReplicated(t, seed, rate)
 	names := wire.NewNames(wire.DefaultPrefix)
 
 	stored := r.gather()

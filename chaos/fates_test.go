@@ -94,18 +94,23 @@ func newDestiny(p plan) *destiny {
 	return d
 }
 
+// numberOf is that of an event by its body, -1 for none.
+func numberOf(body []byte) int {
+	var event struct {
+		N int `json:"n"`
+	}
+	if err := json.Unmarshal(body, &event); err != nil {
+		return -1
+	}
+	return event.N
+}
+
 // at is how an endpoint behaves.
 func (d *destiny) at(endpoint string) behaviour {
 	return func(a arrival) int {
-		var event struct {
-			N int `json:"n"`
-		}
-		if err := json.Unmarshal(a.body, &event); err != nil {
-			return http.StatusOK // the ledger tells
-		}
-		n := event.N
+		n := numberOf(a.body)
 		if !slices.Contains(d.plan.goesTo(n), endpoint) {
-			return http.StatusOK // that, too
+			return http.StatusOK // the ledger tells
 		}
 		f := d.plan.fate(n, endpoint)
 		d.mu.Lock()

@@ -59,7 +59,7 @@ func (w *world) newGateway(name, nats, yaml string) *gateway {
 // configure writes its configuration. nats is the section of that name.
 func (g *gateway) configure(nats, yaml string) {
 	g.w.Helper()
-	text := "version: 1\nnats: " + nats + "\nsources: [{stream: " + g.w.stream + `, subjects: ["events.>"], create: true}]
+	text := "version: 1\nnats: " + nats + "\ndelivery: {direct: " + strconv.FormatBool(g.w.direct) + "}\nsources: [{stream: " + g.w.stream + `, subjects: ["events.>"], create: true}]
 admin: {listen: "127.0.0.1:0"}
 egress: {allow_http: true, allow_cidrs: ["127.0.0.0/8"]}
 defaults: {secrets: ["` + secret + `"]}

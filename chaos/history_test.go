@@ -63,15 +63,7 @@ func (g *gateway) standing() *ledger.Standing {
 	if err != nil {
 		return nil
 	}
-	return &ledger.Standing{Dead: pairsOf(letters)}
-}
-
-func pairsOf(letters []deadLetter) []ledger.Pair {
-	pairs := make([]ledger.Pair, 0, len(letters))
-	for _, l := range letters {
-		pairs = append(pairs, l.Pair)
-	}
-	return pairs
+	return &ledger.Standing{Dead: letters}
 }
 
 // historyFolder makes a folder for the history of a test.

@@ -3,12 +3,9 @@ package chaos
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -74,53 +71,46 @@ func (w *world) everything(durability, slowly string) *gateway {
 	return w.newGateway("gateway", w.embedded(durability), strings.ReplaceAll(everything, "SLOWLY", slowly))
 }
 
-// At every point of its work the gateway kills itself, once. It is started again,
-// and nothing is lost, nor done twice without a reason.
+// At every point of its work the gateway kills itself, once, with direct delivery and
+// without. It is started again, and nothing is lost, burned, nor done twice without a
+// reason.
 //
 // Promise 1: nothing is lost, wherever the process dies.
 func TestKillMatrix(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
-		point failpoint.Point
-		hit   int
+		point  failpoint.Point
+		hit    int // without direct delivery, where everything meets every point
+		direct int // with it; 0: such a run would tell nothing else
 	}{
-		{failpoint.EventFetched, 150},
-		{failpoint.EventMatched, 150},
-		{failpoint.Enqueued, 201},
-		{failpoint.Publishing, 99},
-		{failpoint.FanoutPartly, 120},
-		{failpoint.FanoutStored, 120},
-		{failpoint.CursorWritten, 1},
-		{failpoint.DeliveryFetched, 250},
-		{failpoint.Attempting, 200},
-		{failpoint.RequestSent, 200},
-		{failpoint.Accepted, 200},
-		{failpoint.RetryStored, 20},
-		{failpoint.HeadStored, 2},
-		{failpoint.LetterStored, 10},
-		{failpoint.Diverting, 5},
-		{failpoint.LaneStored, 5},
-		{failpoint.Truncating, 1},
-		{failpoint.Truncated, 2},
+		{failpoint.EventFetched, 150, 0},
+		{failpoint.EventMatched, 150, 150},
+		{failpoint.Enqueued, 201, 0},
+		{failpoint.Publishing, 99, 0},
+		{failpoint.FanoutPartly, 120, 0},
+		{failpoint.FanoutStored, 120, 20},
+		{failpoint.CursorWritten, 1, 1},
+		{failpoint.DeliveryFetched, 250, 20},
+		{failpoint.Attempting, 200, 200},
+		{failpoint.RequestSent, 200, 200},
+		{failpoint.Accepted, 200, 200},
+		{failpoint.RetryStored, 20, 20},
+		{failpoint.HeadStored, 2, 0},
+		{failpoint.LetterStored, 10, 10},
+		{failpoint.Diverting, 5, 0},
+		{failpoint.LaneStored, 5, 5},
+		{failpoint.Truncating, 1, 0},
+		{failpoint.Truncated, 2, 0},
 	}
 	b := newBatch(t)
 	for _, c := range cases {
-		b.run(string(c.point), func(t *testing.T) {
-			w := newWorld(t)
-			g := w.everything("fsync", "30/s")
-			// However slowly the events come: what waits behind these moves to the lane.
-			release := w.hooks.hold("slow")
-			g.start(arm(c.point, c.hit))
-			p := w.newProducer(g.url, everythingKind)
-			var publishing sync.WaitGroup
-			publishing.Go(func() { p.publish(matrixEvents) })
-			w.until("the lane is in use", func() bool { return g.gone() || g.metric("fanjet_lane_moves_total") > 5 })
-			release()
-			g.died()
-			g.start()
-			publishing.Wait()
-			w.settle()
-		})
+		b.run(string(c.point), func(t *testing.T) { testKill(t, false, arm(c.point, c.hit)) })
+		if c.direct > 0 {
+			b.run(string(c.point)+directly, func(t *testing.T) { testKill(t, true, arm(c.point, c.direct)) })
+		}
+	}
+	for point, hit := range directPoints() {
+		b.run(string(point), func(t *testing.T) { testKillDirectly(t, point, hit) })
 	}
 	b.run(string(failpoint.ReplayStored), testKillInReplay)
 	b.run(string(failpoint.DrainSynced), testKillInDrain)
@@ -131,8 +121,29 @@ func TestKillMatrix(t *testing.T) {
 	covered(t, b.names)
 }
 
-// matrixEvents is how many events a run of the matrix has.
-const matrixEvents = 400
+const (
+	matrixEvents = 400         // that a run of the matrix has
+	directly     = "-directly" // the end of the name of a run with direct delivery
+)
+
+// testKill has the gateway kill itself while an event meets every stage.
+func testKill(t *testing.T, direct bool, armed string) {
+	w := newWorld(t)
+	w.direct = direct
+	g := w.everything("fsync", "30/s")
+	// However slowly the events come: what waits behind these moves to the lane.
+	release := w.hooks.hold("slow")
+	g.start(armed)
+	p := w.newProducer(g.url, everythingKind)
+	var publishing sync.WaitGroup
+	publishing.Go(func() { p.publish(matrixEvents) })
+	w.until("the lane is in use", func() bool { return g.gone() || g.metric("fanjet_lane_moves_total") > 5 })
+	release()
+	g.died()
+	g.start()
+	publishing.Wait()
+	w.settle()
+}
 
 // testKillInReplay kills a replay, which is run again then. Nothing is delivered
 // twice, although it is not known which letters had become deliveries.
@@ -245,50 +256,4 @@ subscriptions:
 	publishing.Wait()
 	p.publish(20)
 	w.settle()
-}
-
-// batch runs cases beside each other, more than there are processors: they mostly
-// wait for what a dead process held.
-type batch struct {
-	t      *testing.T
-	places chan struct{}
-	names  []string
-	runs   sync.WaitGroup
-}
-
-func newBatch(t *testing.T) *batch { return &batch{t: t, places: make(chan struct{}, 6)} }
-
-func (b *batch) run(name string, test func(t *testing.T)) {
-	b.names = append(b.names, name)
-	b.runs.Go(func() {
-		b.places <- struct{}{}
-		defer func() { <-b.places }()
-		b.t.Run(name, test)
-	})
-}
-
-func (b *batch) wait() { b.runs.Wait() }
-
-// covered checks that every point that exists has a case.
-func covered(t *testing.T, names []string) {
-	t.Helper()
-	source, err := os.ReadFile(filepath.Join("..", "internal", "failpoint", "points.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	points := regexp.MustCompile(`Point = "(.+)"`).FindAllStringSubmatch(string(source), -1)
-	if len(points) < 20 {
-		t.Errorf("only %d points are known", len(points))
-	}
-	for _, point := range points {
-		if !slices.Contains(names, point[1]) {
-			t.Errorf("no case kills at the point %q", point[1])
-		}
-	}
-}
-
-// arm is the environment of a process that kills itself at the n-th hit of a
-// point.
-func arm(point failpoint.Point, n int) string {
-	return fmt.Sprintf("FANJET_FAILPOINT=%s:%d", point, n)
 }

@@ -1,15 +1,10 @@
 package chaos
 
 import (
-	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +32,7 @@ func runPlan(t *testing.T, p plan) ledger.Report {
 	t.Helper()
 	m := &metamorphic{world: newWorld(t), plan: p, rng: rand.New(rand.NewPCG(p.seed, 4))}
 	m.about = p.String()
+	m.direct = p.set("direct") == "on"
 	for range p.faults {
 		m.reached, m.begun = append(m.reached, make(chan struct{})), append(m.begun, make(chan struct{}))
 	}
@@ -81,42 +77,12 @@ func (m *metamorphic) setUp() {
 		gateways = 2
 		fallthrough
 	default:
-		m.newServer(durability)
-		m.nats = fmt.Sprintf("{url: %q}", "nats://"+m.server.client)
+		m.server = m.newServer(durability)
+		m.nats = m.server.section()
 	}
 	for i := range gateways {
 		m.start(m.newGateway("gateway-"+strconv.Itoa(i), m.nats, m.plan.yaml(0)))
 	}
-}
-
-// newServer starts a NATS server that is a process of its own.
-func (m *metamorphic) newServer(durability string) {
-	m.Helper()
-	ports := freePorts(m.world, 2)
-	n := &node{c: &cluster{w: m.world}, name: "server", config: filepath.Join(m.dir, "server.conf"), client: ports[0], monitor: ports[1]}
-	text := fmt.Sprintf("listen: %q\nhttp: %q\njetstream: {store_dir: %q, sync_interval: %q}\n",
-		n.client, n.monitor, filepath.Join(m.dir, "server"), strings.Replace(durability, "fsync", "always", 1))
-	if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
-		m.Fatal(err)
-	}
-	m.server = n
-	m.Cleanup(func() {
-		n.end(syscall.SIGKILL)
-		if m.Failed() {
-			m.Logf("the latest log of the server:\n%s", n.log.String())
-		}
-	})
-	m.startServer()
-}
-
-func (m *metamorphic) startServer() {
-	m.Helper()
-	program, err := built.natsServer()
-	if err != nil {
-		m.Fatal(err)
-	}
-	m.server.start(program)
-	m.until("the server is healthy", m.server.healthy)
 }
 
 // url returns where the server listens at the time.

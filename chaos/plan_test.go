@@ -211,6 +211,8 @@ func deadly() []failpoint.Point {
 	return []failpoint.Point{
 		failpoint.EventFetched, failpoint.EventMatched, failpoint.Enqueued, failpoint.Publishing,
 		failpoint.FanoutPartly, failpoint.FanoutStored, failpoint.CursorWritten,
+		failpoint.Offered, failpoint.DirectSettled, failpoint.DirectFailed, failpoint.WrittenDown,
+		failpoint.LeaseStored, failpoint.LeaseReplaced, failpoint.LeaseDropped, failpoint.MarkStored,
 		failpoint.DeliveryFetched, failpoint.Attempting, failpoint.RequestSent, failpoint.Accepted,
 		failpoint.RetryStored, failpoint.HeadStored, failpoint.LetterStored,
 		failpoint.Diverting, failpoint.LaneStored, failpoint.Truncating, failpoint.Truncated,

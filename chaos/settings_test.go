@@ -25,9 +25,7 @@ func dimensions() []dimension {
 		{"publish", []string{"one", "many"}},
 		{"match", []string{"subjects", "filter"}},
 		{"retry", []string{"even", "growing"}},
-		// For `delivery.direct`, once there is such a setting: a second value here, and
-		// what it is in YAML in general.
-		{"direct", []string{"off"}},
+		{"direct", []string{"on", "off"}},
 	}
 }
 
@@ -46,7 +44,6 @@ func (p plan) set(name string) string {
 // goes from one edition to the next.
 func (p plan) yaml(edition int) string {
 	var b strings.Builder
-	b.WriteString(p.general())
 	b.WriteString("endpoints:\n")
 	for _, name := range p.endpoints {
 		fmt.Fprintf(&b, "  %s: {url: \"http://HOOK/%s\", dead_letter_on: [410, 422], %s}\n", name, name, p.endpoint(name, edition))
@@ -67,11 +64,6 @@ func (p plan) yaml(edition int) string {
 	}
 	fmt.Fprintf(&b, "  - {name: edition, subjects: [events.edition], endpoints: [edition-%d]}\n", edition)
 	return b.String()
-}
-
-// general are settings that are not of an endpoint.
-func (p plan) general() string {
-	return map[string]string{"off": ""}[p.set("direct")]
 }
 
 // endpoint are the settings of an endpoint.

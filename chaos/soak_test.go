@@ -22,7 +22,23 @@ const (
 	soakSeed       = "CHAOS_SEED"       // of everything that is drawn by lot
 	soakDurability = "CHAOS_DURABILITY" // fsync, or a sync interval
 	soakRate       = "CHAOS_RATE"       // events a second
+	soakDirect     = "CHAOS_DIRECT"     // direct delivery: on or off; empty: as the seed draws
 )
+
+// drawDirect decides whether a run that goes by a seed delivers directly.
+func (w *world) drawDirect(seed uint64) {
+	w.Helper()
+	switch how := os.Getenv(soakDirect); how {
+	case "":
+		w.direct = rand.New(rand.NewPCG(seed, 5)).IntN(2) == 0
+	case "on", "off":
+		w.direct = how == "on"
+	default:
+		w.Fatalf("%s: %q is neither on nor off", soakDirect, how)
+	}
+	w.about = fmt.Sprintf("seed %d, direct delivery %t", seed, w.direct)
+	w.Log(w.about)
+}
 
 // Under load the gateway is killed, stopped, ended and started again, by lot.
 // Nothing is lost, and what is repeated has a reason.
@@ -44,6 +60,7 @@ func TestSoak(t *testing.T) {
 	t.Logf("seed %d, %v minutes, %d events a second, durability %s", seed, minutes, rate, durability)
 
 	w := newWorld(t)
+	w.drawDirect(seed)
 	g := w.everything(durability, "100/s")
 	w.hooks.set("steady", wavering(seed))
 	g.start()

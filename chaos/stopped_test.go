@@ -90,7 +90,7 @@ subscriptions: [{name: all, subjects: ["events.>"], endpoints: [plain, secure]}]
 // own any more.
 func TestStoppedBeginsNothingOfOthers(t *testing.T) {
 	t.Parallel()
-	const events, slots = 60, 2
+	const events, places = 60, 2
 	w := newWorld(t)
 	yaml := `
 endpoints: {hook: {url: "http://HOOK/hook", timeout: 5m, max_in_flight: 2}}
@@ -103,8 +103,8 @@ subscriptions: [{name: all, subjects: ["events.>"], endpoints: [hook]}]
 	second.start()
 	p := w.newProducer(first.url, func(int) kind { return kind{subject: "events.x", endpoints: []string{"hook"}} })
 	p.publish(events)
-	w.until("both make attempts", func() bool { return w.hooks.count("hook") == 2*slots })
-	w.until("both hold more", func() bool { return first.leastHeld("hook", 2) > slots })
+	w.until("both make attempts", func() bool { return w.hooks.count("hook") == 2*places })
+	w.until("both hold more", func() bool { return first.leastHeld("hook", 2) > places })
 	fault := w.fault("SIGSTOP "+second.name, 0)
 	second.signal(syscall.SIGSTOP)
 	release()
@@ -115,7 +115,7 @@ subscriptions: [{name: all, subjects: ["events.>"], endpoints: [hook]}]
 	w.healed(fault)
 	second.terminate() // before the one with the server
 	w.settle()
-	if n := w.hooks.count("hook"); n != before || before > events+slots {
+	if n := w.hooks.count("hook"); n != before || before > events+places {
 		t.Errorf("%d requests for %d events, and %d more when it went on", before, events, n-before)
 	}
 }

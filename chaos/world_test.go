@@ -42,6 +42,7 @@ type world struct {
 	program  string // fanjet
 	logs     string // where to keep the whole logs of the gateways; empty: nowhere
 	stream   string // the source, which has this name in no other run
+	direct   bool   // deliver directly, as is the default
 	ledger   *ledger.Ledger
 	standing *ledger.Standing // what the ledger was last compared with; nil: it never was
 	about    string           // what is run, besides the name of the test
@@ -57,7 +58,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	l := ledger.New()
-	return &world{T: t, dir: t.TempDir(), program: program, stream: "EVENTS-" + rand.Text()[:8], logs: os.Getenv(keepLogs), ledger: l, hooks: newReceivers(t, l)}
+	return &world{T: t, dir: t.TempDir(), program: program, stream: "EVENTS-" + rand.Text()[:8], direct: true, logs: os.Getenv(keepLogs), ledger: l, hooks: newReceivers(t, l)}
 }
 
 // embedded is the section nats of a gateway with a server of its own, whose
@@ -125,26 +126,18 @@ func (g *gateway) list(filter ...string) ([]ledger.Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	pairs := make([]ledger.Pair, 0, len(letters))
 	for _, l := range letters {
 		// The others accept everything in the end: a letter of theirs is a promise
 		// that was not kept, even if no delivery is lost.
-		if l.Endpoint != "dying" || l.Reason != "rejected" || l.attempts < 1 {
-			g.w.Errorf("a dead letter of %s: %s is %s after %d attempts", l.Endpoint, l.ID, l.Reason, l.attempts)
+		if l.Endpoint != "dying" || l.Reason != "rejected" || l.Attempts < 1 {
+			g.w.Errorf("a dead letter of %s: %s is %s after %d attempts", l.Endpoint, l.ID, l.Reason, l.Attempts)
 		}
-		pairs = append(pairs, l.Pair)
 	}
-	return pairs, nil
-}
-
-// deadLetter is one in the queue.
-type deadLetter struct {
-	ledger.Pair
-	attempts int
+	return letters, nil
 }
 
 // listAll lists the dead letters that a filter selects, whatever they are.
-func (g *gateway) listAll(filter ...string) ([]deadLetter, error) {
+func (g *gateway) listAll(filter ...string) ([]ledger.Pair, error) {
 	out, err := g.run(nil, append([]string{"dlq", "list", "-o", "json"}, filter...)...)
 	if err != nil {
 		return nil, err
@@ -159,9 +152,9 @@ func (g *gateway) listAll(filter ...string) ([]deadLetter, error) {
 	if err := json.Unmarshal(out, &listed); err != nil {
 		return nil, fmt.Errorf("fanjet dlq list: %w", err)
 	}
-	letters := make([]deadLetter, 0, len(listed))
+	letters := make([]ledger.Pair, 0, len(listed))
 	for _, l := range listed {
-		letters = append(letters, deadLetter{ledger.Pair{Endpoint: l.Endpoint, ID: l.EventID, Source: l.Source, Reason: l.Reason}, l.Attempts})
+		letters = append(letters, ledger.Pair{Endpoint: l.Endpoint, ID: l.EventID, Source: l.Source, Reason: l.Reason, Attempts: l.Attempts})
 	}
 	return letters, nil
 }

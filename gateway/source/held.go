@@ -121,8 +121,9 @@ func (m *Matcher) storeGivenBack(ctx context.Context) {
 		case <-look.C:
 		case <-m.held.wake:
 		}
-		waiting := parked[:0]
-		for _, d := range append(parked, m.held.takeWrite()...) {
+		all := append(parked, m.held.takeWrite()...)
+		waiting := all[:0]
+		for _, d := range all {
 			switch {
 			case !d.Lapsed():
 				d.store(d.why)
@@ -134,7 +135,7 @@ func (m *Matcher) storeGivenBack(ctx context.Context) {
 				waiting = append(waiting, d)
 			}
 		}
-		clear(parked[len(waiting):])
+		clear(all[len(waiting):])
 		parked = waiting
 	}
 }

@@ -14,6 +14,8 @@ type Pair struct {
 	Source   string
 	// Reason is why it is dead, if that is known.
 	Reason string
+	// Attempts are those that its letter counts. 0: none, or that is not known.
+	Attempts int
 }
 
 // Standing is what is known besides requests at the time of a check.
@@ -29,26 +31,32 @@ func (l *Ledger) Check(s Standing) Report {
 	defer l.mu.Unlock()
 	c := checker{Ledger: l, report: Report{Explained: map[Kind]int{}, Failed: map[Kind]int{}}}
 	c.dead = c.standing(s.Dead, StrangeLetter)
+	c.counted = c.attempts(s.Dead)
 	c.pending = c.standing(s.Pending, StrangePending)
 	c.report.Faults = len(l.faults)
 	c.report.Requests = len(l.requests) + len(l.strays)
+	requests := l.requests
 	for i := range l.strays {
+		if r, ok := c.cutBefore(&l.strays[i]); ok {
+			requests = append(slices.Clip(requests), r)
+			continue
+		}
 		c.stray(&l.strays[i])
 	}
 
-	order := make([]int32, len(l.requests))
+	order := make([]int32, len(requests))
 	for i := range order {
 		order[i] = int32(i)
 	}
 	slices.SortFunc(order, func(i, j int32) int {
-		a, b := &l.requests[i], &l.requests[j]
+		a, b := &requests[i], &requests[j]
 		return cmp.Or(cmp.Compare(a.event, b.event), cmp.Compare(a.endpoint, b.endpoint), cmp.Compare(a.began, b.began))
 	})
 	var of []*request
 	take := func(p pair) []*request {
 		of = of[:0]
 		for len(order) > 0 {
-			r := &l.requests[order[0]]
+			r := &requests[order[0]]
 			if r.event != p.event || r.endpoint != p.endpoint {
 				break
 			}
@@ -66,13 +74,13 @@ func (l *Ledger) Check(s Standing) Report {
 		}
 		for _, endpoint := range l.sets[e.set] {
 			p := pair{int32(n), endpoint}
-			for len(order) > 0 && l.requests[order[0]].event == p.event && l.requests[order[0]].endpoint < endpoint {
-				c.foreign(take(pair{p.event, l.requests[order[0]].endpoint}))
+			for len(order) > 0 && requests[order[0]].event == p.event && requests[order[0]].endpoint < endpoint {
+				c.foreign(take(pair{p.event, requests[order[0]].endpoint}))
 			}
 			c.pair(p, take(p))
 		}
-		for len(order) > 0 && l.requests[order[0]].event == int32(n) {
-			c.foreign(take(pair{int32(n), l.requests[order[0]].endpoint}))
+		for len(order) > 0 && requests[order[0]].event == int32(n) {
+			c.foreign(take(pair{int32(n), requests[order[0]].endpoint}))
 		}
 	}
 	c.checkOrder()
@@ -84,6 +92,7 @@ type checker struct {
 	*Ledger
 	dead    map[pair]string // the reasons
 	pending map[pair]string
+	counted map[pair][]int    // attempts, by letters
 	firsts  map[int32][]first // of ordered endpoints
 	report  Report
 }
@@ -212,6 +221,7 @@ func (c *checker) pair(p pair, all []*request) {
 		c.report.Pairs++
 	}
 	lives := c.lives(p, requests, all)
+	c.burned(p, all)
 	c.foretold(p, accepted >= 0, all)
 	if accepted >= 0 && dead {
 		c.report.DeadToo++

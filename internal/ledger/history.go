@@ -25,15 +25,16 @@ import (
 //	         began, problem
 //	fault    what, from, until, reach, moment
 //	replay   a letter that became a delivery again: event, endpoint, at
-//	dead     a dead letter at the end: endpoint, id, source, reason
+//	dead     a dead letter at the end: endpoint, id, source, reason, attempts
 //	pending  a delivery that was stored at the end: endpoint, id, source
 //	end      the last line: lines, the number of those before it
 //
 // What is zero or empty is left out. Times are as in RFC 3339, in UTC; durations as
 // time.Duration prints them. A line comes after the events that it names. A reader
 // refuses a version above its own, a line or a key that it does not know, and a
-// history without its end.
-const HistoryVersion = 1
+// history without its end. It reads those before: version 1 does not know attempts
+// of dead letters.
+const HistoryVersion = 2
 
 type line struct {
 	History *headLine    `json:"history,omitempty"`
@@ -106,6 +107,7 @@ type pairLine struct {
 	ID       string `json:"id,omitempty"`
 	Source   string `json:"source,omitempty"`
 	Reason   string `json:"reason,omitempty"`
+	Attempts int    `json:"attempts,omitempty"`
 }
 
 type endLine struct {

@@ -112,7 +112,7 @@ func TestReadRefuses(t *testing.T) {
 		{"whole", head + event + `{"end":{"lines":2}}`, ""},
 		{"empty", "", "no end"},
 		{"another file", `{"event":{}}`, "line 1: this is not a history"},
-		{"a newer version, with keys of its own", `{"history":{"version":2,"by":"x"}}`, "line 1: the history has version 2"},
+		{"a newer version, with keys of its own", `{"history":{"version":3,"by":"x"}}`, "line 1: the history has version 3"},
 		{"cut off", head + event, "no end"},
 		{"lines that are missing", head + `{"end":{"lines":2}}`, "line 2: the end counts 2 lines"},
 		{"more after the end", head + `{"end":{"lines":1}}` + "\n" + event, "line 3: a line after the end"},
@@ -149,7 +149,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(head + event + `{"request":{"event":0,"endpoint":"a","attempt":1,"began":"2026-03-01T12:00:00Z","ended":"2026-03-01T12:00:01Z","status":200}}` + "\n" + `{"end":{"lines":3}}`)
 	f.Add(head + `{"ordered":{"endpoint":"a"}}` + "\n" + event + `{"stray":{"endpoint":"a","problem":"cut off"}}` + "\n" +
 		`{"fault":{"what":"kill","from":"2026-03-01T12:00:00Z","reach":"3s","moment":"1s"}}` + "\n" +
-		`{"dead":{"endpoint":"a","id":"x","reason":"rejected"}}` + "\n" + `{"end":{"lines":6}}`)
+		`{"dead":{"endpoint":"a","id":"x","reason":"rejected","attempts":2}}` + "\n" + `{"end":{"lines":6}}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		l, run, standing, err := ledger.Read(strings.NewReader(text))
 		if err != nil {

@@ -42,6 +42,13 @@ func (a *account) request(r ledger.Request, status int) {
 	a.End(a.Begin(r), status, r.Began.Add(10*time.Millisecond))
 }
 
+// dead enters a letter that counts so many attempts.
+func (a *account) dead(attempts int) {
+	letter := pairA
+	letter.Attempts = attempts
+	a.standing.Dead = append(a.standing.Dead, letter)
+}
+
 // kill enters a fault from one time to another that reaches back 50 ms.
 func (a *account) kill(from, until int) {
 	a.Healed(a.Fault(ledger.Fault{What: "kill", From: at(from), Reach: 50 * time.Millisecond}), at(until))
@@ -77,7 +84,6 @@ func TestCheck(t *testing.T) {
 	}{
 		{"delivered once", func(a *account) { a.post("a", 10, 1, 200) }, "", ""},
 		{"after failures", func(a *account) { a.post("a", 10, 1, 503); a.post("a", 30, 2, 500); a.post("a", 50, 3, 204) }, "", ""},
-		{"after an attempt that was not seen here", func(a *account) { a.post("a", 10, 2, 200) }, "", ""},
 		{"after no answer", func(a *account) { a.post("a", 10, 1, 0); a.post("a", 30, 2, 200) }, "", ""},
 
 		{"dropped", func(*account) {}, "lost 1", ""},
@@ -195,6 +201,73 @@ func TestCheck(t *testing.T) {
 			a.post("a", 85, 2, 200)
 		}, "", "overlapping 1, repeated 1"},
 
+		{"the first attempt burned", func(a *account) { a.post("a", 10, 2, 200) }, "burned 1", ""},
+		{"two attempts burned", func(a *account) { a.post("a", 10, 1, 503); a.post("a", 30, 4, 200) }, "burned 2", ""},
+		{"an attempt burned by a kill", func(a *account) { a.post("a", 10, 1, 503); a.kill(25, 40); a.post("a", 60, 3, 200) }, "burned 1", ""},
+		{"an attempt that comes too late", func(a *account) {
+			a.post("a", 10, 1, 503)
+			a.kill(25, 40)
+			a.post("a", 60, 3, 503)
+			a.post("a", 80, 2, 200)
+		}, "burned 1", "repeated 1"},
+		{"an attempt that was cut off is none that burned", func(a *account) {
+			a.post("a", 10, 1, 503)
+			a.request(ledger.Request{Endpoint: "a", ID: "msg_1", Cut: true, Attempt: 2, Began: at(30)}, 0)
+			a.kill(35, 40)
+			a.post("a", 50, 3, 200)
+		}, "", "cut off 1"},
+		{"without a number", func(a *account) { a.post("a", 10, 0, 200) }, "", ""},
+		{"replayed, a new generation", func(a *account) {
+			a.post("a", 10, 1, 503)
+			a.post("a", 30, 2, 410)
+			a.Replayed(pairA, at(45))
+			a.post("a", 50, 1, 503)
+			a.post("a", 70, 2, 200)
+		}, "", ""},
+		{"replayed, an attempt burned", func(a *account) {
+			a.post("a", 10, 1, 503)
+			a.post("a", 30, 2, 410)
+			a.Replayed(pairA, at(45))
+			a.post("a", 50, 2, 200)
+		}, "burned 1", ""},
+		{"replayed beside a life that a kill made", func(a *account) {
+			a.post("a", 10, 1, 503)
+			a.post("a", 30, 2, 410)
+			a.kill(45, 50)
+			a.Replayed(pairA, at(55))
+			a.post("a", 60, 2, 410)
+			a.post("a", 80, 1, 503)
+			a.post("a", 100, 2, 200)
+		}, "", "repeated 1"},
+
+		{"a letter with its attempts", func(a *account) {
+			a.post("a", 10, 1, 503)
+			a.post("a", 30, 2, 410)
+			a.dead(2)
+		}, "", ""},
+		{"a letter without any", func(a *account) { a.dead(0) }, "", ""},
+		{"a letter with an attempt that nobody saw", func(a *account) { a.post("a", 10, 1, 503); a.dead(3) }, "burned 2", ""},
+		{"a letter with attempts of which nobody saw any", func(a *account) { a.kill(5, 20); a.dead(2) }, "burned 2", ""},
+		{"a letter with fewer attempts than were seen", func(a *account) {
+			a.post("a", 10, 1, 503)
+			a.post("a", 30, 2, 410)
+			a.dead(1)
+		}, "strange letter 1", ""},
+		{"a letter of one life, while another goes on", func(a *account) {
+			a.post("a", 10, 1, 410)
+			a.kill(25, 40)
+			a.post("a", 60, 1, 503)
+			a.post("a", 80, 2, 503)
+			a.dead(1)
+		}, "", "repeated 1"},
+		{"a letter of a generation", func(a *account) {
+			a.post("a", 10, 1, 503)
+			a.post("a", 30, 2, 410)
+			a.Replayed(pairA, at(45))
+			a.post("a", 50, 1, 410)
+			a.dead(1)
+		}, "", ""},
+
 		{"forged", func(a *account) {
 			a.request(ledger.Request{Endpoint: "a", ID: "msg_1", Body: body, Forged: errForged, Attempt: 1, Began: at(10)}, 200)
 		}, "lost 1, signature not valid 1", ""},
@@ -251,7 +324,7 @@ func TestCheck(t *testing.T) {
 func counts(of map[ledger.Kind]int) string {
 	var parts []string
 	for _, kind := range []ledger.Kind{
-		ledger.ChangedBytes, ledger.ChangedID, ledger.Cut, ledger.Lost, ledger.OtherOutcome, ledger.OutOfOrder, ledger.Overlap, ledger.Repeat,
+		ledger.Burned, ledger.ChangedBytes, ledger.ChangedID, ledger.Cut, ledger.Lost, ledger.OtherOutcome, ledger.OutOfOrder, ledger.Overlap, ledger.Repeat,
 		ledger.Forged, ledger.StrangePending, ledger.StrangeLetter, ledger.UnknownEvent, ledger.WrongEndpoint,
 	} {
 		if n := of[kind]; n > 0 {
@@ -279,6 +352,30 @@ func TestPerhapsAccepted(t *testing.T) {
 		}
 		if report.Absent+report.Delivered != 1 || report.Maybe != 1 || report.Pairs != 0 {
 			t.Errorf("%d requests: %s", requests, &report)
+		}
+	}
+}
+
+// An attempt whose body was cut off was seen, also when nobody knew of what event it
+// was.
+func TestCutOffIsNotBurned(t *testing.T) {
+	t.Parallel()
+	for attempt, want := range map[int]string{1: "", 0: "burned 1"} {
+		l := ledger.New()
+		body := ledger.HashOf([]byte("body"))
+		if _, err := l.Publish(ledger.Event{Body: body, Endpoints: []string{"a"}, Accepted: at(0)}); err != nil {
+			t.Fatal(err)
+		}
+		a := &account{Ledger: l, t: t}
+		a.request(ledger.Request{Endpoint: "a", ID: "msg_1", Cut: true, Attempt: attempt, Began: at(10)}, 0)
+		a.kill(15, 20)
+		a.post("a", 30, 2, 200)
+		report := l.Check(ledger.Standing{})
+		if counts(report.Failed) != want || counts(report.Explained) != "cut off 1" {
+			t.Errorf("attempt %d: %s, want %q", attempt, &report, want)
+		}
+		if again := judgeAgain(t, l, ledger.Standing{}); again != report.String() {
+			t.Errorf("kept and judged again it is\n%s\nand was\n%s", again, &report)
 		}
 	}
 }

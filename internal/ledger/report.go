@@ -16,6 +16,7 @@ type Kind string
 const (
 	Lost           Kind = "lost"                // accepted, and neither delivered, pending nor dead
 	Repeat         Kind = "repeated"            // sent again although that was not its next attempt
+	Burned         Kind = "burned"              // attempt numbers that no receiver saw, with a higher one, or a letter that counts them
 	Overlap        Kind = "overlapping"         // two requests of a delivery at once
 	Cut            Kind = "cut off"             // the connection broke in the middle of a request
 	Forged         Kind = "signature not valid" // by the independent verifier
