@@ -27,13 +27,20 @@ func (g *Gateway) openPublishers(at link) *publishers {
 	}
 	waits := func(*publish.Options) {}
 	fails := func(o *publish.Options) { o.FailWhenFull = true }
+	// What waited here while the process stood still may have been delivered by others.
+	fresh := func(o *publish.Options) {
+		o.Fresh = func(done publish.Completion) bool {
+			held, ok := done.(interface{ Lapsed() bool })
+			return !ok || !held.Lapsed()
+		}
+	}
 	return &publishers{
-		deliveries: open(g.names.DeliveriesStream(), waits),
+		deliveries: open(g.names.DeliveriesStream(), fresh),
 		moves: open(g.names.LanesStream(), func(o *publish.Options) {
 			o.FailWhenFull = true
 			o.MaxQueue, o.MaxQueueBytes = 16_384, 256<<20 // more than its windows
 		}),
-		routed:  open(g.names.LanesStream(), fails),
+		routed:  open(g.names.LanesStream(), func(o *publish.Options) { fails(o); fresh(o) }),
 		inOrder: open(g.names.LanesStream(), func(o *publish.Options) { o.InOrder = true }),
 		retries: open(g.names.RetriesStream(), waits),
 		dead:    open(g.names.DeadLettersStream(), fails),

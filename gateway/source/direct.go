@@ -197,7 +197,13 @@ func (d *fanoutDelivery) scheduled(ctx context.Context) (bool, error) {
 		case err == nil:
 			return true, nil
 		case errors.Is(err, jsapi.ErrNoMessage):
-			return m.opts.Direct != nil && m.opts.Direct.CameDue(key), nil
+			if m.opts.Direct != nil && m.opts.Direct.CameDue(key) {
+				return true, nil
+			}
+			var due bool
+			if due, err = d.due(ctx, key); err == nil {
+				return due, nil
+			}
 		}
 		m.sampled.Warn("it is not known whether a delivery has a schedule; it waits", zap.Error(err))
 		select {
@@ -206,6 +212,32 @@ func (d *fanoutDelivery) scheduled(ctx context.Context) (bool, error) {
 			return false, ctx.Err()
 		}
 	}
+}
+
+// lookDue is how many retries of an endpoint that came due are looked through.
+const lookDue = 64
+
+// due reports whether a retry of the delivery came due that nobody has settled: another
+// gateway may have it.
+func (d *fanoutDelivery) due(ctx context.Context, key string) (bool, error) {
+	m := d.fanout.matcher
+	ask, answered := jsapi.WhileConnected(ctx, m.opts.Conn)
+	defer answered()
+	from := uint64(1)
+	for range lookDue {
+		msg, err := jsapi.Of(m.opts.JetStream).Next(ask, m.names.RetriesStream(), m.names.DueSubject(d.endpoint), from)
+		if errors.Is(err, jsapi.ErrNoMessage) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if header, err := msg.Header(); err == nil && header.Get(wire.HeaderKey) == key {
+			return true, nil
+		}
+		from = msg.Sequence + 1
+	}
+	return false, nil
 }
 
 // claim makes the mark ours, because this matcher gets the events now. latest is one that

@@ -20,6 +20,10 @@ import (
 
 // handle matches one event and enqueues its deliveries.
 func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
+	if msg.Lapsed() {
+		msg.Nak() // somebody else may have delivered it; if not, it comes again
+		return
+	}
 	reason, origin, known := m.classify(ctx, msg)
 	switch {
 	case !known:
@@ -94,6 +98,7 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 // store publishes a delivery.
 func (d *fanoutDelivery) store(why subscriber.Why) {
 	f := d.fanout
+	d.why = why
 	f.matcher.opts.Metrics.stored[why].Inc()
 	h := wire.EventHeaders(f.msg.Msg.Header)
 	envelope := d.envelope()
@@ -224,6 +229,10 @@ func (d *fanoutDelivery) Published(err error) {
 			m.letting.Go(func() { m.send(d) })
 			return
 		}
+	}
+	if errors.Is(err, publish.ErrStale) {
+		d.WriteDown(d.why)
+		return
 	}
 	if !publish.IsRefused(err) {
 		d.answered(err == nil)

@@ -329,7 +329,11 @@ func TestRefusedDeliveries(t *testing.T) {
 			}
 			both[1].published(nil)
 			if tt.again {
-				if again := r.next(2); again[0].id != both[0].id {
+				n := 2
+				if errors.Is(tt.err, publish.ErrStale) {
+					n = 1 // the event is held: the other one is stored already
+				}
+				if again := r.next(n); again[0].id != both[0].id {
 					t.Errorf("%s comes again as %s", both[0].id, again[0].id)
 				}
 				if len(r.letters.wrote) != 0 {

@@ -57,8 +57,9 @@ type Intake struct {
 	young   list // held messages that were not reported yet, in order of receipt
 	beats   list // those that were, the one whose beat is due first in front
 	settled recent
-	life    uint64 // how often the connection was made anew when messages were last asked for
-	last    ack    // the latest one
+	asked   time.Time // when messages were last asked for: none that comes was sent before
+	life    uint64    // how often the connection was made anew when messages were last asked for
+	last    ack       // the latest one
 }
 
 // ack is an acknowledgement that was sent.
@@ -233,10 +234,14 @@ func (in *Intake) admit(msg *nats.Msg) {
 	m.waits.pushBack(m)
 	if old {
 		in.beat(m, now)
+		// It may have lain in the socket while the process stood still, and be somebody
+		// else's by now.
+		m.lapsed = in.lapsesSince(in.asked, now)
 	}
+	lapsed := m.lapsed
 	in.mu.Unlock()
 
-	if old {
+	if old && !lapsed {
 		in.report(msg.Reply)
 	}
 	in.opts.Handle(m)

@@ -15,12 +15,12 @@ func (m *Message) Lapsed() bool {
 
 // lapses reports whether the server has taken a message back that was beaten no
 // more. The caller holds mu.
-func (in *Intake) lapses(m *Message, now time.Time) bool {
-	if in.opts.AckWait <= 0 {
-		return false
-	}
-	// A report that leaves now would come too late already.
-	return m.silence(now) >= in.opts.AckWait-in.opts.AckWait/10
+func (in *Intake) lapses(m *Message, now time.Time) bool { return in.lapsesSince(m.beaten, now) }
+
+// lapsesSince reports whether a report that leaves now would come too late for a message
+// of which the server has heard nothing since some time.
+func (in *Intake) lapsesSince(since, now time.Time) bool {
+	return in.opts.AckWait > 0 && silence(since, now) >= in.opts.AckWait-in.opts.AckWait/10
 }
 
 // Silence is for how long the server has heard nothing of the message. Below the
@@ -28,12 +28,12 @@ func (in *Intake) lapses(m *Message, now time.Time) bool {
 func (m *Message) Silence(now time.Time) time.Duration {
 	m.in.mu.Lock()
 	defer m.in.mu.Unlock()
-	return m.silence(now)
+	return silence(m.beaten, now)
 }
 
-// silence is Silence for a caller that holds in.mu.
-func (m *Message) silence(now time.Time) time.Duration {
-	// While a machine is suspended its clock stands, but not the time of day. When
-	// that was set forward instead, the message comes again all the same.
-	return max(now.Sub(m.beaten), now.Round(0).Sub(m.beaten.Round(0)))
+// silence is how much time has passed. While a machine is suspended its clock stands, but
+// not the time of day. When that was set forward instead, messages come again all the
+// same.
+func silence(since, now time.Time) time.Duration {
+	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
 }

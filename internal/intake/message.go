@@ -12,9 +12,9 @@ import (
 type Message struct {
 	Msg      *nats.Msg
 	Stream   string
-	Sequence uint64    // in the stream
-	Stored   time.Time // when the stream stored it
-	Received time.Time // when it came here, by the clock of this machine
+	Sequence uint64        // in the stream
+	Stored   time.Time     // when the stream stored it
+	Received time.Time     // when it came here, by the clock of this machine
 	Age      time.Duration // how old it was then, by the server's clock
 	// Deliveries is how many times the server has sent it to anybody, from 1.
 	Deliveries uint64

@@ -230,6 +230,7 @@ func (in *Intake) receive(ctx context.Context) (received bool, err error) {
 		}
 		in.mu.Lock()
 		in.life = in.opts.Conn.Stats().Reconnects
+		in.asked = time.Now()
 		in.mu.Unlock()
 		if err := p.pull(count, size, in.admit); err != nil {
 			return received, err
