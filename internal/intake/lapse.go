@@ -24,11 +24,15 @@ func (in *Intake) lapsesSince(since, now time.Time) bool {
 }
 
 // Silence is for how long the server has heard nothing of the message. Below the
-// consumer's AckWait nobody else has it.
+// consumer's AckWait nobody else has it; of one that has lapsed it is never below that.
 func (m *Message) Silence(now time.Time) time.Duration {
 	m.in.mu.Lock()
 	defer m.in.mu.Unlock()
-	return silence(m.beaten, now)
+	quiet := silence(m.beaten, now)
+	if m.lapsed { // it waits for its next beat as the others do, but there was none
+		quiet = max(quiet, m.in.opts.AckWait)
+	}
+	return quiet
 }
 
 // silence is how much time has passed. While a machine is suspended its clock stands, but

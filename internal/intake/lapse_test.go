@@ -92,6 +92,9 @@ func TestLapses(t *testing.T) {
 			if m.Lapsed() != want {
 				t.Errorf("beaten %s ago, lapsed: %v", now.Sub(m.beaten), !want)
 			}
+			if quiet := m.Silence(now); (quiet >= in.opts.AckWait) != want {
+				t.Errorf("the server has heard nothing of it for %s, lapsed: %v", quiet, want)
+			}
 		}
 		in.opts.AckWait = 0
 		if m := message(now.Add(-time.Hour)); m.Lapsed() {
