@@ -29,8 +29,10 @@ func (o *owner) say(word string) {
 	o.said = append(o.said, word)
 }
 
-func (o *owner) Settled(stored bool) { o.say(map[bool]string{false: "settled", true: "stored"}[stored]) }
-func (o *owner) WriteDown(why Why)   { o.say("write down: " + string(why)) }
+func (o *owner) Settled(stored bool) {
+	o.say(map[bool]string{false: "settled", true: "stored"}[stored])
+}
+func (o *owner) WriteDown(why Why) { o.say("write down: " + string(why)) }
 
 func (o *owner) Envelope() wire.Envelope { return o.env }
 func (o *owner) HopID() string           { return "hop-" + o.env.Key }

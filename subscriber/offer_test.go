@@ -99,7 +99,7 @@ func TestDirectGoesBack(t *testing.T) {
 		act  func(h *hand, x *Direct)
 		want Why
 	}{
-		"paused":  {func(h *hand, _ *Direct) { h.divert(h.e.pause(&endpoint.Pause{Since: time.Now()}, time.Now())) }, WhyMoved},
+		"paused": {func(h *hand, _ *Direct) { h.divert(h.e.pause(&endpoint.Pause{Since: time.Now()}, time.Now())) }, WhyMoved},
 		"removed": {func(h *hand, _ *Direct) {
 			target, err := attempt.NewTarget(endpointAt(h.T, "http://127.0.0.1:1", asItIs), egress.New(egress.Policy{}, egress.GuardOptions{}), "test", nil)
 			if err != nil {
