@@ -69,7 +69,7 @@ func TestDirectOverAKill(t *testing.T) {
 		return http.StatusOK
 	})
 	release := w.hook.block("hangs")
-	w.start()
+	w.gw, w.stop = w.run(time.Millisecond)
 	w.publish("events.x", "{}", nil)
 	w.delivered("a", 1)
 	w.waitFor("the rest is stored", func() bool { return w.messages(w.gw.names.RetriesStream()) == 2 })
@@ -79,6 +79,7 @@ func TestDirectOverAKill(t *testing.T) {
 	if err := os.CopyFS(left, os.DirFS(w.nats.StoreDir())); err != nil {
 		t.Fatal(err)
 	}
+	w.stop()
 	w.nats.Stop()
 	w.serve(natstest.Options{Listen: true, StoreDir: left})
 	release()

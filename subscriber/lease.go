@@ -62,6 +62,7 @@ type lease struct {
 	none     bool          // it was not taken, for certain; valid then, too
 	stored   chan struct{} // closed when JetStream has it, or does not matter any more
 	fired    *message      // it came back while the attempt was made; guarded by Direct.mu
+	over     bool          // what comes back now comes too late for that; guarded by Direct.mu
 }
 
 // Secure has a direct delivery stored that has held its event for long enough: one that
@@ -138,6 +139,7 @@ func (d *Dispatcher) settleLeased(ctx context.Context, dl *delivery, x *Direct, 
 	<-l.stored // nothing is undone before it is known to be there
 	x.mu.Lock()
 	fired := l.fired
+	l.over = true
 	x.mu.Unlock()
 	d.direct.mu.Lock()
 	delete(d.direct.running, l.env.Key)
@@ -224,8 +226,8 @@ func (d *Dispatcher) untilAnswered(ctx context.Context, env *wire.Envelope, ask 
 	}
 }
 
-// keepFired holds a lease that fired while its attempt is still made here: it waits for
-// that result.
+// keepFired holds a lease that fired while its attempt is still made here, or before it is
+// known that it is stored: it waits for that result.
 func (d *Dispatcher) keepFired(m message) bool {
 	if d.direct.leased.Load() == 0 {
 		return false
@@ -238,7 +240,7 @@ func (d *Dispatcher) keepFired(m message) bool {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase != attempting || x.lease.fired != nil {
+	if x.lease.over || x.lease.fired != nil {
 		return false
 	}
 	x.lease.fired = &m

@@ -294,6 +294,26 @@ func TestLeaseThatFiresHere(t *testing.T) {
 	}
 }
 
+// So does one of which it is not known yet that it is stored, also when the attempt ends
+// before that.
+func TestLeaseThatFiresUnknown(t *testing.T) {
+	t.Parallel()
+	inHand(t, finalStatus, func(h *hand) {
+		x, o := h.attempting()
+		h.Secure(x)
+		a := h.asked("take")
+		h.ends(x, accepts)
+		s := h.due(o)
+		if len(h.e.queue) != 0 {
+			t.Fatal("a second attempt is made")
+		}
+		a.answer(7, nil)
+		h.check(s, "ack")
+		h.owned(o, "stored")
+		h.unasked()
+	})
+}
+
 // One that comes when the attempt is over is attempted as others are.
 func TestLeaseThatFiresLater(t *testing.T) {
 	t.Parallel()
