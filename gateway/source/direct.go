@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fanjet/gateway/topology"
+	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
@@ -129,6 +130,9 @@ func (d *fanoutDelivery) Settled(stored bool) {
 	d.out.Store(isBack)
 	if stored {
 		d.fanout.noteStored()
+	}
+	if d.fanout.pending.Load() > 1 {
+		failpoint.Hit(failpoint.DirectSettled)
 	}
 	d.fanout.done(true)
 }

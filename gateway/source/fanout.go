@@ -177,9 +177,6 @@ func (f *fanout) done(ok bool) {
 	}
 	if f.pending.Add(-1) > 0 {
 		failpoint.Hit(failpoint.FanoutPartly)
-		if f.room > 0 {
-			failpoint.Hit(failpoint.DirectSettled)
-		}
 		return
 	}
 	if f.room > 0 {
