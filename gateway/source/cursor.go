@@ -38,6 +38,10 @@ type cursor struct {
 
 	at atomic.Pointer[progress]
 
+	// acked, if set, returns when an event of the stream was stored that was acknowledged
+	// lately; zero: it does not know.
+	acked func(created time.Time, sequence uint64) time.Time
+
 	// vouched, if set, returns up to which sequence no event was passed over, as far
 	// as this matcher saw.
 	vouched func() uint64
@@ -47,7 +51,11 @@ type cursor struct {
 }
 
 const (
-	cursorEvery = time.Second
+	// The cursor follows after cursorEvery, and sooner when many events were settled: what
+	// is delivered directly, and not behind the cursor, a crash of the server repeats.
+	cursorEvery = 250 * time.Millisecond
+	cursorSoon  = 25 * time.Millisecond
+	cursorMany  = 128
 )
 
 // load reads the cursor. It must be called before the first event is handled.
@@ -129,16 +137,9 @@ func (c *cursor) advance(ctx context.Context, created time.Time) (floor uint64, 
 	if c.vouched != nil && floor > c.vouched() && !follows(at, created, ackFloor) {
 		return floor, nil // somebody may have moved the consumer
 	}
-	stream, err := c.js.Stream(ctx, c.stream)
-	if err != nil {
-		return 0, fmt.Errorf("cannot read the cursor's event: %w", err)
-	}
-	if !stream.CachedInfo().Created.Equal(created) {
-		return floor, nil // created again meanwhile; the matcher will notice
-	}
-	stored, err := jsapi.StoredTime(ctx, c.js, c.stream, floor)
+	stored, err := c.storedTime(ctx, created, floor)
 	if err != nil || stored.IsZero() {
-		return floor, err // or it is gone, or not kept once acked, and cannot be fanned out again
+		return floor, err
 	}
 	if err := c.store(ctx, progress{Created: created, Sequence: floor, Stored: stored, Delivery: ackFloor.Consumer}); err != nil {
 		return 0, err
@@ -147,6 +148,25 @@ func (c *cursor) advance(ctx context.Context, created time.Time) (floor uint64, 
 		return 0, nil // another replica was faster, with less; the next round compares anew
 	}
 	return floor, nil
+}
+
+// storedTime returns when an event was stored; zero: the stream was created again
+// meanwhile, which the matcher will notice, or the event is gone, or not kept once it is
+// acknowledged, and cannot be fanned out again.
+func (c *cursor) storedTime(ctx context.Context, created time.Time, sequence uint64) (time.Time, error) {
+	if c.acked != nil {
+		if stored := c.acked(created, sequence); !stored.IsZero() {
+			return stored, nil // it is read often: that saves two questions
+		}
+	}
+	stream, err := c.js.Stream(ctx, c.stream)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("cannot read the cursor's event: %w", err)
+	}
+	if !stream.CachedInfo().Created.Equal(created) {
+		return time.Time{}, nil
+	}
+	return jsapi.StoredTime(ctx, c.js, c.stream, sequence)
 }
 
 // refresh adopts a cursor that somebody else wrote meanwhile: another replica, or
@@ -210,14 +230,20 @@ func ackFloorOf(ctx context.Context, js jetstream.JetStream, stream string, want
 
 // keepCursor has the cursor follow until ctx ends.
 func (m *Matcher) keepCursor(ctx context.Context) {
-	tick := time.NewTicker(cursorEvery)
+	tick := time.NewTicker(cursorSoon)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+		if m.newly.Load() < cursorMany && time.Since(last) < cursorEvery {
+			continue
+		}
+		m.newly.Store(0)
+		last = time.Now()
 		if created := m.created.Load(); created != nil {
 			m.follow(ctx, *created)
 		}

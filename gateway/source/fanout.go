@@ -111,6 +111,8 @@ func (d *fanoutDelivery) store(why subscriber.Why) {
 func (m *Matcher) ack(msg *intake.Message) {
 	msg.Ack()
 	m.acked.Store(msg.Sequence)
+	m.newly.Add(1)
+	m.times.add(*m.created.Load(), msg.Sequence, msg.Stored)
 }
 
 // send publishes a delivery: to its endpoint's lane, if that has one, else to

@@ -81,6 +81,8 @@ type Matcher struct {
 	watch     consumerWatch
 	shorter   time.Time      // since when the stream looks shorter than it was; only open uses it
 	acked     atomic.Uint64  // sequence of the event acknowledged last; 0: the cursor has it
+	times     storedTimes    // of events that were acknowledged lately
+	newly     atomic.Int64   // events acknowledged since the cursor was to follow
 	letting   sync.WaitGroup // dead letters being written
 
 	held       held
@@ -106,6 +108,7 @@ func New(o Options) *Matcher {
 	m.queue = make(chan *intake.Message, topology.MatchWindow)
 	m.gaps = m.newGaps()
 	m.cursor.vouched = m.gaps.vouched.Load
+	m.cursor.acked = m.times.of
 	m.in = intake.New(intake.Options{
 		Conn:     m.opts.Conn,
 		Stream:   m.stream,
