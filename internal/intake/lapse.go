@@ -1,6 +1,9 @@
 package intake
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Lapsed reports whether the server has taken the message back, because nothing was
 // heard of it for the consumer's AckWait: this process was stopped, its machine
@@ -23,11 +26,14 @@ func (in *Intake) lapsesSince(since, now time.Time) bool {
 	return in.opts.AckWait > 0 && silence(since, now) >= in.opts.AckWait-in.opts.AckWait/10
 }
 
-// Silence is for how long the server has heard nothing of the message. Below the
-// consumer's AckWait nobody else has it.
+// Silence is for how long the server has heard nothing of the message, and for ever once
+// it has lapsed. Below the consumer's AckWait nobody else has it.
 func (m *Message) Silence(now time.Time) time.Duration {
 	m.in.mu.Lock()
 	defer m.in.mu.Unlock()
+	if m.lapsed { // then its beats are counted, and not sent
+		return math.MaxInt64
+	}
 	return silence(m.beaten, now)
 }
 
