@@ -217,6 +217,11 @@ func (x *Direct) to(p phase) *lease {
 
 // A direct delivery is the settler of its message.
 
-func (x *Direct) Ack()         { x.Owner.Settled(false) }
-func (x *Direct) Nak()         { x.Owner.WriteDown(WhyUndone) }
+// Ack settles it: it was delivered.
+func (x *Direct) Ack() { x.Owner.Settled(false) }
+
+// Nak gives it back to its owner, who stores it.
+func (x *Direct) Nak() { x.Owner.WriteDown(WhyUndone) }
+
+// Lapsed reports whether somebody else may have its event.
 func (x *Direct) Lapsed() bool { return x.Owner.Lapsed() }
