@@ -47,7 +47,11 @@ type cursor struct {
 }
 
 const (
-	cursorEvery = time.Second
+	// cursorEvery is how often the cursor follows: of an event that was delivered directly
+	// nothing else is stored, so a power cut repeats what came since.
+	cursorEvery = 250 * time.Millisecond
+	// moveEvery is in how many of those looks it is asked whether the consumer was moved.
+	moveEvery = 4
 )
 
 // load reads the cursor. It must be called before the first event is handled.
@@ -212,20 +216,35 @@ func ackFloorOf(ctx context.Context, js jetstream.JetStream, stream string, want
 func (m *Matcher) keepCursor(ctx context.Context) {
 	tick := time.NewTicker(cursorEvery)
 	defer tick.Stop()
-	for {
+	for looks := 1; ; looks++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if created := m.created.Load(); created != nil {
+		created := m.created.Load()
+		switch {
+		case created == nil:
+		case looks%moveEvery == 0:
 			m.follow(ctx, *created)
+		default:
+			m.copyFloor(ctx, *created)
 		}
 	}
 }
 
 // follow has the cursor follow what was acknowledged, and looks where the consumer is.
 func (m *Matcher) follow(ctx context.Context, created time.Time) {
+	m.copyFloor(ctx, created)
+	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := m.watchConsumer(timed, created); err != nil && ctx.Err() == nil {
+		m.sampled.Warn("it cannot be looked whether the consumer of the source was moved", zap.Error(err))
+	}
+}
+
+// copyFloor has the cursor follow what was acknowledged.
+func (m *Matcher) copyFloor(ctx context.Context, created time.Time) {
 	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if last := m.acked.Load(); last > 0 {
@@ -234,11 +253,8 @@ func (m *Matcher) follow(ctx context.Context, created time.Time) {
 		case err == nil && floor >= last:
 			m.acked.CompareAndSwap(last, 0)
 		case err != nil && ctx.Err() == nil:
-			m.log.Warn("the cursor stays behind", zap.Error(err))
+			m.sampled.Warn("the cursor stays behind", zap.Error(err))
 		}
-	}
-	if err := m.watchConsumer(timed, created); err != nil && ctx.Err() == nil {
-		m.sampled.Warn("it cannot be looked whether the consumer of the source was moved", zap.Error(err))
 	}
 }
 
