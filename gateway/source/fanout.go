@@ -187,7 +187,7 @@ func (f *fanout) done(ok bool) {
 		f.matcher.held.remove(f)
 		f.matcher.opts.Direct.Free(f.room)
 	}
-	// Promise 1: an event is settled only when every delivery of it is stored.
+	// Promise 1: an event is settled only when every delivery of it was accepted, or is stored.
 	if f.failed.Load() {
 		f.msg.Nak() // fanned out again, with the same ids
 		return
