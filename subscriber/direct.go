@@ -23,6 +23,7 @@ type Direct struct {
 	Envelope *wire.Envelope
 
 	dl delivery
+	ep *member // to which it was offered
 
 	mu    sync.Mutex
 	phase phase
@@ -106,6 +107,7 @@ func (d *Dispatcher) Offer(endpoint string, x *Direct) Why {
 	if e == nil {
 		return WhyEndpoint
 	}
+	x.ep = e
 	x.dl = delivery{msg: message{x.Event, x}, ep: e}
 	why, others := e.offerDirect(&x.dl, time.Now())
 	if others != nil {
@@ -197,6 +199,12 @@ func (d *Dispatcher) settleDirect(ctx context.Context, dl *delivery, x *Direct, 
 		d.settling.Go(func() { d.settleLeased(ctx, dl, x, r) })
 		return
 	}
+	d.settleUnleased(ctx, dl, x, r)
+}
+
+// settleUnleased does what follows from an attempt of a delivery of which nothing is
+// stored.
+func (d *Dispatcher) settleUnleased(ctx context.Context, dl *delivery, x *Direct, r outcome.Result) {
 	if r.Class == outcome.Class2xx {
 		failpoint.Hit(failpoint.Accepted)
 		d.direct.success.Store(time.Now().UnixNano())

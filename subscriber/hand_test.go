@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/time/rate"
 
 	"fanjet/dlq"
 	"fanjet/internal/intake"
@@ -33,6 +34,7 @@ type hand struct {
 	*Dispatcher
 	retries, moves, letters *mailbox
 	bucket                  *memory
+	leases                  *leaseDesk // made with the first direct delivery
 	logs                    *observer.ObservedLogs
 	e                       *member // named "a"
 	n                       uint64  // messages that were made
@@ -59,6 +61,8 @@ func inHand(t *testing.T, change func(*endpoint.Settings), test func(h *hand)) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		d.work, h.stopWork = ctx, cancel
+		d.direct.limit = rate.NewLimiter(leasesPerSecond, leasesPerSecond)
+		d.direct.running = make(map[string]*Direct)
 		d.fast = newFastLane(d)
 		d.lanes = lanes.New(lanes.Options{Log: d.log, Sampled: d.sampled}, laneSide{d})
 		h.Dispatcher = d
@@ -79,6 +83,9 @@ func inHand(t *testing.T, change func(*endpoint.Settings), test func(h *hand)) {
 			if n := len(box.came); n > 0 {
 				h.Errorf("%d messages to the %s were not expected", n, name)
 			}
+		}
+		if h.leases != nil && len(h.leases.came) > 0 {
+			h.Errorf("asked %d times for leases", len(h.leases.came))
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"fanjet/dlq"
 	"fanjet/internal/failpoint"
+	"fanjet/internal/publish"
 	"fanjet/internal/wire"
 	"fanjet/subscriber/outcome"
 )
@@ -57,15 +58,17 @@ type direct struct {
 type lease struct {
 	env      wire.Envelope
 	sequence uint64        // of the message; valid when stored is closed
-	stored   chan struct{} // closed when JetStream has it
+	none     bool          // it was not taken, for certain; valid then, too
+	stored   chan struct{} // closed when JetStream has it, or does not matter any more
 	fired    *message      // it came back while the attempt was made; guarded by Direct.mu
 }
 
 // Secure has a direct delivery stored that has held its event for long enough: one that
 // waits goes back to its owner, and one whose attempt is being made is leased. It does
-// nothing about one that is being settled anyway, and may be called again.
+// nothing about one that is being settled anyway, and may be called again. The delivery
+// must have been taken by [Dispatcher.Offer].
 func (d *Dispatcher) Secure(x *Direct) {
-	if x.dl.ep.withdraw(&x.dl) {
+	if x.ep.withdraw(&x.dl) {
 		x.Owner.WriteDown(WhyLate)
 		return
 	}
@@ -76,7 +79,7 @@ func (d *Dispatcher) Secure(x *Direct) {
 	}
 	l := &lease{env: x.Owner.Envelope(), stored: make(chan struct{})}
 	x.lease = l
-	x.dl.ep.noteLease(time.Now())
+	x.ep.noteLease(time.Now())
 	d.settling.Go(func() { d.takeLease(d.work, x, l) })
 }
 
@@ -87,10 +90,11 @@ func (d *Dispatcher) takeLease(ctx context.Context, x *Direct, l *lease) {
 	d.direct.leased.Store(int32(len(d.direct.running)))
 	d.direct.mu.Unlock()
 
-	due := d.opts.ServerTime().Add(x.dl.ep.settings().Timeout + leaseLonger)
-	msg := d.scheduleOf(x.dl.msg, l.env, due, nil)
-	msg.Header[nats.MsgIdHdr] = []string{x.Owner.HopID() + "/lease"}
+	timeout := x.ep.settings().Timeout
 	for {
+		due := d.opts.ServerTime().Add(timeout + leaseLonger) // from now: the tries before may have taken long
+		msg := d.scheduleOf(x.dl.msg, l.env, due, nil)
+		msg.Header[nats.MsgIdHdr] = []string{x.Owner.HopID() + "/lease"}
 		sequence, err := d.direct.store.take(ctx, msg)
 		if err == nil || errors.Is(err, errFired) { // there already: the delivery has another life
 			failpoint.Hit(failpoint.LeaseStored)
@@ -98,6 +102,11 @@ func (d *Dispatcher) takeLease(ctx context.Context, x *Direct, l *lease) {
 			d.metrics.leases.Inc()
 			close(l.stored)
 			x.Owner.Settled(true)
+			return
+		}
+		if errors.Is(err, errNotTaken) && x.ended() { // and needs none any more
+			l.none = true
+			close(l.stored)
 			return
 		}
 		d.sampled.Warn("no lease is taken; the event waits", zap.String("endpoint", l.env.Endpoint), zap.Error(err))
@@ -109,6 +118,13 @@ func (d *Dispatcher) takeLease(ctx context.Context, x *Direct, l *lease) {
 			return
 		}
 	}
+}
+
+// ended reports whether the attempt was made.
+func (x *Direct) ended() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.phase == attempted
 }
 
 // settleLeased does what follows from an attempt of a delivery that has a lease.
@@ -127,6 +143,10 @@ func (d *Dispatcher) settleLeased(ctx context.Context, dl *delivery, x *Direct, 
 	if fired != nil {
 		dl.msg = *fired
 		d.settle(ctx, dl, l.env, r)
+		return
+	}
+	if l.none {
+		d.settleUnleased(ctx, dl, x, r)
 		return
 	}
 	if l.sequence == 0 {
@@ -161,7 +181,16 @@ func (d *Dispatcher) endLease(ctx context.Context, dl *delivery, l *lease, r out
 		more = dlq.VerdictHeader(todo.reason, attempts) // the letter is written when it fires, which is now
 	}
 	msg := d.scheduleOf(dl.msg, env, at, more)
-	replaced := d.untilAnswered(ctx, &env, func() error { return d.direct.store.replace(ctx, l.sequence, msg) })
+	replaced := d.untilAnswered(ctx, &env, func() error {
+		err := d.direct.store.replace(ctx, l.sequence, msg)
+		if publish.IsTooLarge(err) && env.LastError != "" {
+			// The words of the receiver must not cost an event its retries.
+			env.LastError = ""
+			msg = d.scheduleOf(dl.msg, env, at, more)
+			err = d.direct.store.replace(ctx, l.sequence, msg)
+		}
+		return err
+	})
 	if replaced && todo.verb == reschedule {
 		dl.ep.metrics.retry().Inc()
 	}

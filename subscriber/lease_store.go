@@ -16,6 +16,10 @@ import (
 // errFired means that a lease is not there any more: it has fired.
 var errFired = errors.New("the lease has fired")
 
+// errNotTaken means that a lease, or what is to take its place, is not stored for certain:
+// there is no room for it, or it is refused.
+var errNotTaken = errors.New("not taken")
+
 // leaseStore keeps leases. Every method may be called again after an error other than
 // errFired: what was done is not done twice.
 type leaseStore interface {
@@ -56,7 +60,10 @@ func (s *retriesLeases) put(ctx context.Context, last uint64, msg *nats.Msg) (ui
 	if err == nil {
 		return answer.Sequence, nil
 	}
-	if !publish.IsConflict(err) {
+	switch {
+	case publish.IsFull(err), publish.IsRefused(err):
+		return 0, fmt.Errorf("cannot store a lease: %w: %w", errNotTaken, err)
+	case !publish.IsConflict(err):
 		return 0, fmt.Errorf("cannot store a lease: %w", err)
 	}
 	// An earlier try may have been stored, by a server that has forgotten its id.

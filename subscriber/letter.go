@@ -34,7 +34,7 @@ func (d *Dispatcher) deadLetter(ctx context.Context, m message, env wire.Envelop
 		// It must not stay in the fast lane: it would hold back the truncation.
 		err = d.opts.Retries.Publish(ctx, d.scheduleOf(m, env, d.opts.ServerTime().Add(letterWait), dlq.VerdictHeader(reason, attempts)))
 		switch {
-		case err == nil:
+		case err == nil, publish.IsConflict(err): // it has another life already
 			m.AckStored()
 			return
 		case !publish.IsRefused(err):

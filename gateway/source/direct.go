@@ -107,12 +107,11 @@ func (m *Matcher) offer(f *fanout) {
 		why := subscriber.WhyRoom
 		if room {
 			d.direct = subscriber.Direct{Owner: d, Event: f.msg, Envelope: &f.envelope}
-			d.out.Store(true)
 			if why = m.opts.Direct.Offer(d.endpoint, &d.direct); why == subscriber.Taken {
+				d.out.CompareAndSwap(notOut, isOut) // or it is back already
 				m.opts.Metrics.direct.Inc()
 				continue
 			}
-			d.out.Store(false)
 		}
 		d.store(why)
 	}
@@ -122,7 +121,7 @@ func (m *Matcher) offer(f *fanout) {
 
 // Settled implements [subscriber.Owner].
 func (d *fanoutDelivery) Settled(stored bool) {
-	d.out.Store(false)
+	d.out.Store(isBack)
 	if stored {
 		d.fanout.noteStored()
 	}
@@ -131,7 +130,8 @@ func (d *fanoutDelivery) Settled(stored bool) {
 
 // WriteDown implements [subscriber.Owner].
 func (d *fanoutDelivery) WriteDown(why subscriber.Why) {
-	d.out.Store(false)
+	d.out.Store(isBack)
+	d.earlier = true
 	d.why = why
 	d.fanout.matcher.held.writeDown(d)
 }
@@ -240,10 +240,25 @@ func (d *fanoutDelivery) due(ctx context.Context, key string) (bool, error) {
 	return false, nil
 }
 
+// park holds the deliveries of an event that somebody else may have by now, and may have
+// delivered: they are stored if it comes here again. But those to ordered endpoints are
+// stored at once, or they would come behind newer ones; an id makes one of two.
+func (m *Matcher) park(f *fanout) {
+	for i := range f.deliveries {
+		d := &f.deliveries[i]
+		if _, ordered := m.opts.Lanes.Route(d.endpoint); ordered {
+			d.store(subscriber.WhyStale)
+		} else {
+			d.WriteDown(subscriber.WhyStale)
+		}
+	}
+}
+
 // claim makes the mark ours, because this matcher gets the events now. latest is one that
 // it got.
 func (m *Matcher) claim(ctx context.Context, latest *intake.Message) {
-	m.mark.claim(ctx, *m.created.Load(), m.untouched.Load(), func(ctx context.Context) (uint64, error) {
+	fresh := m.untouched.Load() && latest.Delivery == 1
+	m.mark.claim(ctx, *m.created.Load(), fresh, func(ctx context.Context) (uint64, error) {
 		stream, err := m.opts.JetStream.Stream(ctx, m.stream)
 		if err != nil {
 			return 0, err

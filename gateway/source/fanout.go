@@ -20,10 +20,6 @@ import (
 
 // handle matches one event and enqueues its deliveries.
 func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
-	if msg.Lapsed() {
-		msg.Nak() // somebody else may have delivered it; if not, it comes again
-		return
-	}
 	reason, origin, known := m.classify(ctx, msg)
 	switch {
 	case !known:
@@ -44,7 +40,7 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 	}
 
 	if m.mark.isFree(time.Now()) {
-		m.claim(ctx, msg)
+		m.mark.begun.Go(func() { m.claim(ctx, msg) })
 	}
 	m.mark.reach(ctx, msg.Sequence)
 	header, data, subject := msg.Msg.Header, msg.Msg.Data, msg.Msg.Subject
@@ -83,11 +79,13 @@ func (m *Matcher) handle(ctx context.Context, msg *intake.Message) {
 	for i, endpoint := range endpoints {
 		f.deliveries[i].fanout, f.deliveries[i].endpoint = f, endpoint
 	}
-	switch why := m.whyStored(f, own); why {
-	case subscriber.Taken:
+	switch why := m.whyStored(f, own); {
+	case why == subscriber.Taken:
 		m.offer(f)
-	case subscriber.WhyAgain:
+	case why == subscriber.WhyAgain:
 		m.fanOutAgain(f)
+	case msg.Lapsed():
+		m.park(f)
 	default:
 		for i := range f.deliveries {
 			f.deliveries[i].store(why)
@@ -122,6 +120,8 @@ func (m *Matcher) send(d *fanoutDelivery) {
 	laned, ordered := m.opts.Lanes.Route(d.endpoint)
 	to := m.opts.Deliveries
 	switch {
+	case ordered && d.earlier: // it comes before the line, which waits for it
+		laned = false
 	case ordered:
 		to = m.opts.Lanes.InOrder
 	case laned && !d.refused:
@@ -196,13 +196,21 @@ func (f *fanout) done(ok bool) {
 	f.matcher.ack(f.msg)
 }
 
+// Whether a delivery is made directly.
+const (
+	notOut = iota // it is not, or that is not known yet
+	isOut         // it was taken, and is not settled
+	isBack        // it was settled, or given back
+)
+
 // fanoutDelivery is one of them. It implements [publish.Completion].
 type fanoutDelivery struct {
 	fanout   *fanout
 	endpoint string
 	direct   subscriber.Direct
-	out      atomic.Bool    // it is made directly, or about to be
-	why      subscriber.Why // it was given back
+	out      atomic.Int32   // whether it is made directly: notOut, isOut or isBack
+	why      subscriber.Why // why it is stored
+	earlier  bool           // it was given back: newer events may have been stored before
 	msg      *nats.Msg      // while it is stored
 	stored   bool           // it was, or is being, without an offer
 	laned    bool           // it was sent to the endpoint's lane

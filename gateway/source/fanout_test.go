@@ -93,7 +93,12 @@ type room struct {
 
 func newRoom(t *testing.T, endpoints ...string) *room {
 	t.Helper()
-	server := natstest.Start(t, natstest.Options{})
+	return roomAt(t, natstest.Start(t, natstest.Options{}), endpoints...)
+}
+
+// roomAt is newRoom with a server.
+func roomAt(t *testing.T, server *natstest.Server, endpoints ...string) *room {
+	t.Helper()
 	js := server.JetStream()
 	names := wire.NewNames("")
 	bucket, err := js.CreateKeyValue(t.Context(), topology.StateBucket(names, 1))

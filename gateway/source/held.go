@@ -169,7 +169,7 @@ func (m *Matcher) lookAtHeld(now time.Time) {
 			continue
 		}
 		for i := range f.deliveries {
-			if d := &f.deliveries[i]; d.out.Load() {
+			if d := &f.deliveries[i]; d.out.Load() == isOut {
 				m.opts.Direct.Secure(&d.direct)
 			}
 		}

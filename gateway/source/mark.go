@@ -28,6 +28,8 @@ const (
 	markWait  = 5 * time.Second
 	// claimEvery is how often it is tried to claim it.
 	claimEvery = 5 * time.Second
+	// claimLost is the same after somebody else claimed it.
+	claimLost = 30 * time.Second
 )
 
 // mark is up to which event of a source any may have been handled by now, as the state
@@ -52,10 +54,11 @@ type mark struct {
 	mu       sync.Mutex
 	value    wire.Mark
 	revision uint64
-	raising  bool
-	lost     bool          // somebody took over
-	tried    time.Time     // when it was to be claimed
-	raised   chan struct{} // closed when a raise ends
+	raised   chan struct{}  // closed when the raise that is under way ends; nil: none is
+	claims   int            // how often it was to be claimed
+	lost     bool           // somebody took over
+	tried    time.Time      // when it was to be claimed, or when it was lost
+	begun    sync.WaitGroup // claims and raises in the background
 }
 
 // again reports whether an event may have been handled before.
@@ -79,7 +82,9 @@ func (k *mark) tryClaim(ctx context.Context, created time.Time, fresh bool, hand
 	defer answered()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.tried, k.lost = time.Now(), false
+	k.lost = false
+	k.claims++
+	defer func() { k.tried = time.Now() }() // it may have taken long
 	last, err := handled(ctx)
 	if err != nil {
 		return err
@@ -132,28 +137,27 @@ func readMark(entry jetstream.KeyValueEntry) (*wire.Mark, error) {
 }
 
 // isFree reports whether the mark should be ours and is not, and may be claimed again.
+// Events come here: so who took over has lost them again, even if nobody said so.
 func (k *mark) isFree(now time.Time) bool {
-	if k.owned.Load() {
+	if k.owned.Load() || !k.mu.TryLock() { // it is being claimed
 		return false
 	}
-	k.mu.Lock()
 	defer k.mu.Unlock()
-	return !k.lost && now.Sub(k.tried) >= claimEvery
+	wait := claimEvery
+	if k.lost {
+		wait = claimLost
+	}
+	return now.Sub(k.tried) >= wait
 }
 
 // reach makes sure that the mark is not below an event that is handled now. It waits for
-// that only if NATS takes no write for the time in which thousands of events come.
+// that only if NATS takes no write for the time in which thousands of events come, or
+// the stream has a gap as large.
 func (k *mark) reach(ctx context.Context, sequence uint64) {
 	if !k.owned.Load() || sequence+markAhead/2 < k.upto.Load() {
 		return
 	}
-	k.mu.Lock()
-	if !k.raising && k.owned.Load() {
-		k.raising, k.raised = true, make(chan struct{})
-		go k.raise(context.WithoutCancel(ctx), sequence+markAhead)
-	}
-	raised := k.raised
-	k.mu.Unlock()
+	raised := k.raiseTo(ctx, sequence+markAhead)
 	if sequence <= k.upto.Load() {
 		return
 	}
@@ -162,6 +166,9 @@ func (k *mark) reach(ctx context.Context, sequence uint64) {
 	for k.owned.Load() && sequence > k.upto.Load() {
 		select {
 		case <-raised:
+			if k.owned.Load() && sequence > k.upto.Load() { // it was not as high, or failed
+				raised = k.raiseTo(ctx, sequence+markAhead)
+			}
 		case <-ctx.Done():
 			return
 		case <-timer.C:
@@ -172,25 +179,54 @@ func (k *mark) reach(ctx context.Context, sequence uint64) {
 	}
 }
 
-// raise stores a higher mark. It ends early when somebody else has claimed it.
-func (k *mark) raise(ctx context.Context, upto uint64) {
-	ctx, cancel := context.WithTimeout(ctx, markWait)
-	defer cancel()
+// raiseTo begins to store a higher mark, unless that is under way for one. What it
+// returns is closed when that ended.
+func (k *mark) raiseTo(ctx context.Context, upto uint64) (ended <-chan struct{}) {
 	k.mu.Lock()
-	next, revision := k.value, k.revision
-	k.mu.Unlock()
-	next.UpTo = upto
+	defer k.mu.Unlock()
+	if k.raised == nil {
+		k.raised = make(chan struct{})
+		value, revision, claims := k.value, k.revision, k.claims
+		value.UpTo = max(value.UpTo, upto)
+		k.begun.Go(func() { k.raise(ctx, value, revision, claims) })
+	}
+	return k.raised
+}
+
+// raise stores a higher mark. It ends early when somebody else has claimed it.
+func (k *mark) raise(ctx context.Context, next wire.Mark, revision uint64, claims int) {
+	timed, cancel := context.WithTimeout(ctx, markWait)
+	defer cancel()
+	revision, err := k.store(timed, next, revision)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.claims != claims: // it was claimed anew meanwhile, which says more
+	case err == nil:
+		failpoint.Hit(failpoint.MarkStored)
+		k.value, k.revision = next, revision
+		k.upto.Store(next.UpTo)
+	case errors.Is(err, errTakenOver):
+		k.owned.Store(false)
+		k.lost, k.tried = true, time.Now()
+		k.log.Info("another gateway handles the events of the source now; none is delivered directly here")
+	case ctx.Err() == nil:
+		k.log.Warn("up to where events are handled here cannot be stored", zap.Error(err))
+	}
+	close(k.raised)
+	k.raised = nil
+}
+
+// store writes a mark that is ours, and returns its revision. It tries until ctx ends.
+func (k *mark) store(ctx context.Context, next wire.Mark, revision uint64) (uint64, error) {
 	value, err := json.Marshal(next)
-	for err == nil {
-		var now uint64
-		now, err = k.state.Update(ctx, wire.MarkKey(k.stream), value, revision)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		now, err := k.state.Update(ctx, wire.MarkKey(k.stream), value, revision)
 		if err == nil {
-			failpoint.Hit(failpoint.MarkStored)
-			k.mu.Lock()
-			k.value, k.revision = next, now
-			k.mu.Unlock()
-			k.upto.Store(upto)
-			break
+			return now, nil
 		}
 		if jsapi.IsConflict(err) {
 			// Ours, and its answer was lost; or somebody took over.
@@ -200,30 +236,18 @@ func (k *mark) raise(ctx context.Context, upto uint64) {
 				there, failed = readMark(entry)
 			}
 			switch {
-			case failed == nil && there.By == k.by && there.Created.Equal(next.Created):
-				revision = entry.Revision()
+			case failed == nil && *there == next:
+				return entry.Revision(), nil
 			case failed == nil:
-				err = errTakenOver
-				continue
+				return 0, errTakenOver
 			}
 		}
 		select {
 		case <-time.After(markRetry):
-			err = ctx.Err()
 		case <-ctx.Done():
-			err = ctx.Err()
+			return 0, errors.Join(err, ctx.Err())
 		}
 	}
-	if err != nil && !errors.Is(err, errTakenOver) {
-		k.log.Warn("up to where events are handled here cannot be stored", zap.Error(err))
-	}
-	k.mu.Lock()
-	if k.raising = false; errors.Is(err, errTakenOver) {
-		k.owned.Store(false)
-		k.lost = true
-	}
-	close(k.raised)
-	k.mu.Unlock()
 }
 
 var errTakenOver = errors.New("another gateway handles the events of the source now")

@@ -267,6 +267,7 @@ func (m *Matcher) Run(ctx context.Context, grace time.Duration) error {
 	stopWork()
 	stopKeeping()
 	m.letting.Wait()
+	m.mark.begun.Wait()
 
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

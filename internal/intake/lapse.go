@@ -1,9 +1,6 @@
 package intake
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // Lapsed reports whether the server has taken the message back, because nothing was
 // heard of it for the consumer's AckWait: this process was stopped, its machine
@@ -26,15 +23,16 @@ func (in *Intake) lapsesSince(since, now time.Time) bool {
 	return in.opts.AckWait > 0 && silence(since, now) >= in.opts.AckWait-in.opts.AckWait/10
 }
 
-// Silence is for how long the server has heard nothing of the message, and for ever once
-// it has lapsed. Below the consumer's AckWait nobody else has it.
+// Silence is for how long the server has heard nothing of the message. Below the
+// consumer's AckWait nobody else has it; of one that has lapsed it is never below that.
 func (m *Message) Silence(now time.Time) time.Duration {
 	m.in.mu.Lock()
 	defer m.in.mu.Unlock()
-	if m.lapsed { // then its beats are counted, and not sent
-		return math.MaxInt64
+	quiet := silence(m.beaten, now)
+	if m.lapsed { // it waits for its next beat as the others do, but there was none
+		quiet = max(quiet, m.in.opts.AckWait)
 	}
-	return silence(m.beaten, now)
+	return quiet
 }
 
 // silence is how much time has passed. While a machine is suspended its clock stands, but

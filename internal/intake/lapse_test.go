@@ -147,8 +147,8 @@ func TestLapses(t *testing.T) {
 			if m.Lapsed() != want {
 				t.Errorf("beaten %s ago, lapsed: %v", now.Sub(m.beaten), !want)
 			}
-			if got := m.Silence(now) >= in.opts.AckWait; got != want {
-				t.Errorf("lapsed: %v, and the server heard nothing of it for %s", want, m.Silence(now))
+			if quiet := m.Silence(now); (quiet >= in.opts.AckWait) != want {
+				t.Errorf("the server has heard nothing of it for %s, lapsed: %v", quiet, want)
 			}
 		}
 		in.opts.AckWait = 0

@@ -128,6 +128,10 @@ var ErrFull = errors.New("stream is full")
 // help.
 func IsRefused(err error) bool { return classify(err) == refused }
 
+// IsFull reports whether err, the answer of JetStream to a message, means that the stream,
+// or the server's storage, has no room for it.
+func IsFull(err error) bool { return errors.Is(err, ErrFull) || classify(err) == full }
+
 // IsConflict reports whether err, the outcome of a message, means that its stream, or
 // its subject, has another last sequence than the message expects. The message was
 // not stored: neither now nor by an earlier try, if it has an id.
