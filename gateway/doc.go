@@ -64,7 +64,7 @@
 //   - A direct delivery that was given back, until it is stored; the publisher's answer, or,
 //     parked because another gateway may have its event, the event as it comes again here;
 //     after two AckWaits on a connection that stands others have it, and it is let go;
-//     fanjet_events_held.
+//     fanjet_events_oldest_seconds.
 //   - A lease that NATS does not take, or does not take back; it is asked again every 250 ms;
 //     a warning in the log, and after two seconds nothing is direct.
 //   - A lease that is stored; the end of its attempt, which has a timeout; else it fires, as

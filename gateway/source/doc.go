@@ -56,6 +56,8 @@
 //   - Never given back while the process lives: a nak would repeat what was delivered of the
 //     event. What cannot be published is tried again; an event that counts as somebody else's
 //     is parked until it comes here again, or has not for so long that others must have it.
+//     Its deliveries to ordered endpoints are published at once, or newer ones would overtake
+//     them.
 //   - The window follows what is settled in a quarter of a second: what is read further
 //     ahead would be too old to be offered.
 //
