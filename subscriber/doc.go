@@ -22,7 +22,7 @@
 //     while it has a lane, is slow, or had too many leases; the owner hears why, and stores
 //     it. Only the room of the process (room.go, direct_review.go) makes a matcher wait, never
 //     for the sake of one endpoint, and matchers of several sources in turn. The room is twice
-//     the attempts in flight and a little, or what is begun in 100 ms.
+//     the attempts in flight and a little.
 //   - A direct delivery stands in the queue as any other, so slots, gate, fairness, patience,
 //     pauses, reloads and removals act on it. Whoever takes it out without an attempt calls
 //     [Owner.WriteDown], and who settles it [Owner.Settled]: one of the two, once. The owner

@@ -52,7 +52,12 @@ const (
 // offered whose endpoints may take them.
 func (m *Matcher) whyStored(f *fanout, own bool) subscriber.Why {
 	msg := f.msg
-	switch now := time.Now(); {
+	now := time.Now()
+	waited := now.Sub(msg.Received)
+	if int64(waited) > m.held.waited.Load() {
+		m.held.waited.Store(int64(waited)) // nobody else makes it more
+	}
+	switch {
 	case f.again:
 		return subscriber.WhyAgain
 	case m.opts.Direct == nil, own, !m.opts.Direct.TakesDirect(), m.held.overdue.Load():
@@ -61,7 +66,7 @@ func (m *Matcher) whyStored(f *fanout, own bool) subscriber.Why {
 		return subscriber.WhyWide
 	case int64(msg.Msg.Size()+2*len(msg.Msg.Subject)+scheduleHeaders) > m.maxPayload:
 		return subscriber.WhyLarge
-	case now.Sub(msg.Received) > offerWithin:
+	case waited > offerWithin:
 		return subscriber.WhyLate
 	case !f.fresh(now):
 		return subscriber.WhyStale

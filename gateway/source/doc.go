@@ -58,8 +58,8 @@
 //     is parked until it comes here again, or has not for so long that others must have it.
 //     Its deliveries to ordered endpoints are published at once, or newer ones would overtake
 //     them.
-//   - The window follows what is settled in a quarter of a second: what is read further
-//     ahead would be too old to be offered.
+//   - The window follows how long events wait here: what is read too far ahead would be too
+//     old to be offered.
 //
 // The ids of messages do not tell whether an event was handled before. A direct attempt that
 // succeeded leaves nothing, and a server that is killed forgets the ids of what was removed.

@@ -110,7 +110,6 @@ func (d *fanoutDelivery) store(why subscriber.Why) {
 // ack acknowledges an event; the cursor has to follow.
 func (m *Matcher) ack(msg *intake.Message) {
 	msg.Ack()
-	m.held.settled.Add(1)
 	m.acked.Store(msg.Sequence)
 }
 

@@ -27,9 +27,8 @@ const (
 // held are the events of a matcher that are delivered directly and not settled yet.
 type held struct {
 	overdue atomic.Bool  // some should be settled
-	settled atomic.Int64 // events since the latest look
-	rate    float64      // of that, in a second: moving average
-	looked  time.Time    // the latest look
+	waited  atomic.Int64 // how long an event waited here before it was handled, at most, since the latest look
+	window  int          // how many events are in memory at most
 
 	mu    sync.Mutex
 	first fanout // of the ring: next is the oldest
@@ -42,6 +41,7 @@ type held struct {
 
 func (h *held) init() {
 	h.first.prev, h.first.next = &h.first, &h.first
+	h.window = firstAhead
 	h.wake = make(chan struct{}, 1)
 }
 
@@ -100,7 +100,7 @@ func (m *Matcher) keepHeld(ctx context.Context) {
 		case <-tick.C:
 			now := time.Now()
 			m.lookAtHeld(now)
-			m.setWindow(now)
+			m.setWindow()
 			m.counts.held.Set(float64(m.held.count()))
 		}
 	}
@@ -178,25 +178,27 @@ func (m *Matcher) lookAtHeld(now time.Time) {
 }
 
 const (
-	// Of a source whose events are delivered directly so many are in memory as are
-	// settled in aheadFor, and leastAhead at least: else they would be held for too long
-	// before they are offered.
+	// aheadFor is how long an event of a source that is delivered directly waits here before
+	// it is offered: the window gets narrower when it is longer, and wider when it is less
+	// than half of that. Else events would be held for too long before they are offered.
 	aheadFor   = holdFor / 4
-	leastAhead = 256
-	// rateOver is over what time that rate is taken.
-	rateOver = 250 * time.Millisecond
+	leastAhead = 16
+	firstAhead = 64
 )
 
 // setWindow sets how many events are in memory.
-func (m *Matcher) setWindow(now time.Time) {
-	took := now.Sub(m.held.looked).Seconds()
-	m.held.looked = now
-	weight := min(took/rateOver.Seconds(), 1)
-	m.held.rate += weight * (float64(m.held.settled.Swap(0))/took - m.held.rate)
-	window := topology.MatchWindow
-	if m.opts.Direct != nil && m.opts.Direct.TakesDirect() {
-		window = min(window, max(leastAhead, int(m.held.rate*aheadFor.Seconds())))
+func (m *Matcher) setWindow() {
+	waited := time.Duration(m.held.waited.Swap(0))
+	window := m.held.window
+	switch {
+	case m.opts.Direct == nil || !m.opts.Direct.TakesDirect():
+		window = topology.MatchWindow
+	case waited > aheadFor:
+		window = max(leastAhead, window*3/4)
+	case waited < aheadFor/2 && len(m.queue) == 0 && m.in.Full(): // it is the window that is waited for
+		window = min(topology.MatchWindow, window*5/4+leastAhead)
 	}
+	m.held.window = window
 	m.in.SetWindow(window)
 }
 

@@ -253,7 +253,7 @@ func TestLapsedEvents(t *testing.T) {
 	last := time.Now()
 	server.Stop()
 	for !f.msg.Lapsed() || time.Since(last) < topology.MatchAckWait {
-		time.Sleep(5 * time.Millisecond)
+		<-time.After(5 * time.Millisecond)
 	}
 	if first.Owner.Fresh(time.Now()) || !first.Owner.Lapsed() {
 		t.Error("it is ours")

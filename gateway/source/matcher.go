@@ -114,7 +114,7 @@ func New(o Options) *Matcher {
 		Handle:   func(msg *intake.Message) { m.queue <- msg }, // as long as the window: never blocks
 		State:    o.Report,
 		Group:    topology.MatchGroup,
-		Window:   topology.MatchWindow,
+		Window:   m.held.window,
 		Beat:     topology.MatchAckWait / 3,
 		AckWait:  topology.MatchAckWait,
 
