@@ -22,7 +22,9 @@
 //  2. matchers and the dispatcher stop asking for messages and give back what they
 //     have not begun;
 //  3. a matcher waits for its commits, the dispatcher for its attempts, both up to
-//     the grace time; attempts that still run are interrupted and given back;
+//     the grace time; attempts that still run are interrupted and given back. What was
+//     given back of an event that is delivered directly its matcher stores, for which it
+//     has five seconds more;
 //  4. each makes sure that its acks have arrived; heartbeats go on until then, and
 //     the cursor is written once more;
 //  5. truncation and the monitor stop, publishers are closed, then the connection,
