@@ -71,8 +71,8 @@ const (
 	WhyLarge    Why = "large"         // it could not be stored with all that a retry adds
 	WhyExpires  Why = "expires"       // it would soon be too old
 	WhyEndpoint Why = "endpoint"      // its endpoint has a lane, or is slow
-	WhyBusy     Why = "busy"          // its endpoint has enough that waits
-	WhyRoom     Why = "room"          // the process has
+	WhyBusy     Why = "busy"          // its endpoint has as many waiting as it may
+	WhyRoom     Why = "room"          // the process has as many under way as it may
 	WhyLate     Why = "late"          // it waited for too long
 	WhyMoved    Why = "moved"         // its endpoint got a lane, or was removed, while it waited
 	WhyStale    Why = "stale"         // NATS heard nothing of its event for too long
