@@ -190,37 +190,39 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// So many events are in memory as are settled in a moment while they are delivered
-// directly, and more when they are not.
+// So many events are in memory as wait there for a moment only; more when they are not
+// delivered directly.
 func TestWindowOfDirectEvents(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, "a")
 	d := r.direct()
-	over := make(chan struct{})
-	t.Cleanup(func() { close(over) }) // once the matcher has stopped
-	r.m.setWindow(time.Now())
-	r.start()
-	const n = leastAhead + 200
-	for range n {
-		r.publish("x")
-	}
-	r.takes(d, leastAhead)
-	if r.m.in.Held() != leastAhead || len(d.offered) != 0 {
-		t.Errorf("%d are held", r.m.in.Held())
-	}
-	d.set(func() { d.off = true })
-	go func() {
-		for {
-			select {
-			case <-r.out:
-			case <-over:
-				return
-			}
+	for name, tt := range map[string]struct {
+		window int
+		waited time.Duration
+		full   bool
+		off    bool
+		want   int
+	}{
+		"they wait for long":       {100, aheadFor + 1, true, false, 75},
+		"they do, and few":         {leastAhead + 1, aheadFor + 1, true, false, leastAhead},
+		"they do not wait":         {100, aheadFor/2 - 1, true, false, 125 + leastAhead},
+		"they do not, and many":    {topology.MatchWindow - 1, 0, true, false, topology.MatchWindow},
+		"nobody waits for them":    {100, 0, false, false, 100},
+		"they wait":                {100, aheadFor / 2, true, false, 100},
+		"nothing is made directly": {100, aheadFor + 1, true, true, topology.MatchWindow},
+	} {
+		d.set(func() { d.off = tt.off })
+		r.m.held.window = tt.window
+		r.m.held.waited.Store(int64(tt.waited))
+		r.m.in.SetWindow(1)
+		if tt.full {
+			r.m.in.SetWindow(0)
 		}
-	}()
-	for deadline := time.Now().Add(time.Minute); r.m.in.Held() != n; <-time.After(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d are held", r.m.in.Held())
+		if r.m.setWindow(); r.m.held.window != tt.want {
+			t.Errorf("%s: %d, want %d", name, r.m.held.window, tt.want)
+		}
+		if r.m.held.waited.Load() != 0 {
+			t.Error("it counts again at the next look")
 		}
 	}
 }
