@@ -196,7 +196,7 @@ func (d *Dispatcher) processDirect(ctx context.Context, dl *delivery, x *Direct)
 // settleDirect does what follows from an attempt.
 func (d *Dispatcher) settleDirect(ctx context.Context, dl *delivery, x *Direct, r outcome.Result) {
 	if x.to(attempted) != nil {
-		d.settling.Go(func() { d.settleLeased(ctx, dl, x, r) })
+		d.direct.ending.Go(func() { d.settleLeased(ctx, dl, x, r) })
 		return
 	}
 	d.settleUnleased(ctx, dl, x, r)

@@ -164,6 +164,7 @@ func (d *Dispatcher) Run(ctx context.Context, grace time.Duration) error {
 
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
+	await(flush, &d.direct.ending) // what was interrupted begins at once elsewhere
 	if err := d.flush(flush); err != nil {
 		return fmt.Errorf("some deliveries may come a second time: %w", err)
 	}

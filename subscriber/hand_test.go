@@ -79,6 +79,7 @@ func inHand(t *testing.T, change func(*endpoint.Settings), test func(h *hand)) {
 		close(d.done)
 		d.workers.Wait()
 		d.settling.Wait()
+		d.direct.ending.Wait()
 		for name, box := range map[string]*mailbox{"retries": h.retries, "lanes": h.moves, "letters": h.letters} {
 			if n := len(box.came); n > 0 {
 				h.Errorf("%d messages to the %s were not expected", n, name)

@@ -52,6 +52,7 @@ type direct struct {
 	running map[string]*Direct // those with a lease whose attempt is being made, by key
 	leased  atomic.Int32       // how many
 	due     recentKeys         // of retries that came here
+	ending  sync.WaitGroup     // leases that are dropped or replaced
 }
 
 // lease is that of one delivery.
@@ -61,6 +62,7 @@ type lease struct {
 	none     bool          // it was not taken, for certain; valid then, too
 	stored   chan struct{} // closed when JetStream has it, or does not matter any more
 	fired    *message      // it came back while the attempt was made; guarded by Direct.mu
+	over     bool          // what comes back now comes too late for that; guarded by Direct.mu
 }
 
 // Secure has a direct delivery stored that has held its event for long enough: one that
@@ -95,8 +97,8 @@ func (d *Dispatcher) takeLease(ctx context.Context, x *Direct, l *lease) {
 		due := d.opts.ServerTime().Add(timeout + leaseLonger) // from now: the tries before may have taken long
 		msg := d.scheduleOf(x.dl.msg, l.env, due, nil)
 		msg.Header[nats.MsgIdHdr] = []string{x.Owner.HopID() + "/lease"}
-		sequence, err := d.direct.store.take(ctx, msg)
-		if err == nil || errors.Is(err, errFired) { // there already: the delivery has another life
+		sequence, err := d.direct.store.take(context.WithoutCancel(ctx), msg) // or it would not be known
+		if err == nil || errors.Is(err, errFired) {                           // there already: the delivery has another life
 			failpoint.Hit(failpoint.LeaseStored)
 			l.sequence = sequence
 			d.metrics.leases.Inc()
@@ -109,13 +111,15 @@ func (d *Dispatcher) takeLease(ctx context.Context, x *Direct, l *lease) {
 			close(l.stored)
 			return
 		}
+		if ctx.Err() != nil {
+			close(l.stored)
+			x.Owner.WriteDown(WhyStopped)
+			return
+		}
 		d.sampled.Warn("no lease is taken; the event waits", zap.String("endpoint", l.env.Endpoint), zap.Error(err))
 		select {
 		case <-time.After(leaseAgain):
 		case <-ctx.Done():
-			close(l.stored)
-			x.Owner.WriteDown(WhyStopped)
-			return
 		}
 	}
 }
@@ -135,6 +139,7 @@ func (d *Dispatcher) settleLeased(ctx context.Context, dl *delivery, x *Direct, 
 	<-l.stored // nothing is undone before it is known to be there
 	x.mu.Lock()
 	fired := l.fired
+	l.over = true
 	x.mu.Unlock()
 	d.direct.mu.Lock()
 	delete(d.direct.running, l.env.Key)
@@ -159,11 +164,12 @@ func (d *Dispatcher) settleLeased(ctx context.Context, dl *delivery, x *Direct, 
 func (d *Dispatcher) endLease(ctx context.Context, dl *delivery, l *lease, r outcome.Result) {
 	now := d.opts.ServerTime()
 	env := l.env
+	last := context.WithoutCancel(ctx) // of each try: a stop waits for one more
 	todo := decide(r, &env, &dl.ep.settings().Settings, now, d.random())
 	if todo.verb == ack {
 		failpoint.Hit(failpoint.Accepted)
 		d.direct.success.Store(time.Now().UnixNano())
-		d.untilAnswered(ctx, &env, func() error { return d.direct.store.drop(ctx, l.sequence) })
+		d.untilAnswered(ctx, &env, func() error { return d.direct.store.drop(last, l.sequence) })
 		failpoint.Hit(failpoint.LeaseDropped)
 		return
 	}
@@ -182,12 +188,12 @@ func (d *Dispatcher) endLease(ctx context.Context, dl *delivery, l *lease, r out
 	}
 	msg := d.scheduleOf(dl.msg, env, at, more)
 	replaced := d.untilAnswered(ctx, &env, func() error {
-		err := d.direct.store.replace(ctx, l.sequence, msg)
+		err := d.direct.store.replace(last, l.sequence, msg)
 		if publish.IsTooLarge(err) && env.LastError != "" {
 			// The words of the receiver must not cost an event its retries.
 			env.LastError = ""
 			msg = d.scheduleOf(dl.msg, env, at, more)
-			err = d.direct.store.replace(ctx, l.sequence, msg)
+			err = d.direct.store.replace(last, l.sequence, msg)
 		}
 		return err
 	})
@@ -209,18 +215,19 @@ func (d *Dispatcher) untilAnswered(ctx context.Context, env *wire.Envelope, ask 
 		case errors.Is(err, errFired):
 			d.metrics.leasesFired.Inc()
 			return false
+		case ctx.Err() != nil:
+			return false // it fires
 		}
 		d.sampled.Warn("the lease of an attempt that ended is still there", zap.String("endpoint", env.Endpoint), zap.Error(err))
 		select {
 		case <-time.After(leaseAgain):
 		case <-ctx.Done():
-			return false
 		}
 	}
 }
 
-// keepFired holds a lease that fired while its attempt is still made here: it waits for
-// that result.
+// keepFired holds a lease that fired while its attempt is still made here, or before it is
+// known that it is stored: it waits for that result.
 func (d *Dispatcher) keepFired(m message) bool {
 	if d.direct.leased.Load() == 0 {
 		return false
@@ -233,7 +240,7 @@ func (d *Dispatcher) keepFired(m message) bool {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase != attempting || x.lease.fired != nil {
+	if x.lease.over || x.lease.fired != nil {
 		return false
 	}
 	x.lease.fired = &m

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"fanjet/dlq"
 	"fanjet/internal/wire"
@@ -293,6 +294,26 @@ func TestLeaseThatFiresHere(t *testing.T) {
 	}
 }
 
+// So does one of which it is not known yet that it is stored, also when the attempt ends
+// before that.
+func TestLeaseThatFiresUnknown(t *testing.T) {
+	t.Parallel()
+	inHand(t, finalStatus, func(h *hand) {
+		x, o := h.attempting()
+		h.Secure(x)
+		a := h.asked("take")
+		h.ends(x, accepts)
+		s := h.due(o)
+		if len(h.e.queue) != 0 {
+			t.Fatal("a second attempt is made")
+		}
+		a.answer(7, nil)
+		h.check(s, "ack")
+		h.owned(o, "stored")
+		h.unasked()
+	})
+}
+
 // One that comes when the attempt is over is attempted as others are.
 func TestLeaseThatFiresLater(t *testing.T) {
 	t.Parallel()
@@ -366,24 +387,39 @@ func TestLeaseWithTooManyWords(t *testing.T) {
 	})
 }
 
-// A stop while NATS gives no answer ends the wait: an event without a lease goes back, a
-// lease stays and fires.
+// A stop has NATS asked once more, to the end: what becomes of a lease is stored, and it is
+// known whether there is one. An event without one goes back.
 func TestStopWithLeases(t *testing.T) {
 	t.Parallel()
-	inHand(t, finalStatus, func(h *hand) {
-		ended, _ := h.leased()
-		h.ends(ended, fails)
-		h.asked("replace").answer(0, errLeaseLost)
-		synctest.Wait()
-		x, o := h.attempting()
-		h.Secure(x)
-		h.asked("take")
-		h.stopWork()
-		h.owned(o, "write down: "+string(WhyStopped))
-		h.ends(x, interrupted)
-		h.owned(o, "write down: "+string(WhyStopped))
-		h.settling.Wait()
-	})
+	for _, err := range []error{nil, errLeaseLost} {
+		inHand(t, finalStatus, func(h *hand) {
+			x, _ := h.leased()
+			other, o := h.attempting()
+			h.Secure(other)
+			taken := h.asked("take")
+			h.stopWork()
+			h.ends(x, interrupted)
+			replaced := h.asked("replace")
+			h.ends(other, interrupted)
+			h.owned(o, "")
+			taken.answer(8, err)
+			replaced.answer(0, err)
+			if err != nil {
+				h.owned(o, "write down: "+string(WhyStopped))
+			} else {
+				h.owned(o, "stored")
+				if a := h.asked("replace"); a.sequence != 8 {
+					t.Errorf("of %d", a.sequence)
+				} else {
+					a.answer(0, nil)
+				}
+			}
+			h.unasked()
+			if n := h.logs.FilterLevelExact(zap.WarnLevel).Len(); n != 0 {
+				t.Errorf("%d lines", n)
+			}
+		})
+	}
 }
 
 // A lease that is due is reckoned from when it is asked for: the tries before may have

@@ -115,6 +115,33 @@ func TestRoomIsNotLost(t *testing.T) {
 	})
 }
 
+// All that there is room for go on together, also if one gives up at that moment.
+func TestRoomIsPassedOn(t *testing.T) {
+	t.Parallel()
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			r := roomOf(8)
+			r.take(8, 0)
+			began := time.Now()
+			var all sync.WaitGroup
+			all.Go(func() { r.take(1, time.Second) }) // may give up
+			synctest.Wait()
+			for range 3 {
+				all.Go(func() {
+					if !r.take(1, time.Hour) || time.Since(began) != time.Second {
+						t.Errorf("it went on after %s", time.Since(began))
+					}
+				})
+			}
+			all.Go(func() {
+				time.Sleep(time.Second)
+				r.free(8)
+			})
+			all.Wait()
+		})
+	}
+}
+
 // Many who take and free at once, and give up now and then, all go on, and in the end
 // nothing is taken.
 func TestRoomUnderStress(t *testing.T) {

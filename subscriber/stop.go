@@ -3,6 +3,7 @@ package subscriber
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -30,9 +31,12 @@ func (d *Dispatcher) stopEndpoints() {
 }
 
 // settled waits for what waits for a word from NATS, until ctx ends.
-func (d *Dispatcher) settled(ctx context.Context) {
+func (d *Dispatcher) settled(ctx context.Context) { await(ctx, &d.settling) }
+
+// await waits for all, until ctx ends.
+func await(ctx context.Context, all *sync.WaitGroup) {
 	done := make(chan struct{})
-	go func() { d.settling.Wait(); close(done) }()
+	go func() { all.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():

@@ -194,6 +194,10 @@ func (d *fanoutDelivery) scheduled(ctx context.Context) (bool, error) {
 	f := d.fanout
 	m := f.matcher
 	key := wire.Key(wire.KindEvent, f.pos, d.endpoint)
+	if m.lives != nil && f.msg.Deliveries == 1 {
+		_, has := m.lives[key]
+		return has || m.opts.Direct != nil && m.opts.Direct.CameDue(key), nil
+	}
 	for {
 		ask, answered := jsapi.WhileConnected(ctx, m.opts.Conn)
 		_, err := jsapi.Of(m.opts.JetStream).Next(ask, m.names.RetriesStream(), m.names.RetrySubject(d.endpoint, key), 1)
@@ -205,8 +209,8 @@ func (d *fanoutDelivery) scheduled(ctx context.Context) (bool, error) {
 			if m.opts.Direct != nil && m.opts.Direct.CameDue(key) {
 				return true, nil
 			}
-			var due bool
-			if due, err = d.due(ctx, key); err == nil {
+			due := false
+			if _, err = m.eachDue(ctx, d.endpoint, func(other string) bool { due = other == key; return !due }); err == nil {
 				return due, nil
 			}
 		}
@@ -217,32 +221,6 @@ func (d *fanoutDelivery) scheduled(ctx context.Context) (bool, error) {
 			return false, ctx.Err()
 		}
 	}
-}
-
-// lookDue is how many retries of an endpoint that came due are looked through.
-const lookDue = 64
-
-// due reports whether a retry of the delivery came due that nobody has settled: another
-// gateway may have it.
-func (d *fanoutDelivery) due(ctx context.Context, key string) (bool, error) {
-	m := d.fanout.matcher
-	ask, answered := jsapi.WhileConnected(ctx, m.opts.Conn)
-	defer answered()
-	from := uint64(1)
-	for range lookDue {
-		msg, err := jsapi.Of(m.opts.JetStream).Next(ask, m.names.RetriesStream(), m.names.DueSubject(d.endpoint), from)
-		if errors.Is(err, jsapi.ErrNoMessage) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		if header, err := msg.Header(); err == nil && header.Get(wire.HeaderKey) == key {
-			return true, nil
-		}
-		from = msg.Sequence + 1
-	}
-	return false, nil
 }
 
 // park holds the deliveries of an event that somebody else may have by now, and may have
@@ -262,6 +240,7 @@ func (m *Matcher) park(f *fanout) {
 // claim makes the mark ours, because this matcher gets the events now. latest is one that
 // it got.
 func (m *Matcher) claim(ctx context.Context, latest *intake.Message) {
+	m.lives = nil
 	fresh := m.untouched.Load() && latest.Delivery == 1
 	m.mark.claim(ctx, *m.created.Load(), fresh, func(ctx context.Context) (uint64, error) {
 		stream, err := m.opts.JetStream.Stream(ctx, m.stream)
@@ -276,4 +255,13 @@ func (m *Matcher) claim(ctx context.Context, latest *intake.Message) {
 		// and this event.
 		return max(stream.CachedInfo().State.LastSeq, consumer.CachedInfo().Delivered.Stream, latest.Sequence), nil
 	})
+	if !m.mark.owned.Load() {
+		return
+	}
+	var err error
+	ask, answered := jsapi.WhileConnected(ctx, m.opts.Conn)
+	defer answered()
+	if m.lives, err = m.readLives(ask); err != nil && ctx.Err() == nil {
+		m.log.Warn("schedules cannot be read at once; each is asked for", zap.Error(err))
+	}
 }

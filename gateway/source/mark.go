@@ -13,15 +13,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"fanjet/gateway/topology"
 	"fanjet/internal/failpoint"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
 )
 
 const (
-	// markAhead is how many events the mark is ahead of those that are handled, at most.
-	// Half of it is more than a window of events.
-	markAhead = 16_384
+	// markAhead is how many events the mark is ahead of those that are handled, at most:
+	// so many are stored after a crash.
+	markAhead = 2 * topology.MatchWindow
 	// markRetry is the wait before a mark that could not be written is tried again, and
 	// markWait how long an event waits for it.
 	markRetry = 100 * time.Millisecond

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,6 +51,12 @@ type selection struct {
 // Subjects returns the subjects below a filter that a stream has messages on, as
 // its leader knows them, in any order.
 func (a API) Subjects(ctx context.Context, stream, filter string) ([]string, error) {
+	return a.SubjectsUpTo(ctx, stream, filter, math.MaxInt)
+}
+
+// SubjectsUpTo is [API.Subjects] for who wants none of them if there are more than most;
+// then it may return any number above that.
+func (a API) SubjectsUpTo(ctx context.Context, stream, filter string, most int) ([]string, error) {
 	var subjects []string
 	for {
 		var answer struct {
@@ -68,7 +75,7 @@ func (a API) Subjects(ctx context.Context, stream, filter string) ([]string, err
 		for subject := range answer.State.Subjects {
 			subjects = append(subjects, subject)
 		}
-		if len(answer.State.Subjects) == 0 || len(subjects) >= answer.Total {
+		if len(answer.State.Subjects) == 0 || len(subjects) >= answer.Total || len(subjects) > most {
 			return subjects, nil
 		}
 	}

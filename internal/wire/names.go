@@ -82,6 +82,9 @@ func (n Names) RetrySubject(endpoint, key string) string {
 	return n.prefix + ".retry." + endpoint + "." + key
 }
 
+// KeyOf returns the key of a subject of a retry.
+func KeyOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
 // DueSubject is where a schedule fires to.
 func (n Names) DueSubject(endpoint string) string { return n.prefix + ".due." + endpoint }
 
