@@ -67,7 +67,9 @@
 // gets the events now claims it, and everything up to the mark, or up to the stream's end at
 // the time if that is less, is handled as sent again, as is every event that NATS sent
 // before. Such an event is stored, but for the deliveries whose retry subject holds a
-// schedule or a lease, or whose retry came due a moment ago (fanOutAgain). A write of the
+// schedule or a lease, or whose retry came due a moment ago (fanOutAgain). Those are read at
+// once when the mark is claimed (lives.go): a round trip for each of thousands of events would
+// hold up a takeover. A write of the
 // mark for each event would cost what direct delivery gains; steps that are too long would
 // send everything through the log for minutes after each claim. One that is not claimed means
 // that nothing is direct.
