@@ -68,11 +68,10 @@
 // the time if that is less, is handled as sent again, as is every event that NATS sent
 // before. Such an event is stored, but for the deliveries whose retry subject holds a
 // schedule or a lease, or whose retry came due a moment ago (fanOutAgain). Those are read at
-// once when the mark is claimed (lives.go): a round trip for each of thousands of events would
-// hold up a takeover. A write of the
-// mark for each event would cost what direct delivery gains; steps that are too long would
-// send everything through the log for minutes after each claim. One that is not claimed means
-// that nothing is direct.
+// once when the mark is claimed (lives.go): a round trip for each of thousands of events
+// would hold up a takeover. A write of the mark for each event would cost what direct
+// delivery gains; steps that are too long would send everything through the log for minutes
+// after each claim. While the mark is not claimed nothing is direct.
 //
 // A freeze: heartbeats stop, and the server gives the events to another gateway after an
 // AckWait. Half a second before that nothing begins on them any more here, by the monotonic
