@@ -142,6 +142,7 @@ func TestDirectAttemptHangs(t *testing.T) {
 			w.publish("events.x", "{}", nil)
 			w.delivered("b", 1)
 			w.settled()
+			w.waitFor("a lease is taken", func() bool { return w.metric("fanjet_leases_total") == 1 })
 			if n := w.messages(w.gw.names.RetriesStream()); n != 1 {
 				t.Errorf("%d leases are stored, want 1", n)
 			}

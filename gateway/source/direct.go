@@ -194,8 +194,8 @@ func (d *fanoutDelivery) scheduled(ctx context.Context) (bool, error) {
 	f := d.fanout
 	m := f.matcher
 	key := wire.Key(wire.KindEvent, f.pos, d.endpoint)
-	if m.lives != nil && f.msg.Deliveries == 1 {
-		_, has := m.lives[key]
+	if known := m.lives.Load(); known != nil && f.msg.Deliveries == 1 {
+		_, has := (*known)[key]
 		return has || m.opts.Direct != nil && m.opts.Direct.CameDue(key), nil
 	}
 	for {
@@ -240,9 +240,9 @@ func (m *Matcher) park(f *fanout) {
 // claim makes the mark ours, because this matcher gets the events now. latest is one that
 // it got.
 func (m *Matcher) claim(ctx context.Context, latest *intake.Message) {
-	m.lives = nil
+	m.lives.Store(nil)
 	fresh := m.untouched.Load() && latest.Delivery == 1
-	m.mark.claim(ctx, *m.created.Load(), fresh, func(ctx context.Context) (uint64, error) {
+	m.mark.claim(ctx, *m.created.Load(), latest.Sequence, fresh, func(ctx context.Context) (uint64, error) {
 		stream, err := m.opts.JetStream.Stream(ctx, m.stream)
 		if err != nil {
 			return 0, err
@@ -258,10 +258,13 @@ func (m *Matcher) claim(ctx context.Context, latest *intake.Message) {
 	if !m.mark.owned.Load() {
 		return
 	}
-	var err error
 	ask, answered := jsapi.WhileConnected(ctx, m.opts.Conn)
 	defer answered()
-	if m.lives, err = m.readLives(ask); err != nil && ctx.Err() == nil {
+	found, err := m.readLives(ask)
+	switch {
+	case err == nil && found != nil:
+		m.lives.Store(&found)
+	case ctx.Err() == nil:
 		m.log.Warn("schedules cannot be read at once; each is asked for", zap.Error(err))
 	}
 }

@@ -65,18 +65,18 @@ type mark struct {
 // again reports whether an event may have been handled before.
 func (k *mark) again(sequence uint64) bool { return !k.owned.Load() || sequence <= k.limit.Load() }
 
-// claim makes the mark ours, for a stream that was created then. handled returns up to
-// which sequence events may have been handled, whatever the mark says; all below it have
-// been if nobody has written a mark yet, unless fresh. Until it succeeds every event
-// counts as one that comes again.
-func (k *mark) claim(ctx context.Context, created time.Time, fresh bool, handled func(context.Context) (uint64, error)) {
+// claim makes the mark ours, for a stream that was created then, and of which the event
+// with the sequence from is handled now. handled returns up to which sequence events may
+// have been handled, whatever the mark says; all below it have been if nobody has written
+// a mark yet, unless fresh. Until it succeeds every event counts as one that comes again.
+func (k *mark) claim(ctx context.Context, created time.Time, from uint64, fresh bool, handled func(context.Context) (uint64, error)) {
 	k.owned.Store(false)
-	if err := k.tryClaim(ctx, created, fresh, handled); err != nil && ctx.Err() == nil {
+	if err := k.tryClaim(ctx, created, from, fresh, handled); err != nil && ctx.Err() == nil {
 		k.log.Warn("it cannot be stored which events are handled here; none is delivered directly for now", zap.Error(err))
 	}
 }
 
-func (k *mark) tryClaim(ctx context.Context, created time.Time, fresh bool, handled func(context.Context) (uint64, error)) error {
+func (k *mark) tryClaim(ctx context.Context, created time.Time, from uint64, fresh bool, handled func(context.Context) (uint64, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, markWait)
 	defer cancel()
 	ctx, answered := jsapi.WhileConnected(ctx, k.nc)
@@ -92,7 +92,7 @@ func (k *mark) tryClaim(ctx context.Context, created time.Time, fresh bool, hand
 	}
 	err = jsapi.Change(ctx, k.state, wire.MarkKey(k.stream), func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
 		limit := last
-		next := wire.Mark{Created: created, UpTo: last + markAhead, By: k.by}
+		next := wire.Mark{Created: created, UpTo: from + markAhead, By: k.by}
 		switch was, err := readMark(before); {
 		case err != nil:
 			return jsapi.Leave, nil, err
@@ -101,6 +101,8 @@ func (k *mark) tryClaim(ctx context.Context, created time.Time, fresh bool, hand
 			next.UpTo = max(next.UpTo, was.UpTo)
 		case fresh:
 			limit = 0
+		default:
+			next.UpTo = max(next.UpTo, last)
 		}
 		k.value = next
 		k.limit.Store(limit)

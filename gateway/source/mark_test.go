@@ -258,20 +258,20 @@ func TestRaiseOfAClaimBefore(t *testing.T) {
 func TestMarkIsClaimed(t *testing.T) {
 	t.Parallel()
 	created, other := time.Unix(100, 0).UTC(), time.Unix(50, 0).UTC()
-	const last = 1000
+	const from, last = 300, 100_000 // a long backlog
 	for name, tt := range map[string]struct {
 		was   *wire.Mark
 		fresh bool
 		limit uint64 // up to it they may
 		upto  uint64 // what is stored
 	}{
-		"none, and nobody got an event": {nil, true, 0, last + markAhead},
-		"none, and somebody did":        {nil, false, last, last + markAhead},
-		"below the end":                 {&wire.Mark{Created: created, UpTo: 400, By: "them"}, false, 400, last + markAhead},
-		"past the end":                  {&wire.Mark{Created: created, UpTo: 90_000, By: "them"}, false, last, 90_000},
-		"of a consumer made anew":       {&wire.Mark{Created: created, UpTo: 90_000, By: "them"}, true, last, 90_000},
-		"of a stream before":            {&wire.Mark{Created: other, UpTo: 90_000, By: "them"}, false, last, last + markAhead},
-		"of a stream before, fresh":     {&wire.Mark{Created: other, UpTo: 90_000, By: "them"}, true, 0, last + markAhead},
+		"none, and nobody got an event": {nil, true, 0, from + markAhead},
+		"none, and somebody did":        {nil, false, last, last},
+		"below the end":                 {&wire.Mark{Created: created, UpTo: 400, By: "them"}, false, 400, from + markAhead},
+		"past the end":                  {&wire.Mark{Created: created, UpTo: 190_000, By: "them"}, false, last, 190_000},
+		"of a consumer made anew":       {&wire.Mark{Created: created, UpTo: 190_000, By: "them"}, true, last, 190_000},
+		"of a stream before":            {&wire.Mark{Created: other, UpTo: 190_000, By: "them"}, false, last, last},
+		"of a stream before, fresh":     {&wire.Mark{Created: other, UpTo: 190_000, By: "them"}, true, 0, from + markAhead},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -292,7 +292,7 @@ func TestMarkIsClaimed(t *testing.T) {
 			}
 			claimed := func(by string, fail error) *mark {
 				k := &mark{state: bucket, stream: "EVENTS", nc: server.Conn(), log: zap.NewNop(), by: by}
-				k.claim(t.Context(), created, tt.fresh, func(context.Context) (uint64, error) { return last, fail })
+				k.claim(t.Context(), created, from, tt.fresh, func(context.Context) (uint64, error) { return last, fail })
 				return k
 			}
 			if k := claimed("nobody", errors.New("no leader")); k.owned.Load() || !k.again(1<<60) || k.isFree(time.Now()) || !k.isFree(time.Now().Add(claimEvery)) {

@@ -85,10 +85,10 @@ type Matcher struct {
 
 	held       held
 	mark       mark
-	lives      lives       // since the latest claim; nil: not known
-	untouched  atomic.Bool // nobody had got an event when the consumer was opened
-	maxPayload int64       // of the connection
-	ordered    time.Time   // when there was an event for an ordered endpoint
+	lives      atomic.Pointer[lives] // since the latest claim; nil: not known
+	untouched  atomic.Bool           // nobody had got an event when the consumer was opened
+	maxPayload int64                 // of the connection
+	ordered    time.Time             // when there was an event for an ordered endpoint
 }
 
 // New returns a matcher that begins with run.
