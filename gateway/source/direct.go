@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fanjet/gateway/topology"
+	"fanjet/internal/failpoint"
 	"fanjet/internal/intake"
 	"fanjet/internal/jsapi"
 	"fanjet/internal/wire"
@@ -130,7 +131,9 @@ func (d *fanoutDelivery) Settled(stored bool) {
 	if stored {
 		d.fanout.noteStored()
 	}
-	d.fanout.done(true)
+	if last := d.fanout.done(true); !last {
+		failpoint.Hit(failpoint.DirectSettled)
+	}
 }
 
 // WriteDown implements [subscriber.Owner].

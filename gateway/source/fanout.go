@@ -170,17 +170,15 @@ type fanout struct {
 	prev, next *fanout       // in held
 }
 
-// done counts an answer; the last one settles the event.
-func (f *fanout) done(ok bool) {
+// done counts an answer; the last one settles the event. What its offer set is not known
+// before that.
+func (f *fanout) done(ok bool) (last bool) {
 	if !ok {
 		f.failed.Store(true)
 	}
 	if f.pending.Add(-1) > 0 {
 		failpoint.Hit(failpoint.FanoutPartly)
-		if f.room > 0 {
-			failpoint.Hit(failpoint.DirectSettled)
-		}
-		return
+		return false
 	}
 	if f.room > 0 {
 		f.matcher.held.remove(f)
@@ -189,10 +187,11 @@ func (f *fanout) done(ok bool) {
 	// Promise 1: an event is settled only when every delivery of it was accepted, or is stored.
 	if f.failed.Load() {
 		f.msg.Nak() // fanned out again, with the same ids
-		return
+		return true
 	}
 	failpoint.Hit(failpoint.FanoutStored)
 	f.matcher.ack(f.msg)
+	return true
 }
 
 // Whether a delivery is made directly.
