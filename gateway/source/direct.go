@@ -131,9 +131,10 @@ func (d *fanoutDelivery) Settled(stored bool) {
 	if stored {
 		d.fanout.noteStored()
 	}
-	if last := d.fanout.done(true); !last {
+	if d.fanout.pending.Load() > 1 {
 		failpoint.Hit(failpoint.DirectSettled)
 	}
+	d.fanout.done(true)
 }
 
 // WriteDown implements [subscriber.Owner].

@@ -172,13 +172,13 @@ type fanout struct {
 
 // done counts an answer; the last one settles the event. What its offer set is not known
 // before that.
-func (f *fanout) done(ok bool) (last bool) {
+func (f *fanout) done(ok bool) {
 	if !ok {
 		f.failed.Store(true)
 	}
 	if f.pending.Add(-1) > 0 {
 		failpoint.Hit(failpoint.FanoutPartly)
-		return false
+		return
 	}
 	if f.room > 0 {
 		f.matcher.held.remove(f)
@@ -187,11 +187,10 @@ func (f *fanout) done(ok bool) (last bool) {
 	// Promise 1: an event is settled only when every delivery of it was accepted, or is stored.
 	if f.failed.Load() {
 		f.msg.Nak() // fanned out again, with the same ids
-		return true
+		return
 	}
 	failpoint.Hit(failpoint.FanoutStored)
 	f.matcher.ack(f.msg)
-	return true
 }
 
 // Whether a delivery is made directly.
