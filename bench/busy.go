@@ -21,7 +21,7 @@ func newBusyLoops(n int, limit time.Duration) *busyLoops {
 	b.limit = time.AfterFunc(limit, func() { b.over.Store(true) })
 	for range n {
 		b.running.Go(func() {
-			for !b.over.Load() { //nolint:revive // to be busy is the point
+			for !b.over.Load() { // to be busy is the point
 			}
 		})
 	}

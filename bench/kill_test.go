@@ -100,8 +100,9 @@ func TestMeterLeavesOutPauses(t *testing.T) {
 		{lull, 10},                       // 10 in 100 ms
 		{lull + 10*time.Millisecond, 20}, // 10 in 10 ms
 		{3 * time.Second, 500},           // a pause, and whatever came at its end
-		{3*time.Second + 90*time.Millisecond, 520},      // 20 in 90 ms
-		{9 * time.Second, 520}, {19 * time.Second, 521}, // the last one
+		{3*time.Second + 90*time.Millisecond, 520}, // 20 in 90 ms
+		{9 * time.Second, 520},
+		{19 * time.Second, 521}, // the last one
 	} {
 		m.note(time.Unix(100, 0).Add(look.at), look.arrived)
 	}

@@ -37,13 +37,13 @@ func newBacklog(reg prometheus.Registerer, js jetstream.JetStream, names wire.Na
 	b := &backlog{
 		js: js, names: names, config: cfg, log: log, warned: make(map[string]bool),
 		events: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "fanjet_events_pending", Help: "Events of a source that are not fanned out yet.",
+			Name: "fanjet_events_pending", Help: "Events of a source that are not acknowledged: something of them is neither delivered nor stored as a delivery.",
 		}, []string{"source"}),
 		oldest: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "fanjet_events_oldest_seconds", Help: "Age of the oldest event of a source that is not fanned out yet; 0 if there is none.",
+			Name: "fanjet_events_oldest_seconds", Help: "Age of the oldest event of a source that is not acknowledged; 0 if there is none.",
 		}, []string{"source"}),
 		deliveries: f.NewGauge(prometheus.GaugeOpts{
-			Name: "fanjet_deliveries_pending", Help: "Deliveries in the log that wait for, or are in, their first attempt.",
+			Name: "fanjet_deliveries_pending", Help: "Deliveries in the log that wait for, or are in, their first attempt; those that are made directly are not among them.",
 		}),
 		retries: f.NewGauge(prometheus.GaugeOpts{
 			Name: "fanjet_retries_pending", Help: "Deliveries that wait for their next attempt, or are in it.",

@@ -241,3 +241,34 @@ func TestDirectGoesToTheLane(t *testing.T) {
 	}
 	w.checkNoOverlap()
 }
+
+// What is held, and when the latest was delivered directly, can be watched.
+func TestDirectIsMeasured(t *testing.T) {
+	t.Parallel()
+	w := newDirect(t)
+	release := w.hook.block("a")
+	w.start()
+	retries, err := w.js.Stream(t.Context(), w.gw.names.RetriesStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.js.DeleteStream(t.Context(), w.gw.names.RetriesStream()); err != nil { // no lease ends the wait
+		t.Fatal(err)
+	}
+	began := time.Now()
+	w.publish("events.x", "{}", nil)
+	w.waitFor("an event is held", func() bool { return w.metric("fanjet_events_held", "EVENTS") == 1 })
+	if at := w.metric("fanjet_direct_last_success_timestamp_seconds"); at != 0 {
+		t.Errorf("nothing was delivered, and the latest at %v", at)
+	}
+	if _, err := w.js.CreateStream(t.Context(), retries.CachedInfo().Config); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	w.delivered("a", 1)
+	w.waitFor("none is held", func() bool { return w.metric("fanjet_events_held", "EVENTS") == 0 })
+	w.waitFor("it is known when it was delivered", func() bool {
+		at := w.metric("fanjet_direct_last_success_timestamp_seconds")
+		return at >= float64(began.Unix()) && at <= float64(time.Now().Unix()+1)
+	})
+}

@@ -22,7 +22,9 @@
 //  2. matchers and the dispatcher stop asking for messages and give back what they
 //     have not begun;
 //  3. a matcher waits for its commits, the dispatcher for its attempts, both up to
-//     the grace time; attempts that still run are interrupted and given back;
+//     the grace time; attempts that still run are interrupted and given back. What was
+//     given back of an event that is delivered directly its matcher stores, for which it
+//     has five seconds more;
 //  4. each makes sure that its acks have arrived; heartbeats go on until then, and
 //     the cursor is written once more;
 //  5. truncation and the monitor stop, publishers are closed, then the connection,
@@ -52,6 +54,24 @@
 //   - An event in the matcher, for older ones or for its publishes; the ack floor
 //     (package source, sequence.go, which asks again until it knows), the publisher;
 //     the wait of sequence.go ends with a line in the log, "publishing to …".
+//   - An event that waits for the mark of its source; the write of the mark, 5 s at most,
+//     after which it goes through the log; a warning, and fanjet_stored_deliveries_total.
+//   - A matcher, for room for direct deliveries; the end of any of their events, 250 ms at
+//     most, after which they are stored; fanjet_stored_deliveries_total.
+//   - An event that comes again, for what is stored of it; package source asks until NATS has
+//     said it; a warning in the log, fanjet_events_oldest_seconds.
+//   - An event that is held for its direct deliveries; the end of its attempts, and held.go,
+//     which has stored what takes longer than a second; fanjet_events_held,
+//     fanjet_events_oldest_seconds. The process dies: the AckWait of the event.
+//   - A direct delivery that was given back, until it is stored; the publisher's answer, or,
+//     parked because another gateway may have its event, the event as it comes again here;
+//     after two AckWaits on a connection that stands others have it, and it is let go;
+//     fanjet_events_oldest_seconds.
+//   - A lease that NATS does not take, or does not take back; it is asked again every 250 ms;
+//     a warning in the log, and after two seconds nothing is direct.
+//   - A lease that is stored; the end of its attempt, which has a timeout; else it fires, as
+//     a retry does; fanjet_leases_fired_total. One that fires here while the attempt is made
+//     waits for that.
 //   - A message in a publisher; its answer, the end of the connection, else a timeout
 //     of 10 s, and it is sent again, for ever, with pauses of up to 2 s; "publishing
 //     to …" in readiness.
@@ -128,7 +148,7 @@
 // connection for it, the truncation, the monitor, the watch for overdue retries and
 // that for a clock set back, the watch of the embedded server's store, the watches for
 // removed and for paused endpoints, the one that drops the metrics of removed ones,
-// the answers to operators, the cursor of each source. Those of attempts are said in
+// the answers to operators, the cursor of each source, two for the events that it holds. Those of attempts are said in
 // packages subscriber and attempt.
 //
 // Memory is bounded by windows: 4,096 events a source, 64 MiB at most, those of the

@@ -71,8 +71,8 @@ const (
 	WhyLarge    Why = "large"         // it could not be stored with all that a retry adds
 	WhyExpires  Why = "expires"       // it would soon be too old
 	WhyEndpoint Why = "endpoint"      // its endpoint has a lane, or is slow
-	WhyBusy     Why = "busy"          // its endpoint has enough that waits
-	WhyRoom     Why = "room"          // the process has
+	WhyBusy     Why = "busy"          // its endpoint has as many waiting as it may
+	WhyRoom     Why = "room"          // the process has as many under way as it may
 	WhyLate     Why = "late"          // it waited for too long
 	WhyMoved    Why = "moved"         // its endpoint got a lane, or was removed, while it waited
 	WhyStale    Why = "stale"         // NATS heard nothing of its event for too long
@@ -225,6 +225,11 @@ func (x *Direct) to(p phase) *lease {
 
 // A direct delivery is the settler of its message.
 
-func (x *Direct) Ack()         { x.Owner.Settled(false) }
-func (x *Direct) Nak()         { x.Owner.WriteDown(WhyUndone) }
+// Ack settles it: it was delivered.
+func (x *Direct) Ack() { x.Owner.Settled(false) }
+
+// Nak gives it back to its owner, who stores it.
+func (x *Direct) Nak() { x.Owner.WriteDown(WhyUndone) }
+
+// Lapsed reports whether somebody else may have its event.
 func (x *Direct) Lapsed() bool { return x.Owner.Lapsed() }

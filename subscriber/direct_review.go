@@ -36,7 +36,7 @@ func (d *Dispatcher) reviewDirect(now time.Time) {
 	if !d.opts.Direct {
 		return
 	}
-	d.direct.room.limit.Store(int64(2*d.slots.inUse()+leastRoom))
+	d.direct.room.limit.Store(int64(2*d.slots.inUse() + leastRoom))
 	if !d.othersLive() {
 		return
 	}

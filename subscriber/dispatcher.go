@@ -94,6 +94,7 @@ func New(o Options) (*Dispatcher, error) {
 	d.direct.running = make(map[string]*Direct)
 	d.direct.store = &retriesLeases{js: o.JetStream, stream: o.Names.RetriesStream()}
 	d.direct.room.limit.Store(2 * leastRoom)
+	countDirect(o.Registerer, &d.direct.success)
 	d.fast = newFastLane(d)
 	d.lanes = lanes.New(lanes.Options{
 		Conn: o.Conn, JetStream: o.JetStream, Names: o.Names, Prefix: d.apiPrefix(),

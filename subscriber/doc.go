@@ -5,12 +5,49 @@
 // Guarantees:
 //   - A delivery is acknowledged only after a 2xx response, or after JetStream
 //     acknowledged what it became: the schedule of its next attempt, or a dead
-//     letter.
+//     letter. The same holds for the event of one that is made directly.
 //   - It is in at most one attempt at a time, and only failures that are the
 //     endpoint's count as attempts.
 //   - An endpoint has no more attempts in flight than its max_in_flight.
 //   - An endpoint that is down, slow, limited, paused or ordered is served from
 //     a lane of its own, so that it holds up no other.
+//
+// # Direct delivery
+//
+// A matcher hands over most deliveries without having stored them ([Dispatcher.Offer]); its
+// event is acknowledged when all of them are settled (package gateway/source says what it
+// holds, and for how long).
+//
+//   - Offer never blocks. An endpoint takes what it serves within its patience, and nothing
+//     while it has a lane, is slow, or had too many leases; the owner hears why, and stores
+//     it. Only the room of the process (room.go, direct_review.go) makes a matcher wait, never
+//     for the sake of one endpoint, and matchers of several sources in turn. The room is twice
+//     the attempts in flight and a little.
+//   - A direct delivery stands in the queue as any other, so slots, gate, fairness, patience,
+//     pauses, reloads and removals act on it. Whoever takes it out without an attempt calls
+//     [Owner.WriteDown], and who settles it [Owner.Settled]: one of the two, once. The owner
+//     stores it with the id of the fan-out, and knows of the lane.
+//   - A failed attempt publishes its schedule on the subject of its key, which must be empty:
+//     one that is there means that the delivery has another life, and this one ends. So an
+//     older gateway beside this one has no header to obey that it does not know. A final one
+//     publishes its letter.
+//   - Keys and headers are made when something is stored, and not for a 2xx.
+//
+// An attempt that hangs gets a lease (lease.go) when its event was held for long enough: a
+// schedule of the same attempt, due after the attempt is over for sure. Then the event is
+// settled. When the attempt ends, the lease is removed by its sequence, or replaced with its
+// sequence as the last one that is expected of the subject. Never by a purge of the subject,
+// which would take another life's schedule, and never before the lease is acknowledged. When
+// the server says that the lease is not there any more it has fired, and what came of the
+// attempt is dropped: the delivery goes on there. One that fires into the process that still
+// makes its attempt waits for that result. The ids of the two differ, or the second would
+// count as a duplicate. A lease has its own answer, and does not go through the publisher,
+// behind thousands of schedules. Leases are dear, some 700 a second with a sync at each
+// write, so a process takes 200 a second at most, and an endpoint that needs more than a few
+// gets nothing directly for a while.
+//
+// While another gateway lives, a delivery that has waited for 20 ms is stored for whoever
+// takes it: only the matcher's gateway can make it directly.
 //
 // # The fast lane, and who leaves it
 //

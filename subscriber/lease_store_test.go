@@ -74,7 +74,7 @@ func (w *leaseWorld) subjects(key string) (scheduled, due int) {
 // fires waits until so many are due.
 func (w *leaseWorld) fires(want int) {
 	w.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
 		if _, due := w.subjects(""); due == want {
 			return
 		}
@@ -215,7 +215,7 @@ func TestLeaseStore(t *testing.T) {
 // connected waits until JetStream answers.
 func (w *leaseWorld) connected() {
 	w.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
 		if _, err := w.s.JetStream().AccountInfo(w.Context()); err == nil {
 			return
 		} else if time.Now().After(deadline) {

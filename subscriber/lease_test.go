@@ -89,7 +89,7 @@ func TestLeasesAreLimited(t *testing.T) {
 			for len(h.leases.came) > 0 {
 				(<-h.leases.came).answer(1, nil)
 			}
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // synctest
 		}
 	})
 }
@@ -110,7 +110,7 @@ func TestEndpointThatNeedsLeases(t *testing.T) {
 			if why := h.Offer("a", x); (why == Taken) != direct {
 				t.Errorf("with a lease for each %d attempts: %q", each, why)
 			}
-			time.Sleep(leaseRest)
+			time.Sleep(leaseRest) //nolint:forbidigo // synctest
 			if why := h.Offer("a", x); why != Taken {
 				t.Errorf("after a rest: %q", why)
 			}
@@ -166,7 +166,7 @@ func TestLeaseEnds(t *testing.T) {
 					for range faults {
 						h.asked("take").answer(0, errLeaseLost)
 						h.unasked()
-						time.Sleep(leaseAgain)
+						time.Sleep(leaseAgain) //nolint:forbidigo // synctest
 					}
 					taken := h.asked("take")
 					h.ends(x, tt.result)
@@ -176,7 +176,7 @@ func TestLeaseEnds(t *testing.T) {
 					for range faults {
 						h.asked(tt.verb).answer(0, errLeaseLost)
 						h.unasked()
-						time.Sleep(leaseAgain)
+						time.Sleep(leaseAgain) //nolint:forbidigo // synctest
 					}
 					a := h.asked(tt.verb)
 					if a.sequence != 7 {
@@ -226,7 +226,7 @@ func TestLeaseThatFiredElsewhere(t *testing.T) {
 				h.ends(x, tt.result)
 				h.asked(tt.verb).answer(0, errLeaseLost)
 				synctest.Wait()
-				time.Sleep(leaseAgain)
+				time.Sleep(leaseAgain) //nolint:forbidigo // synctest
 				h.asked(tt.verb).answer(0, errFired)
 				h.owned(o, "stored")
 				h.unasked()
@@ -346,7 +346,7 @@ func TestLeaseWithoutRoom(t *testing.T) {
 				h.Secure(x)
 				h.asked("take").answer(0, errNotTaken)
 				synctest.Wait()
-				time.Sleep(leaseAgain)
+				time.Sleep(leaseAgain) //nolint:forbidigo // synctest
 				a := h.asked("take")
 				h.ends(x, result)
 				a.answer(0, errNotTaken)
@@ -362,7 +362,7 @@ func TestLeaseWithoutRoom(t *testing.T) {
 				} else {
 					h.owned(o, "settled")
 				}
-				time.Sleep(time.Minute)
+				time.Sleep(time.Minute) //nolint:forbidigo // synctest
 				h.unasked()
 			})
 		})
@@ -430,10 +430,10 @@ func TestLeaseIsDueAfterItIsStored(t *testing.T) {
 		x, _ := h.attempting()
 		h.Secure(x)
 		a := h.asked("take")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // synctest
 		a.answer(0, errLeaseLost)
 		synctest.Wait()
-		time.Sleep(leaseAgain)
+		time.Sleep(leaseAgain) //nolint:forbidigo // synctest
 		a = h.asked("take")
 		if due := a.Header.Get(jetstream.ScheduleHeader); due != "@at "+time.Now().Add(15*time.Second).UTC().Format(time.RFC3339Nano) {
 			t.Errorf("due %s", due)

@@ -3,6 +3,7 @@ package subscriber
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"fanjet/subscriber/outcome"
 
@@ -92,6 +93,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Endpoints of the configuration, by state.",
 		}, []string{"state"}),
 	}
+}
+
+// countDirect registers the time of the latest direct success, in Unix nanoseconds.
+func countDirect(reg prometheus.Registerer, success *atomic.Int64) {
+	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "fanjet_direct_last_success_timestamp_seconds",
+		Help: "When the latest delivery succeeded that was made directly, in seconds since 1970; 0: none did.",
+	}, func() float64 { return float64(success.Load()) / float64(time.Second) })
 }
 
 // endpointMetrics are the counters of one endpoint. A series is made when it

@@ -134,7 +134,7 @@ func TestRoomIsPassedOn(t *testing.T) {
 				})
 			}
 			all.Go(func() {
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) //nolint:forbidigo // synctest
 				r.free(8)
 			})
 			all.Wait()

@@ -51,11 +51,14 @@ type cursor struct {
 }
 
 const (
-	// The cursor follows after cursorEvery, and sooner when many events were settled: what
-	// is delivered directly, and not behind the cursor, a crash of the server repeats.
+	// The cursor follows after cursorEvery, and after cursorSoon when many events were
+	// settled: of an event that was delivered directly nothing else is stored, so a crash of
+	// the server, or a power cut, repeats what came since.
 	cursorEvery = 250 * time.Millisecond
 	cursorSoon  = 25 * time.Millisecond
 	cursorMany  = 128
+	// moveEvery is how often it is asked whether the consumer was moved.
+	moveEvery = time.Second
 )
 
 // load reads the cursor. It must be called before the first event is handled.
@@ -232,19 +235,24 @@ func ackFloorOf(ctx context.Context, js jetstream.JetStream, stream string, want
 func (m *Matcher) keepCursor(ctx context.Context) {
 	tick := time.NewTicker(cursorSoon)
 	defer tick.Stop()
-	last := time.Now()
+	copied, looked := time.Now(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if m.newly.Load() < cursorMany && time.Since(last) < cursorEvery {
+		now := time.Now()
+		created := m.created.Load()
+		if created == nil || m.newly.Load() < cursorMany && now.Sub(copied) < cursorEvery {
 			continue
 		}
 		m.newly.Store(0)
-		last = time.Now()
-		if created := m.created.Load(); created != nil {
+		copied = now
+		if now.Sub(looked) < moveEvery {
+			m.copyFloor(ctx, *created)
+		} else {
+			looked = now
 			m.follow(ctx, *created)
 		}
 	}
@@ -252,6 +260,16 @@ func (m *Matcher) keepCursor(ctx context.Context) {
 
 // follow has the cursor follow what was acknowledged, and looks where the consumer is.
 func (m *Matcher) follow(ctx context.Context, created time.Time) {
+	m.copyFloor(ctx, created)
+	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := m.watchConsumer(timed, created); err != nil && ctx.Err() == nil {
+		m.sampled.Warn("it cannot be looked whether the consumer of the source was moved", zap.Error(err))
+	}
+}
+
+// copyFloor has the cursor follow what was acknowledged.
+func (m *Matcher) copyFloor(ctx context.Context, created time.Time) {
 	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if last := m.acked.Load(); last > 0 {
@@ -260,11 +278,8 @@ func (m *Matcher) follow(ctx context.Context, created time.Time) {
 		case err == nil && floor >= last:
 			m.acked.CompareAndSwap(last, 0)
 		case err != nil && ctx.Err() == nil:
-			m.log.Warn("the cursor stays behind", zap.Error(err))
+			m.sampled.Warn("the cursor stays behind", zap.Error(err))
 		}
-	}
-	if err := m.watchConsumer(timed, created); err != nil && ctx.Err() == nil {
-		m.sampled.Warn("it cannot be looked whether the consumer of the source was moved", zap.Error(err))
 	}
 }
 

@@ -1,7 +1,7 @@
-// Package source takes the events of a source stream, in order, and publishes a delivery
-// for each endpoint that wants one.
+// Package source takes the events of a source stream, in order, and makes a delivery for
+// each endpoint that wants one: it hands it to the dispatcher, or publishes it.
 //
-// A [Matcher] acknowledges an event when JetStream has acknowledged all of its deliveries.
+// A [Matcher] acknowledges an event when each of its deliveries was accepted or is stored.
 // The cursor (cursor.go) is a copy of how far that got, for the day when the server forgets;
 // sequence.go keeps the order over takeovers, gaps.go and moved.go notice what left the
 // stream and who moved the consumer.
@@ -31,6 +31,54 @@
 // A connection that breaks takes events with it, which come again behind newer ones: the
 // same matcher then waits, too. Where order is promised, InOrder of internal/publish keeps
 // one commit in flight.
+//
+// # Direct delivery
+//
+// A delivery that is not stored stands in the queue of its endpoint, and its event stands
+// for it (package subscriber has the other half: who takes it, and leases). The invariant:
+// an event is held a second at most, 100 ms once anything of it is stored, and no attempt
+// begins on an event of which the server has heard nothing for nearly an AckWait.
+//
+//   - Offered (direct.go) is an event that comes for the first time, with no more deliveries
+//     than a crash may repeat, fresh, small enough that a retry finds room. What is for a lane
+//     is published before, so that an ordered endpoint does not wait for room. Room is asked
+//     for once an event: it is the only thing that a matcher waits for, 250 ms at most, and
+//     20 ms for a second after there was something for an ordered endpoint, or while another
+//     gateway lives; then all of the event is stored.
+//   - Settled (fanout.go) is an event when no delivery of it is left, whoever made the last
+//     one. Room is given back only then: what a crash repeats is every delivery that was
+//     accepted of an event that was not acknowledged.
+//   - Held (held.go) are the events in between. One look every 25 ms has the dispatcher secure
+//     those that are held for too long: what waits comes back, what is being attempted is
+//     leased. When that fails, and events are held for two seconds, nothing is offered any
+//     more. What comes back is published with the id that it would have had; one goroutine
+//     does that, so that nobody who gives something back waits.
+//   - Never given back while the process lives: a nak would repeat what was delivered of the
+//     event. What cannot be published is tried again; an event that counts as somebody else's
+//     is parked until it comes here again, or has not for so long that others must have it.
+//     Its deliveries to ordered endpoints are published at once, or newer ones would overtake
+//     them.
+//   - The window follows how long events wait here: what is read too far ahead would be too
+//     old to be offered.
+//
+// The ids of messages do not tell whether an event was handled before. A direct attempt that
+// succeeded leaves nothing, and a server that is killed forgets the ids of what was removed.
+// So the mark (mark.go), in the state bucket, is ahead of every event that is handled: who
+// gets the events now claims it, and everything up to the mark, or up to the stream's end at
+// the time if that is less, is handled as sent again, as is every event that NATS sent
+// before. Such an event is stored, but for the deliveries whose retry subject holds a
+// schedule or a lease, or whose retry came due a moment ago (fanOutAgain). Those are read at
+// once when the mark is claimed (lives.go): a round trip for each of thousands of events
+// would hold up a takeover. A write of the mark for each event would cost what direct
+// delivery gains; steps that are too long would send everything through the log for minutes
+// after each claim. While the mark is not claimed nothing is direct.
+//
+// A freeze: heartbeats stop, and the server gives the events to another gateway after an
+// AckWait. Half a second before that nothing begins on them any more here, by the monotonic
+// clock and the time of day, whatever is known of the pin; what waits is parked. Attempts
+// that had begun are what can come twice. A kill: all that is held comes again, and what was
+// accepted of it is repeated. A stop: what did not begin is stored, which takes NATS; without
+// it the events go unsettled, and come again.
 //
 // # The cursor, and what the server may forget
 //

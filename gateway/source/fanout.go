@@ -172,7 +172,8 @@ type fanout struct {
 	prev, next *fanout       // in held
 }
 
-// done counts an answer; the last one settles the event.
+// done counts an answer; the last one settles the event. What its offer set is not known
+// before that.
 func (f *fanout) done(ok bool) {
 	if !ok {
 		f.failed.Store(true)
@@ -185,7 +186,7 @@ func (f *fanout) done(ok bool) {
 		f.matcher.held.remove(f)
 		f.matcher.opts.Direct.Free(f.room)
 	}
-	// Promise 1: an event is settled only when every delivery of it is stored.
+	// Promise 1: an event is settled only when every delivery of it was accepted, or is stored.
 	if f.failed.Load() {
 		f.msg.Nak() // fanned out again, with the same ids
 		return

@@ -101,6 +101,7 @@ func (m *Matcher) keepHeld(ctx context.Context) {
 			now := time.Now()
 			m.lookAtHeld(now)
 			m.setWindow()
+			m.counts.held.Set(float64(m.held.count()))
 		}
 	}
 	both.Wait()

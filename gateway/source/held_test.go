@@ -108,7 +108,7 @@ func TestHeldForTooLong(t *testing.T) {
 			t.Errorf("after %s it is overdue: %v", after, !want)
 		}
 	}
-	for deadline := time.Now().Add(time.Minute); !r.m.held.overdue.Load(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !r.m.held.overdue.Load(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not become overdue")
 		}
@@ -247,7 +247,7 @@ func TestLapsedEvents(t *testing.T) {
 	r.publish("two")
 	r.next(1)[0].published(nil) // the matcher waits for room now
 	r.publish("three")
-	for deadline := time.Now().Add(time.Minute); r.m.in.Held() < 3; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); r.m.in.Held() < 3; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not come")
 		}
@@ -255,7 +255,7 @@ func TestLapsedEvents(t *testing.T) {
 	last := time.Now()
 	server.Stop()
 	for !f.msg.Lapsed() || time.Since(last) < topology.MatchAckWait {
-		time.Sleep(5 * time.Millisecond)
+		<-time.After(5 * time.Millisecond)
 	}
 	if first.Owner.Fresh(time.Now()) || !first.Owner.Lapsed() {
 		t.Error("it is ours")
@@ -293,7 +293,7 @@ func TestLapsedEvents(t *testing.T) {
 	if len(stored) != 3 || stored["one"] != first.Owner.HopID() {
 		t.Errorf("stored %v", stored)
 	}
-	for deadline := time.Now().Add(time.Minute); r.m.in.Held() > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); r.m.in.Held() > 0; <-time.After(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d are held", r.m.in.Held())
 		}

@@ -56,9 +56,9 @@ type Letters interface {
 	Write(ctx context.Context, env wire.Envelope, reason dlq.Reason, attempts int, eventHeaders nats.Header, data []byte, hopID string) error
 }
 
-// Matcher takes the events of one source, in order, and publishes a delivery
-// for every endpoint that wants them. An event is acknowledged when JetStream
-// has acknowledged all of its deliveries.
+// Matcher takes the events of one source, in order, and makes a delivery for every
+// endpoint that wants them. An event is acknowledged when each of its deliveries was
+// made directly, or is stored.
 //
 // Among all replicas one matcher of a source is active at a time (its consumer
 // pins a client). Two that overlap for a moment do no harm: what both publish

@@ -22,6 +22,7 @@ type Metrics struct {
 	filterErrors *prometheus.CounterVec // reason
 	unpublished  *prometheus.CounterVec // reason
 	direct       prometheus.Counter
+	held         *prometheus.GaugeVec // source
 	stored       map[subscriber.Why]prometheus.Counter
 }
 
@@ -57,6 +58,9 @@ func NewMetrics(reg prometheus.Registerer, sources []string) *Metrics {
 	m.direct = f.NewCounter(prometheus.CounterOpts{
 		Name: "fanjet_direct_deliveries_total", Help: "Deliveries that were handed to their endpoints without being stored.",
 	})
+	m.held = f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "fanjet_events_held", Help: "Events of which some delivery is made directly and neither done nor stored: a crash may repeat what was delivered of them.",
+	}, []string{"source"})
 	stored := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "fanjet_stored_deliveries_total", Help: "Deliveries of events that were stored before they were attempted, by the reason why they were not made directly, or not any more.",
 	}, []string{"reason"})
@@ -89,6 +93,7 @@ const (
 // sourceCounts are the counters of one source, looked up once.
 type sourceCounts struct {
 	received, unmatched, skipped, missed prometheus.Counter
+	held                                 prometheus.Gauge
 	ignored                              map[string]prometheus.Counter // by reason
 }
 
@@ -99,6 +104,7 @@ func (m *Metrics) forSource(stream string) sourceCounts {
 		unmatched: m.unmatched.WithLabelValues(stream),
 		skipped:   m.skipped.WithLabelValues(stream),
 		missed:    m.missed.WithLabelValues(stream),
+		held:      m.held.WithLabelValues(stream),
 		ignored: map[string]prometheus.Counter{
 			ignoredSchedule: m.ignored.WithLabelValues(stream, ignoredSchedule),
 			ignoredMarker:   m.ignored.WithLabelValues(stream, ignoredMarker),

@@ -203,6 +203,13 @@ func (in *Intake) admit(msg *nats.Msg) {
 	old := age >= in.opts.Beat
 
 	in.mu.Lock()
+	// It may have lain in the socket while the process stood still, and be somebody else's
+	// by now. It was sent after it was asked for, and after it was stored.
+	sent := now.Add(-age)
+	if in.asked.After(sent) {
+		sent = in.asked
+	}
+	lapsed := in.lapsesSince(sent, now)
 	if in.settled.has(seq, stored) {
 		// Its ack was lost. It was settled; say so again.
 		in.mu.Unlock()
@@ -212,12 +219,12 @@ func (in *Intake) admit(msg *nats.Msg) {
 	if m := in.held[seq]; m != nil && m.Stored.Equal(stored) {
 		// Still being worked on. Its consumer may have been made anew, and would
 		// not understand an answer to what the old one sent.
-		m.reply, m.life, m.lapsed = msg.Reply, in.life, false
+		m.reply, m.life, m.lapsed = msg.Reply, in.life, lapsed
 		if old {
 			in.beat(m, now)
 		}
 		in.mu.Unlock()
-		if old {
+		if old && !lapsed {
 			in.report(msg.Reply)
 		}
 		return
@@ -234,11 +241,8 @@ func (in *Intake) admit(msg *nats.Msg) {
 	m.waits.pushBack(m)
 	if old {
 		in.beat(m, now)
-		// It may have lain in the socket while the process stood still, and be somebody
-		// else's by now.
-		m.lapsed = in.lapsesSince(in.asked, now)
+		m.lapsed = lapsed
 	}
-	lapsed := m.lapsed
 	in.mu.Unlock()
 
 	if old && !lapsed {

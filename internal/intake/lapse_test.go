@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,60 @@ func TestLapsedMessageComesAgain(t *testing.T) {
 	b.waitFor("it is settled", func() bool { return b.info().AckFloor.Stream == 1 })
 	if n := len(b.got); n != 0 {
 		t.Errorf("%d handed out twice", n)
+	}
+}
+
+// What lay in the socket while this process stood still for longer than an AckWait is
+// somebody else's when it is read, although nothing was heard of it here before.
+func TestLapsedInTheSocket(t *testing.T) {
+	t.Parallel()
+	first, goOn := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(goOn) })
+	read := make(chan *Message, 10)
+	b := setup(t, func(o *Options) {
+		o.AckWait = ackWait
+		o.Handle = func(m *Message) {
+			if m.Sequence == 1 {
+				close(first)
+				<-goOn // nothing more is read
+			}
+			read <- m
+		}
+	})
+	defer release()
+	b.stop()
+	b.publish(2) // both are there when they are asked for
+	b.run()
+	<-first
+	b.waitFor("both are handed out", func() bool { return b.info().NumAckPending == 2 })
+	others, err := b.consumer.Messages() // gets what nothing is heard of
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer others.Stop()
+	for {
+		other, err := others.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if meta, err := other.Metadata(); err != nil {
+			t.Fatal(err)
+		} else if meta.Sequence.Stream == 2 {
+			if err := other.DoubleAck(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	release()
+	for m := range read {
+		if m.Sequence != 2 {
+			continue
+		}
+		if !m.Lapsed() {
+			t.Error("another one has settled it, and it has not lapsed")
+		}
+		return
 	}
 }
 

@@ -32,6 +32,8 @@
 //	fan-out       a source → DELIVERIES or LANES        <stream>/<sequence>/<stored, ns>/<endpoint>
 //	              a source → DLQ                        the same
 //	schedule      DELIVERIES, RETRIES, LANES → RETRIES  <stream>/<sequence>/<stored, ns>
+//	              a source → RETRIES, direct            <id of the fan-out>/<attempt>
+//	lease         a source → RETRIES                    <id of the fan-out>/lease
 //	firing        fanjet.retry.… → fanjet.due.…         none: the server drops it
 //	to a lane     DELIVERIES, RETRIES → LANES           <stream>/<sequence>/<stored, ns>
 //	dead letter   DELIVERIES, RETRIES, LANES → DLQ      <stream>/<sequence>/<stored, ns>
@@ -41,10 +43,20 @@
 // second schedule only until the first has fired. After that, a schedule whose
 // acknowledgement was lost gave the delivery a second life.
 //
+// A direct delivery was never stored, so its schedule has the id of its fan-out, with the
+// number of the attempt that it is for; its letter has that of the fan-out alone. A lease, and the schedule that takes its place, need different ids, or the second
+// would count as a duplicate. The first of them is stored only if its subject is empty.
+//
 // Ids tell duplicates within a stream only. What a crash leaves unsettled may go
 // another way the second time: from the shared log to its endpoint while a copy
 // waits in the lane, or from the source to the lane while a copy is in the log. So
 // a crash can deliver an event twice that way, too.
+//
+// An id is known only while its message is stored, or its server lives: of what was
+// removed, a server that is killed forgets it, whatever the duplicates window. So an event that may
+// have been handled before is told by its place, not by the ids of its deliveries: the [Mark]
+// of a source, in the state bucket, is raised before events are handled. Older programs pass
+// it over, and what they store has the same ids.
 //
 // # Headers
 //
