@@ -148,7 +148,7 @@ func (e *member) offerDirect(d *delivery, now time.Time) (why Why, others []*del
 // patience. The caller holds mu.
 func (e *member) mayWait() int {
 	if e.latency == 0 {
-		return mostAhead // nothing is known of it
+		return e.target.MaxInFlight // nothing is known of it
 	}
 	return max(e.target.MaxInFlight, int(float64(e.target.MaxInFlight)*maxWait.Seconds()/e.latency))
 }

@@ -196,7 +196,7 @@ func (m *Matcher) setWindow() {
 	case waited > aheadFor:
 		window = max(leastAhead, window*3/4)
 	case waited < aheadFor/2 && len(m.queue) == 0 && m.in.Full(): // it is the window that is waited for
-		window = min(topology.MatchWindow, window*5/4+leastAhead)
+		window = min(topology.MatchWindow, 2*window)
 	}
 	m.held.window = window
 	m.in.SetWindow(window)
