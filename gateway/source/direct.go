@@ -160,18 +160,19 @@ func (d *fanoutDelivery) Lapsed() bool { return d.fanout.msg.Lapsed() }
 func (m *Matcher) claim(ctx context.Context, latest *intake.Message) {
 	m.lives.Store(nil)
 	fresh := m.untouched.Load() && latest.Delivery == 1
-	m.mark.claim(ctx, *m.created.Load(), latest.Sequence, fresh, func(ctx context.Context) (uint64, error) {
+	m.mark.claim(ctx, *m.created.Load(), latest.Sequence, fresh, func(ctx context.Context) (reached, error) {
 		stream, err := m.opts.JetStream.Stream(ctx, m.stream)
 		if err != nil {
-			return 0, err
+			return reached{}, err
 		}
 		consumer, err := stream.Consumer(ctx, m.names.MatchConsumer())
 		if err != nil {
-			return 0, err
+			return reached{}, err
 		}
 		// A leader that was just elected may know less of the stream than the consumer's,
 		// and this event.
-		return max(stream.CachedInfo().State.LastSeq, consumer.CachedInfo().Delivered.Stream, latest.Sequence), nil
+		sent := consumer.CachedInfo().Delivered.Stream
+		return reached{max(stream.CachedInfo().State.LastSeq, sent, latest.Sequence), sent}, nil
 	})
 	if !m.mark.owned.Load() {
 		return

@@ -65,18 +65,24 @@ type mark struct {
 // again reports whether an event may have been handled before.
 func (k *mark) again(sequence uint64) bool { return !k.owned.Load() || sequence <= k.limit.Load() }
 
+// reached is how far a source's events came, as its stream and its consumer say.
+type reached struct {
+	last uint64 // sequence of the last event; none above it was handled
+	sent uint64 // up to which they were handed out, or a lower one
+}
+
 // claim makes the mark ours, for a stream that was created then, and of which the event
 // with the sequence from is handled now. handled returns up to which sequence events may
-// have been handled, whatever the mark says; all below it have been if nobody has written
+// have been handled, whatever the mark says; all up to the last have been if nobody has written
 // a mark yet, unless fresh. Until it succeeds every event counts as one that comes again.
-func (k *mark) claim(ctx context.Context, created time.Time, from uint64, fresh bool, handled func(context.Context) (uint64, error)) {
+func (k *mark) claim(ctx context.Context, created time.Time, from uint64, fresh bool, handled func(context.Context) (reached, error)) {
 	k.owned.Store(false)
 	if err := k.tryClaim(ctx, created, from, fresh, handled); err != nil && ctx.Err() == nil {
 		k.log.Warn("it cannot be stored which events are handled here; none is delivered directly for now", zap.Error(err))
 	}
 }
 
-func (k *mark) tryClaim(ctx context.Context, created time.Time, from uint64, fresh bool, handled func(context.Context) (uint64, error)) error {
+func (k *mark) tryClaim(ctx context.Context, created time.Time, from uint64, fresh bool, handled func(context.Context) (reached, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, markWait)
 	defer cancel()
 	ctx, answered := jsapi.WhileConnected(ctx, k.nc)
@@ -86,10 +92,11 @@ func (k *mark) tryClaim(ctx context.Context, created time.Time, from uint64, fre
 	k.lost = false
 	k.claims++
 	defer func() { k.tried = time.Now() }() // it may have taken long
-	last, err := handled(ctx)
+	known, err := handled(ctx)
 	if err != nil {
 		return err
 	}
+	last := known.last
 	err = jsapi.Change(ctx, k.state, wire.MarkKey(k.stream), func(before jetstream.KeyValueEntry) (jsapi.Decision, []byte, error) {
 		limit := last
 		next := wire.Mark{Created: created, UpTo: from + markAhead, By: k.by}
@@ -97,7 +104,13 @@ func (k *mark) tryClaim(ctx context.Context, created time.Time, from uint64, fre
 		case err != nil:
 			return jsapi.Leave, nil, err
 		case was != nil && was.Created.Equal(created):
-			limit = min(was.UpTo, last)
+			// A gateway of an earlier version, which knows of no mark, may have handled more:
+			// what the consumer handed out, and as much as its server can have forgotten.
+			upto := was.UpTo
+			if known.sent > upto {
+				upto = known.sent + topology.MatchWindow
+			}
+			limit = min(upto, last)
 			next.UpTo = max(next.UpTo, was.UpTo)
 		case fresh:
 			limit = 0

@@ -264,14 +264,16 @@ func TestMarkIsClaimed(t *testing.T) {
 		fresh bool
 		limit uint64 // up to it they may
 		upto  uint64 // what is stored
+		sent  uint64 // what the consumer handed out
 	}{
-		"none, and nobody got an event": {nil, true, 0, from + markAhead},
-		"none, and somebody did":        {nil, false, last, last},
-		"below the end":                 {&wire.Mark{Created: created, UpTo: 400, By: "them"}, false, 400, from + markAhead},
-		"past the end":                  {&wire.Mark{Created: created, UpTo: 190_000, By: "them"}, false, last, 190_000},
-		"of a consumer made anew":       {&wire.Mark{Created: created, UpTo: 190_000, By: "them"}, true, last, 190_000},
-		"of a stream before":            {&wire.Mark{Created: other, UpTo: 190_000, By: "them"}, false, last, last},
-		"of a stream before, fresh":     {&wire.Mark{Created: other, UpTo: 190_000, By: "them"}, true, 0, from + markAhead},
+		"none, and nobody got an event":            {nil, true, 0, from + markAhead, 0},
+		"none, and somebody did":                   {nil, false, last, last, 0},
+		"below the end":                            {&wire.Mark{Created: created, UpTo: 400, By: "them"}, false, 400, from + markAhead, 0},
+		"below what an earlier version handed out": {&wire.Mark{Created: created, UpTo: 400, By: "them"}, false, 500 + topology.MatchWindow, from + markAhead, 500},
+		"past the end":                             {&wire.Mark{Created: created, UpTo: 190_000, By: "them"}, false, last, 190_000, 0},
+		"of a consumer made anew":                  {&wire.Mark{Created: created, UpTo: 190_000, By: "them"}, true, last, 190_000, 0},
+		"of a stream before":                       {&wire.Mark{Created: other, UpTo: 190_000, By: "them"}, false, last, last, 0},
+		"of a stream before, fresh":                {&wire.Mark{Created: other, UpTo: 190_000, By: "them"}, true, 0, from + markAhead, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -292,7 +294,7 @@ func TestMarkIsClaimed(t *testing.T) {
 			}
 			claimed := func(by string, fail error) *mark {
 				k := &mark{state: bucket, stream: "EVENTS", nc: server.Conn(), log: zap.NewNop(), by: by}
-				k.claim(t.Context(), created, from, tt.fresh, func(context.Context) (uint64, error) { return last, fail })
+				k.claim(t.Context(), created, from, tt.fresh, func(context.Context) (reached, error) { return reached{last, tt.sent}, fail })
 				return k
 			}
 			if k := claimed("nobody", errors.New("no leader")); k.owned.Load() || !k.again(1<<60) || k.isFree(time.Now()) || !k.isFree(time.Now().Add(claimEvery)) {
