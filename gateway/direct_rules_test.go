@@ -191,13 +191,13 @@ func TestDirectHoldsWhatIsNotStored(t *testing.T) {
 		err := w.gw.Ready()
 		return err != nil && strings.Contains(err.Error(), "publishing to "+w.gw.names.DeliveriesStream())
 	})
-	c, err := w.js.Consumer(t.Context(), "EVENTS", w.gw.names.MatchConsumer())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info := c.CachedInfo(); info.NumAckPending != n-1 || info.NumRedelivered != 0 { // the first one is leased
-		t.Errorf("%d are held, %d came again", info.NumAckPending, info.NumRedelivered)
-	}
+	w.waitFor("the first one is leased, and the others are held", func() bool {
+		c, err := w.js.Consumer(t.Context(), "EVENTS", w.gw.names.MatchConsumer())
+		if err == nil && c.CachedInfo().NumRedelivered > 0 {
+			t.Errorf("%d came again", c.CachedInfo().NumRedelivered)
+		}
+		return err == nil && c.CachedInfo().NumAckPending == n-1
+	})
 	room(-1)
 	release()
 	w.delivered("b", n)

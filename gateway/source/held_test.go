@@ -205,7 +205,7 @@ func TestWindowOfDirectEvents(t *testing.T) {
 	}{
 		"they wait for long":       {100, aheadFor + 1, true, false, 75},
 		"they do, and few":         {leastAhead + 1, aheadFor + 1, true, false, leastAhead},
-		"they do not wait":         {100, aheadFor/2 - 1, true, false, 125 + leastAhead},
+		"they do not wait":         {100, aheadFor/2 - 1, true, false, 200},
 		"they do not, and many":    {topology.MatchWindow - 1, 0, true, false, topology.MatchWindow},
 		"nobody waits for them":    {100, 0, false, false, 100},
 		"they wait":                {100, aheadFor / 2, true, false, 100},
