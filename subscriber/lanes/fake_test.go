@@ -85,9 +85,15 @@ func lanesOf(t *testing.T, stream *fakeStream, byName map[string]*member) (*Lane
 type fakeConsumers struct {
 	open, look, check error
 	floor             uint64
+	opens             chan struct{} // a lane is open when it is closed; nil: at once
 }
 
-func (c fakeConsumers) OpenLane(context.Context, string, bool) error { return c.open }
+func (c fakeConsumers) OpenLane(context.Context, string, bool) error {
+	if c.opens != nil {
+		<-c.opens
+	}
+	return c.open
+}
 
 func (c fakeConsumers) LookLane(context.Context, string) (*jetstream.ConsumerInfo, error) {
 	return &jetstream.ConsumerInfo{AckFloor: jetstream.SequenceInfo{Stream: c.floor}}, c.look

@@ -30,10 +30,12 @@ func TestLanesTakeTurns(t *testing.T) {
 	}
 	l, _ := lanesOf(t, new(fakeStream), byName)
 	l.opts.Beat = time.Second
-	l.opts.Consumers = fakeConsumers{open: errors.New("not open")}
+	opens := make(chan struct{}) // from one that is open nothing comes: it would make room
+	l.opts.Consumers = fakeConsumers{open: errors.New("not open"), opens: opens}
 	ctx, stop := context.WithCancel(t.Context())
 	defer l.ended.Wait()
 	defer stop()
+	defer close(opens)
 	for name := range byName {
 		l.Holds(name)
 	}
