@@ -172,7 +172,7 @@ func (m *Matcher) claim(ctx context.Context, latest *intake.Message) {
 		// A leader that was just elected may know less of the stream than the consumer's,
 		// and this event.
 		sent := consumer.CachedInfo().Delivered.Stream
-		return reached{max(stream.CachedInfo().State.LastSeq, sent, latest.Sequence), sent}, nil
+		return reached{max(stream.CachedInfo().State.LastSeq, sent, latest.Sequence), min(sent, latest.Sequence-1)}, nil
 	})
 	if !m.mark.owned.Load() {
 		return

@@ -68,7 +68,7 @@ func (k *mark) again(sequence uint64) bool { return !k.owned.Load() || sequence 
 // reached is how far a source's events came, as its stream and its consumer say.
 type reached struct {
 	last uint64 // sequence of the last event; none above it was handled
-	sent uint64 // up to which they were handed out, or a lower one
+	sent uint64 // up to which others got them, or a lower one
 }
 
 // claim makes the mark ours, for a stream that was created then, and of which the event
