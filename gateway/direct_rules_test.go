@@ -141,11 +141,13 @@ func TestDirectCutOff(t *testing.T) {
 	w := newDirect(t)
 	one := func(e *endpoint.Settings) { e.MaxInFlight = 1 }
 	w.cfg.Endpoints = []endpoint.Settings{endpointFor(t, w.hook, "a", one)}
-	release := w.hook.block("a")
 	gw, proxy := w.runBehind()
 	const n = 40
-	w.publishFrom(0, n)
-	w.waitFor("an attempt is made", func() bool { return w.requests("a") == 1 })
+	w.publishFrom(0, 1) // of an endpoint that is known to be fast many may wait
+	w.delivered("a", 1)
+	release := w.hook.block("a")
+	w.publishFrom(1, n-1)
+	w.waitFor("an attempt is made", func() bool { return w.requests("a") == 2 })
 	proxy.Set(faultproxy.Fault{Refuse: true})
 	proxy.Cut()
 	w.waitFor("it knows", func() bool { return gw.Ready() != nil })
