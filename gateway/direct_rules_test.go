@@ -299,10 +299,15 @@ func TestDirectLeavesToTheLog(t *testing.T) {
 	w.cfg.Delivery.Direct = true
 	w.cfg.Endpoints[0].Retry.MaxAge = 30 * time.Second
 	w.start()
-	w.publish("events.x", "{}", nil)
-	w.delivered("a", 1)
+	n := 0
+	w.waitFor("one is stored because it expires", func() bool { // and not because the machine is busy
+		n++
+		w.publish("events.x", "{}", nil)
+		w.delivered("a", n)
+		return w.metric("fanjet_stored_deliveries_total", "expires") > 0
+	})
 	w.cameThrough(w.gw)
-	if direct, expires := w.metric("fanjet_direct_deliveries_total"), w.metric("fanjet_stored_deliveries_total", "expires"); direct != 0 || expires != 1 {
-		t.Errorf("%v direct, %v stored because they expire", direct, expires)
+	if direct := w.metric("fanjet_direct_deliveries_total"); direct != 0 {
+		t.Errorf("%v direct", direct)
 	}
 }
