@@ -15,7 +15,8 @@ import (
 	"fanjet/subscriber"
 )
 
-// fanoutDelivery is one of them. It implements [publish.Completion].
+// fanoutDelivery is one delivery of an event: to one endpoint. It implements
+// [publish.Completion], and [subscriber.Owner] while it is made directly.
 type fanoutDelivery struct {
 	fanout   *fanout
 	endpoint string
