@@ -14,13 +14,13 @@ import (
 // gateway dies.
 func directPoints() map[failpoint.Point]int {
 	return map[failpoint.Point]int{
-		failpoint.Offered:       150,
-		failpoint.DirectSettled: 100,
-		failpoint.DirectFailed:  5,
-		failpoint.WrittenDown:   5,
-		failpoint.LeaseStored:   2,
-		failpoint.LeaseReplaced: 2,
-		failpoint.LeaseDropped:  2,
+		failpoint.Offered:       60,
+		failpoint.DirectSettled: 40,
+		failpoint.DirectFailed:  3,
+		failpoint.WrittenDown:   3,
+		failpoint.LeaseStored:   1,
+		failpoint.LeaseReplaced: 1,
+		failpoint.LeaseDropped:  1,
 		failpoint.MarkStored:    1,
 	}
 }
@@ -45,7 +45,7 @@ subscriptions: [{name: all, subjects: ["events.>"], endpoints: [good, failing, h
 `
 
 const (
-	mixedRate = 200 // events a second
+	mixedRate = 60 // events a second
 	// One in so many hangs: an endpoint that hangs more often gets nothing directly.
 	hangs = 60
 	// hangTime is longer than an event is held.
@@ -70,7 +70,7 @@ func testKillDirectly(t *testing.T, point failpoint.Point, hit int) {
 	w := newWorld(t)
 	w.hooks.set("failing", failing(10, http.StatusServiceUnavailable))
 	w.hooks.set("hanging", hanging)
-	w.hooks.set("busy", slow(10*time.Millisecond))
+	w.hooks.set("busy", slow(40*time.Millisecond))
 	g := w.newGateway("gateway", w.embedded("fsync"), mixed)
 	early := !g.start(arm(point, hit))
 	if early {

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"slices"
@@ -51,6 +53,20 @@ func (w *world) hangs(endpoint string) bool {
 	return len(w.hook.active[endpoint]) > 0
 }
 
+// copied copies the folder of a server that lives, and replaces a file now and then.
+func copied(t *testing.T, folder string) string {
+	for {
+		to := t.TempDir()
+		err := os.CopyFS(to, os.DirFS(folder))
+		if err == nil {
+			return to
+		}
+		if !errors.Is(err, fs.ErrNotExist) || t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // An event went to one that accepts it, one that fails and one that hangs when everything
 // is killed: nothing gets a second life. The one that fails gets each attempt once.
 func TestDirectOverAKill(t *testing.T) {
@@ -75,10 +91,7 @@ func TestDirectOverAKill(t *testing.T) {
 	w.waitFor("the rest is stored", func() bool { return w.messages(w.gw.names.RetriesStream()) == 2 })
 
 	// What a server leaves that is killed, but for what it had in memory.
-	left := t.TempDir()
-	if err := os.CopyFS(left, os.DirFS(w.nats.StoreDir())); err != nil {
-		t.Fatal(err)
-	}
+	left := copied(t, w.nats.StoreDir())
 	w.stop()
 	w.nats.Stop()
 	w.serve(natstest.Options{Listen: true, StoreDir: left})
