@@ -111,6 +111,15 @@ chaos: testbin ## Break the gateway, and a cluster of NATS, by lot for MINUTES=5
 	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_DURABILITY=$(DURABILITY) CHAOS_RATE=$(RATE) CHAOS_DIRECT=$(DIRECT) \
 		$(GO) test -count=1 -timeout 0 -run '^(TestSoak|TestCluster|TestKillByFanOut|TestFrozenReplica)$$' -v ./chaos
 
+# The last commit without direct delivery.
+OLDER ?= bbabdd5
+
+.PHONY: older
+older: testbin ## Run a gateway of the commit OLDER beside one of this, and end each in turn
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; git archive $(OLDER) | tar -x -C "$$folder"; \
+	(cd "$$folder" && $(COMPILE) -o $(TESTBIN)/older ./cmd/fanjet); \
+	FANJET_TEST_PROGRAMS=$(TESTBIN) FANJET_OLDER=$(TESTBIN)/older $(GO) test -count=1 -timeout 0 -run '^TestOlderReplica$$' -v ./chaos
+
 .PHONY: metamorphic
 metamorphic: testbin ## The same events and faults under random configurations for MINUTES=5: one outcome
 	FANJET_TEST_PROGRAMS=$(TESTBIN) CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) \

@@ -23,10 +23,12 @@ const patience = 90 * time.Second
 // gateway is a `fanjet serve` in a process of its own. Its methods are called by
 // one goroutine at a time, unless they say otherwise.
 type gateway struct {
-	w      *world
-	name   string
-	config string // path of its configuration
-	log    tail
+	w        *world
+	name     string
+	program  string // fanjet
+	delivery string // the section of that name of its configuration; an older one has none
+	config   string // path of its configuration
+	log      tail
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
@@ -41,7 +43,13 @@ type gateway struct {
 // common. HOOK in it is the address of the receivers.
 func (w *world) newGateway(name, nats, yaml string) *gateway {
 	w.Helper()
-	g := &gateway{w: w, name: name, config: filepath.Join(w.dir, name+".yaml")}
+	return w.newGatewayOf(w.program, "delivery: {direct: "+strconv.FormatBool(w.direct)+"}\n", name, nats, yaml)
+}
+
+// newGatewayOf is [world.newGateway] of some program.
+func (w *world) newGatewayOf(program, delivery, name, nats, yaml string) *gateway {
+	w.Helper()
+	g := &gateway{w: w, name: name, program: program, delivery: delivery, config: filepath.Join(w.dir, name+".yaml")}
 	g.configure(nats, yaml)
 	w.Cleanup(func() {
 		if w.Failed() {
@@ -59,7 +67,7 @@ func (w *world) newGateway(name, nats, yaml string) *gateway {
 // configure writes its configuration. nats is the section of that name.
 func (g *gateway) configure(nats, yaml string) {
 	g.w.Helper()
-	text := "version: 1\nnats: " + nats + "\ndelivery: {direct: " + strconv.FormatBool(g.w.direct) + "}\nsources: [{stream: " + g.w.stream + `, subjects: ["events.>"], create: true}]
+	text := "version: 1\nnats: " + nats + "\n" + g.delivery + "sources: [{stream: " + g.w.stream + `, subjects: ["events.>"], create: true}]
 admin: {listen: "127.0.0.1:0"}
 egress: {allow_http: true, allow_cidrs: ["127.0.0.0/8"]}
 defaults: {secrets: ["` + secret + `"]}
@@ -96,7 +104,7 @@ func (g *gateway) launch(env ...string) (started <-chan struct{}) {
 	if g.w.logs != "" {
 		level = "debug"
 	}
-	g.cmd = exec.Command(g.w.program, "serve", "--config", g.config, "--log-format", "json", "--log-level", level)
+	g.cmd = exec.Command(g.program, "serve", "--config", g.config, "--log-format", "json", "--log-level", level)
 	g.cmd.Env = append(os.Environ(), env...)
 	stderr, keep, err := g.output()
 	if err != nil {
