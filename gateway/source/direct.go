@@ -75,7 +75,7 @@ func (m *Matcher) whyStored(f *fanout, own bool) subscriber.Why {
 
 // fresh reports whether nobody else can have the event.
 func (f *fanout) fresh(now time.Time) bool {
-	return f.msg.Silence(now) < beginWithin && f.matcher.opts.Conn.IsConnected()
+	return f.msg.Silence(now) < beginWithin && f.matcher.held.connected.Load()
 }
 
 // offer hands the deliveries of an event to their endpoints, and has those stored that

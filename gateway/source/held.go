@@ -26,9 +26,10 @@ const (
 
 // held are the events of a matcher that are delivered directly and not settled yet.
 type held struct {
-	overdue atomic.Bool  // some should be settled
-	waited  atomic.Int64 // how long an event waited here before it was handled, at most, since the latest look
-	window  int          // how many events are in memory at most
+	connected atomic.Bool  // the connection stood at the latest look: to ask it costs its lock
+	overdue   atomic.Bool  // some should be settled
+	waited    atomic.Int64 // how long an event waited here before it was handled, at most, since the latest look
+	window    int          // how many events are in memory at most
 
 	mu    sync.Mutex
 	first fanout // of the ring: next is the oldest
@@ -39,7 +40,8 @@ type held struct {
 	wake    chan struct{}     // has room for one: write may not be empty
 }
 
-func (h *held) init() {
+func (h *held) init(connected bool) {
+	h.connected.Store(connected)
 	h.first.prev, h.first.next = &h.first, &h.first
 	h.window = firstAhead
 	h.wake = make(chan struct{}, 1)
@@ -99,6 +101,7 @@ func (m *Matcher) keepHeld(ctx context.Context) {
 		case <-ctx.Done():
 		case <-tick.C:
 			now := time.Now()
+			m.held.connected.Store(m.opts.Conn.IsConnected())
 			m.lookAtHeld(now)
 			m.setWindow()
 			m.counts.held.Set(float64(m.held.count()))

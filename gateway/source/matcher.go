@@ -102,7 +102,7 @@ func New(o Options) *Matcher {
 		log:    o.Log.Named("match").With(zap.String("source", o.Source.Stream)),
 	}
 	m.sampled = sampled.Logger(m.log)
-	m.held.init()
+	m.held.init(o.Conn.IsConnected())
 	m.maxPayload = o.Conn.MaxPayload()
 	m.mark = mark{state: o.State, stream: m.stream, nc: o.Conn, log: m.log, by: nats.NewInbox()[len(nats.InboxPrefix):]}
 	m.queue = make(chan *intake.Message, topology.MatchWindow)

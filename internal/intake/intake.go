@@ -60,6 +60,7 @@ type Intake struct {
 	asked   time.Time // when messages were last asked for: none that comes was sent before
 	life    uint64    // how often the connection was made anew when messages were last asked for
 	last    ack       // the latest one
+	tell    teller
 }
 
 // ack is an acknowledgement that was sent.
@@ -84,6 +85,7 @@ func New(o Options) *Intake {
 		settled:  recent{limit: cmp.Or(o.Remember, 1<<14)},
 	}
 	in.changed.L = &in.mu
+	in.tell.init(o.Conn)
 	in.young.init()
 	in.beats.init()
 	return in
@@ -255,13 +257,13 @@ func (in *Intake) admit(msg *nats.Msg) {
 // is wrapped in.
 func sizeOf(msg *nats.Msg) int { return msg.Size() + 512 + 64*len(msg.Header) }
 
-// release forgets a held message; acked says that it is settled for good. It
-// returns where the server wants to hear of it.
-func (in *Intake) release(m *Message, acked bool) (reply string, ok bool) {
+// release forgets a held message, and has the server told a word about it, if there is
+// one; settled says that it is for good.
+func (in *Intake) release(m *Message, word []byte, settled bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if m.released {
-		return "", false
+		return
 	}
 	m.released = true
 	wasFull := in.full()
@@ -270,14 +272,16 @@ func (in *Intake) release(m *Message, acked bool) (reply string, ok bool) {
 	}
 	in.bytes -= m.size
 	m.waits.remove(m)
-	if acked {
+	if settled {
 		in.settled.add(m.Sequence, m.Stored)
 		in.last = ack{m.reply, m.life}
+	}
+	if word != nil {
+		in.tell.say(m.reply, word)
 	}
 	if wasFull || len(in.held) == 0 {
 		in.changed.Broadcast()
 	}
-	return m.reply, true
 }
 
 // Full reports whether nothing is asked for until something is settled or given
@@ -325,6 +329,7 @@ func (in *Intake) Wait(ctx context.Context) error {
 // answers nothing then, ever (nats-server 2.15.3, processAckMsgLocked). It sends the
 // message again to somebody; there is nothing to wait for.
 func (in *Intake) Flush(ctx context.Context) error {
+	in.tell.wait()
 	in.mu.Lock()
 	last := in.last
 	in.mu.Unlock()

@@ -185,7 +185,7 @@ func TestRedeliveriesOfHeldAndAckedMessagesAreKnown(t *testing.T) {
 	b.waitFor("the server sent them again", func() bool { return b.info().NumRedelivered == 2 })
 	two[0].Ack()
 	// The ack of the second one gets lost.
-	b.in.release(two[1], true)
+	b.in.release(two[1], nil, true)
 	b.waitFor("the lost ack was repeated", func() bool { return b.info().NumAckPending == 0 })
 	if n := len(b.got); n != 0 {
 		t.Errorf("%d handed out twice", n)

@@ -39,19 +39,17 @@ type Message struct {
 
 // Ack settles the message for good.
 func (m *Message) Ack() {
-	if reply, ok := m.in.release(m, true); ok {
-		// A lost ack is repeated when the server sends the message again.
-		_ = m.in.opts.Conn.Publish(reply, ackAck)
-	}
+	m.in.release(m, ackAck, true) // lost: it is repeated when the server sends the message again
 }
 
 // Nak gives the message back: the server sends it again at once, to anybody. One
 // that has lapsed is only let go: it is somebody else's, or comes again by itself.
 func (m *Message) Nak() {
-	lapsed := m.Lapsed()
-	if reply, ok := m.in.release(m, false); ok && !lapsed {
-		_ = m.in.opts.Conn.Publish(reply, ackNak) // lost: it comes again after the consumer's AckWait
+	word := ackNak // lost: it comes again after the consumer's AckWait
+	if m.Lapsed() {
+		word = nil
 	}
+	m.in.release(m, word, false)
 }
 
 // Words about a message (NATS ADR-13).
