@@ -1,8 +1,15 @@
 package gateway
 
 import (
+	"time"
+
+	"fanjet/gateway/source"
 	"fanjet/internal/publish"
 )
+
+// laneLinger is how long a delivery may wait for others that go to lanes: those endpoints
+// are late anyway, and with fsync each write of their own would hold up the others.
+const laneLinger = 100 * time.Millisecond
 
 // publishers are those to Fanjet's own streams.
 type publishers struct {
@@ -40,7 +47,11 @@ func (g *Gateway) openPublishers(at link) *publishers {
 			o.FailWhenFull = true
 			o.MaxQueue, o.MaxQueueBytes = 16_384, 256<<20 // more than its windows
 		}),
-		routed:  open(g.names.LanesStream(), func(o *publish.Options) { fails(o); fresh(o) }),
+		routed: open(g.names.LanesStream(), func(o *publish.Options) {
+			fails(o)
+			fresh(o)
+			o.Linger, o.Hurries = laneLinger, source.Hurries
+		}),
 		inOrder: open(g.names.LanesStream(), func(o *publish.Options) { o.InOrder = true }),
 		retries: open(g.names.RetriesStream(), waits),
 		dead:    open(g.names.DeadLettersStream(), fails),

@@ -38,6 +38,14 @@ func (d *fanoutDelivery) envelope() wire.Envelope {
 	}
 }
 
+// Hurries reports whether the delivery that completes with done is to be stored at once:
+// the event has others, which may be delivered already, and a crash repeats them until all
+// is stored.
+func Hurries(done publish.Completion) bool {
+	d, ok := done.(*fanoutDelivery)
+	return !ok || len(d.fanout.deliveries) > 1
+}
+
 func (d *fanoutDelivery) Published(err error) {
 	m := d.fanout.matcher
 	if d.laned {

@@ -4,7 +4,9 @@
 // Batches form by themselves: while one is in flight the next one fills, and a
 // message that is alone goes out at once. The publisher learns what the server
 // does sooner: single messages, many in flight, or an atomic batch (nats-server
-// 2.12 and newer), which is one sync of the disk for all of it.
+// 2.12 and newer), which is one sync of the disk for all of it. With [Options.Linger] a
+// message waits a while for others, for the sake of those who share the disk: nobody waits
+// for it.
 //
 // Messages are stored in the order in which they were enqueued as long as
 // nothing fails; one that is tried again comes behind others. With

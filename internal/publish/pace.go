@@ -21,6 +21,7 @@ type pace struct {
 
 	choices  int  // since both ways are known
 	unsynced bool // it is known what is less
+	patient  bool // nobody waits for what is published
 }
 
 const (
@@ -33,6 +34,9 @@ const (
 	// preference is how much sooner a batch must be done, in percent: writing
 	// twice is work for the processors, even where nobody waits for it.
 	preference = 150
+	// patience is the same where time does not matter, but syncs of the disk do, which
+	// others wait for: it may take twice as long.
+	patience = 50
 
 	// smallSingles is how many messages are pipelined when nothing is known: a disk
 	// may be slow to sync. From then on a trial may take tryTime.
@@ -63,7 +67,7 @@ func (p *pace) choose(n int, inOrder bool) (count int, batch bool) {
 		return n, n > smallSingles || asBatch < time.Duration(n)*p.single.or(0)
 	}
 	asSingles := p.single.or(0) + time.Duration(n-1)*p.each.or(0)
-	batch = asBatch*preference/100 < asSingles
+	batch = asBatch*p.preference()/100 < asSingles
 	if n < smallSingles {
 		return n, batch
 	}
@@ -78,6 +82,13 @@ func (p *pace) choose(n int, inOrder bool) (count int, batch bool) {
 		n = min(n, max(smallSingles, int(tryTime/p.each.or(tryTime))))
 	}
 	return n, batch
+}
+
+func (p *pace) preference() time.Duration {
+	if p.patient {
+		return patience
+	}
+	return preference
 }
 
 // stock is what a batch of n messages takes on a machine that is not busy.

@@ -32,6 +32,12 @@ type Options struct {
 	// when it was sent for the first time; Published follows. It is called as Fresh
 	// is. Optional.
 	Known func(done Completion)
+	// Linger is how long a message may wait for others that come, so that fewer syncs of
+	// the disk serve all of them; default: not at all.
+	Linger time.Duration
+	// Hurries is asked of a message, whose completion is done, when it is enqueued: true
+	// has it, and what waits before it, wait for no others. Optional.
+	Hurries func(done Completion) bool
 	// FailWhenFull gives [ErrFull] to the messages that a full stream refuses,
 	// instead of holding them until there is room.
 	FailWhenFull bool
@@ -89,10 +95,11 @@ type Publisher struct {
 	room   sync.Cond // signalled when the queue got shorter or closed
 	queue  []item
 	bytes  int
+	hurry  bool // the queue waits for nothing more
 	closed bool
 	held   error // why messages are held at the moment
 
-	wake     chan struct{} // has room for one: the queue may not be empty
+	wake     chan struct{} // has room for one: the queue is not empty any more, or hurries
 	ctx      context.Context
 	cancel   context.CancelFunc
 	finished chan struct{}
@@ -118,7 +125,7 @@ func New(o Options) *Publisher {
 		plainAck:    plainAck(o.Stream),
 		batchPrefix: nats.NewInbox()[len(nats.InboxPrefix):] + "-",
 	}
-	p.pace.unsynced = o.Unsynced
+	p.pace.unsynced, p.pace.patient = o.Unsynced, o.Linger > 0
 	p.room.L = &p.mu
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	go p.run()
@@ -167,13 +174,21 @@ func (p *Publisher) Enqueue(ctx context.Context, msg *nats.Msg, done Completion)
 	}
 	p.queue = append(p.queue, it)
 	p.bytes += it.size
+	hurries := p.opts.Linger == 0 || len(p.queue) >= enough || p.opts.Hurries != nil && p.opts.Hurries(done)
+	wake := len(p.queue) == 1 || hurries && !p.hurry
+	p.hurry = p.hurry || hurries
 	p.mu.Unlock()
-	select {
-	case p.wake <- struct{}{}:
-	default:
+	if wake {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
 	}
 	return nil
 }
+
+// enough is how many messages wait for no others: a sync each costs little then.
+const enough = 256
 
 func (p *Publisher) full(it item) bool {
 	return len(p.queue) > 0 && (len(p.queue) >= p.opts.MaxQueue || p.bytes+it.size > p.opts.MaxQueueBytes)
@@ -207,22 +222,36 @@ func (p *Publisher) run() {
 		}
 	}()
 	var batch []item
-	for {
+	for p.linger() {
+		batch = p.take(batch[:0])
+		p.send(batch)
+		clear(batch)
+	}
+	p.drain() // what waits at the end is not sent any more
+}
+
+// linger waits until there is something to send that need not wait for more. It returns
+// false when the publisher is closed.
+func (p *Publisher) linger() bool {
+	var over <-chan time.Time // the time to linger; nil: nothing waits
+	for p.ctx.Err() == nil {
+		p.mu.Lock()
+		some, hurry := len(p.queue) > 0, p.hurry
+		p.mu.Unlock()
+		switch {
+		case some && hurry:
+			return true
+		case some && over == nil:
+			over = time.After(p.opts.Linger)
+		}
 		select {
 		case <-p.wake:
+		case <-over:
+			return true
 		case <-p.ctx.Done():
-			p.drain()
-			return
-		}
-		for p.ctx.Err() == nil { // what waits at the end is not sent any more
-			batch = p.take(batch[:0])
-			if len(batch) == 0 {
-				break
-			}
-			p.send(batch)
-			clear(batch)
 		}
 	}
+	return false
 }
 
 // take moves the next batch out of the queue.
@@ -239,6 +268,7 @@ func (p *Publisher) take(batch []item) []item {
 	clear(p.queue[rest:])
 	p.queue = p.queue[:rest]
 	p.bytes -= size
+	p.hurry = p.hurry && rest > 0
 	if n > 0 {
 		p.room.Broadcast()
 	}
