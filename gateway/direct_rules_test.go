@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"fanjet/gateway/match"
 	"fanjet/gateway/topology"
 	"fanjet/internal/faultproxy"
@@ -322,5 +325,53 @@ func TestDirectLeavesToTheLog(t *testing.T) {
 	w.cameThrough(w.gw)
 	if direct := w.metric("fanjet_direct_deliveries_total"); direct != 0 {
 		t.Errorf("%v direct", direct)
+	}
+}
+
+// The disk is full while direct attempts fail: their events are held, nothing of them is
+// repeated nor lost, and each goes on where it was when there is room again.
+func TestDirectWhileStorageIsFull(t *testing.T) {
+	t.Parallel()
+	w := newDirect(t, "b")
+	w.serve(natstest.Options{Listen: true, Adjust: func(o *server.Options) { o.JetStreamMaxStore = 8 << 20 }})
+	w.hook.set(func(r request) int {
+		if r.endpoint == "a" && r.attempt == "1" {
+			return http.StatusInternalServerError
+		}
+		return http.StatusOK
+	})
+	w.start()
+	ballast, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "BALLAST", Subjects: []string{"ballast"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := w.hook.block("a")
+	const n = 5
+	w.publishMany("events.x", n)
+	w.delivered("b", n)
+	for size := 256 << 10; size > 0; size /= 8 {
+		for err = nil; err == nil; {
+			_, err = w.js.Publish(t.Context(), "ballast", make([]byte, size))
+		}
+		if _, refused := errors.AsType[*jetstream.APIError](err); !refused {
+			t.Fatal(err)
+		}
+	}
+	release()
+	w.waitFor("the gateway holds what it cannot store", func() bool {
+		err := w.gw.Ready()
+		return err != nil && strings.Contains(err.Error(), "publishing to FANJET_RETRIES")
+	})
+	if err := ballast.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.ready()
+	w.delivered("a", n)
+	w.quiet()
+	if a, b := w.requests("a"), w.requests("b"); a != 2*n || b != n {
+		t.Errorf("%d requests to the one that failed once, %d to the other one", a, b)
+	}
+	if direct := w.metric("fanjet_direct_deliveries_total"); direct != 2*n {
+		t.Errorf("%v of %d were direct", direct, 2*n)
 	}
 }

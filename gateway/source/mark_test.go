@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -323,5 +324,50 @@ func TestMarkIsClaimed(t *testing.T) {
 				t.Error("it is another one's, and ours")
 			}
 		})
+	}
+}
+
+// Several matchers that claim the mark at the same time do not all have it: when each has
+// tried to raise it, one is left, and knows how far the others came.
+func TestMarkIsClaimedAtOnce(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t, natstest.Options{})
+	bucket, err := server.JetStream().CreateKeyValue(t.Context(), topology.StateBucket(wire.NewNames(""), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 20 {
+		const last = 50
+		stream := fmt.Sprintf("EVENTS%d", round)
+		var all []*mark
+		var claims sync.WaitGroup
+		for i := range 4 {
+			k := &mark{state: bucket, stream: stream, nc: server.Conn(), log: zap.NewNop(), by: fmt.Sprint(i)}
+			all = append(all, k)
+			claims.Go(func() {
+				k.claim(t.Context(), time.Unix(1, 0).UTC(), last, false, func(context.Context) (reached, error) {
+					return reached{last, last - 1}, nil
+				})
+			})
+		}
+		claims.Wait()
+		entry, err := bucket.Get(t.Context(), wire.MarkKey(stream))
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := readMark(entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range all {
+			k.reach(t.Context(), k.upto.Load())
+			k.begun.Wait()
+			if owned, want := k.owned.Load(), k.by == there.By; owned != want {
+				t.Errorf("round %d: %s has it: %v; the bucket says %s", round, k.by, owned, there.By)
+			}
+			if !k.again(last) {
+				t.Errorf("round %d: %s takes events for new that others may have handled", round, k.by)
+			}
+		}
 	}
 }
