@@ -84,6 +84,7 @@ func (l *loader) missing(root *node) {
 		l.warnf(root, "no subscriptions: nothing will be delivered")
 		return
 	}
+	l.unread()
 	for name, n := range l.declared {
 		if !l.used[name] {
 			l.warnf(n, "no subscription names this endpoint: it gets nothing")

@@ -87,6 +87,7 @@ func (l *loader) settings(n *node, e *endpoint.Settings) {
 			l.texts(n, func(item *node, _ string) {
 				status := 0
 				if l.integer(item, &status, 300, 599); status > 0 {
+					l.passing(item, status)
 					e.DeadLetterOn = append(e.DeadLetterOn, status)
 				}
 			})
@@ -173,8 +174,12 @@ func (l *loader) schedule(n *node, schedule *[]time.Duration) {
 		return
 	}
 	waits := make([]time.Duration, len(items))
-	for i, item := range items {
-		l.duration(item, &waits[i], span{least: endpoint.MinDuration, most: endpoint.MaxWait})
+	if !l.fails(func() {
+		for i, item := range items {
+			l.duration(item, &waits[i], span{least: endpoint.MinDuration, most: endpoint.MaxWait})
+		}
+	}) {
+		l.falling(n, waits)
 	}
 	*schedule = waits
 }

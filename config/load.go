@@ -108,10 +108,12 @@ type loader struct {
 	embeddedAt   embeddedNodes
 	defaults     endpoint.Settings
 	defaultsNode *node
+	sourceNodes  []*node // those of the sources, in their order; none: there is the default only
 
 	declared map[string]*node // endpoints by name: where
 	named    map[string]*node // subscriptions by name: where
 	used     map[string]bool  // endpoints that a subscription names
+	said     map[string]*node // what subscriptions say: where
 	guesses  int              // suggestions for unknown endpoints
 
 	// What failed, so that its consequences are not reported too.
@@ -141,6 +143,7 @@ func newLoader(opts Options, files files) *loader {
 		declared: make(map[string]*node),
 		named:    make(map[string]*node),
 		used:     make(map[string]bool),
+		said:     make(map[string]*node),
 	}
 }
 

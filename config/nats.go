@@ -27,14 +27,14 @@ func (l *loader) nats(root, n *node) {
 	s := &l.cfg.NATS
 	*s = defaultNATS()
 	s.Embedded.StoreDir = l.storeDir(root, s.Embedded.StoreDir)
-	var urlNode, replicasNode *node
+	var urlNode, replicasNode, embeddedNode *node
 	var external []*node // what is for servers of others only
 	only := func(n *node) *node { external = append(external, n); return n }
 	if n != nil {
 		l.fields(n, fields{
 			"url":         func(n *node) { urlNode = n; l.serverList(n, &s.URL) },
 			"prefix":      func(n *node) { l.prefix(n, &s.Prefix) },
-			"embedded":    func(n *node) { l.embedded(n, &s.Embedded) },
+			"embedded":    func(n *node) { embeddedNode = n; l.embedded(n, &s.Embedded) },
 			"domain":      func(n *node) { l.domain(only(n), &s.Domain) },
 			"credentials": func(n *node) { l.file(only(n), &s.Credentials) },
 			"user":        func(n *node) { l.natsUser(only(n), &s.User) },
@@ -52,6 +52,9 @@ func (l *loader) nats(root, n *node) {
 	}
 	// A url that could not be read counts as one: what follows would mislead.
 	if s.URL != "" || urlNode != nil && urlNode.text != "" {
+		if embeddedNode != nil && len(embeddedNode.pairs) > 0 && urlNode != nil && urlNode.text != "" {
+			l.warnf(embeddedNode, "has no effect beside nats.url: the gateway uses the servers there, and starts none; remove one of them")
+		}
 		l.own = natsServers(s.URL)
 		return
 	}

@@ -68,4 +68,7 @@ func (l *loader) inLine(n *node, e *endpoint.Settings) {
 		l.warnf(at, "has no effect: an endpoint that is ordered has one attempt in flight; remove it, or set ordered to false")
 	}
 	e.MaxInFlight = 1
+	if at := n.get("circuit"); at != nil && e.Circuit.Failures > 0 {
+		l.warnf(at, "never opens: an endpoint that is ordered has no circuit, its line waits for the delivery in front; remove it, or set ordered to false")
+	}
 }

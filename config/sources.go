@@ -43,6 +43,7 @@ func (l *loader) sources(n *node) {
 	var subjects []sourceSubject
 	for _, item := range items {
 		l.cfg.Sources = append(l.cfg.Sources, l.source(item, streams, &subjects))
+		l.sourceNodes = append(l.sourceNodes, item)
 	}
 }
 
@@ -130,6 +131,7 @@ func (l *loader) sourceSubject(n *node, text string, before []sourceSubject) boo
 			return false
 		}
 	}
+	l.wildcards(n, text)
 	if len(before) >= maxSubjects {
 		l.errorf(n, "is one subject too many: all sources together have at most %d", maxSubjects)
 		return false

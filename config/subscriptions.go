@@ -26,12 +26,7 @@ func (l *loader) subscriptions(n *node) {
 
 func (l *loader) subscription(n *node) {
 	var s match.Subscription
-	l.fields(n, fields{
-		"name":      func(n *node) { l.subscriptionName(n, &s.Name) },
-		"subjects":  func(n *node) { s.Subjects = l.subjects(n) },
-		"filter":    func(n *node) { l.filter(n, &s.Filter) },
-		"endpoints": func(n *node) { s.Endpoints = l.endpointNames(n) },
-	})
+	right := !l.fails(func() { l.subscriptionFields(n, &s) })
 	if n.kind != kindMap {
 		return
 	}
@@ -40,7 +35,20 @@ func (l *loader) subscription(n *node) {
 	}
 	l.required(n, "subjects", `name those that it takes, such as ["events.>"]`)
 	l.required(n, "endpoints", "name those that get its events")
+	if right && len(s.Subjects) > 0 && len(s.Endpoints) > 0 {
+		l.sameSubscription(n, &s)
+		l.constant(n.get("filter"), &s)
+	}
 	l.cfg.Subscriptions = append(l.cfg.Subscriptions, s)
+}
+
+func (l *loader) subscriptionFields(n *node, s *match.Subscription) {
+	l.fields(n, fields{
+		"name":      func(n *node) { l.subscriptionName(n, &s.Name) },
+		"subjects":  func(n *node) { s.Subjects = l.subjects(n) },
+		"filter":    func(n *node) { l.filter(n, &s.Filter) },
+		"endpoints": func(n *node) { s.Endpoints = l.endpointNames(n) },
+	})
 }
 
 // required reports a list that is missing or empty.
@@ -77,8 +85,9 @@ func (l *loader) subjects(n *node) []string {
 			l.errorf(item, "%v", err)
 			return
 		}
+		l.wildcards(item, text)
 		if !l.sourcesFailed && !l.covered(text) {
-			l.warnf(item, "%s matches nothing: no source has such subjects", text)
+			l.warnf(item, "%s matches nothing: %s", text, l.whatSourcesHave(text))
 		}
 		subjects = append(subjects, text)
 	})
