@@ -118,7 +118,7 @@ OLDER ?= bbabdd5
 older: testbin ## Run a gateway of the commit OLDER beside one of this, and end each in turn
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; git archive $(OLDER) | tar -x -C "$$folder"; \
 	(cd "$$folder" && $(COMPILE) -o $(TESTBIN)/older ./cmd/fanjet); \
-	FANJET_TEST_PROGRAMS=$(TESTBIN) FANJET_OLDER=$(TESTBIN)/older $(GO) test -count=1 -timeout 0 -run '^TestOlderReplica$$' -v ./chaos
+	FANJET_TEST_PROGRAMS=$(TESTBIN) FANJET_OLDER=$(TESTBIN)/older $(GO) test -count=1 -timeout 0 -tags older -run '^TestOlderReplica$$' -v ./chaos
 
 .PHONY: metamorphic
 metamorphic: testbin ## The same events and faults under random configurations for MINUTES=5: one outcome

@@ -1,3 +1,5 @@
+//go:build older
+
 package chaos
 
 import (
@@ -10,8 +12,8 @@ import (
 	"fanjet/internal/ledger"
 )
 
-// olderProgram is a fanjet from before direct delivery, which TestOlderReplica runs beside
-// this one.
+// olderProgram is an environment variable: a fanjet from before direct delivery, which
+// `make older` builds.
 const olderProgram = "FANJET_OLDER"
 
 // A gateway of an older release works beside one of this, as while an installation is
@@ -19,10 +21,6 @@ const olderProgram = "FANJET_OLDER"
 // back and forth between the two. Nothing is lost, no attempt is burned and order stays.
 func TestOlderReplica(t *testing.T) {
 	t.Parallel()
-	program := os.Getenv(olderProgram)
-	if program == "" {
-		t.Skip("make older runs it: it needs a program of before")
-	}
 	w := newWorld(t)
 	w.ledger.Ordered("line")
 	w.hooks.set("steady", always(http.StatusOK))
@@ -42,7 +40,7 @@ subscriptions:
   - {name: dying, subjects: [events.dying], endpoints: [dying]}
 `
 	server := w.newServer("fsync")
-	older := w.newGatewayOf(program, "", "older", server.section(), yaml)
+	older := w.newGatewayOf(os.Getenv(olderProgram), "", "older", server.section(), yaml)
 	newer := w.newGateway("newer", server.section(), yaml)
 	older.start()
 	newer.start()
