@@ -50,7 +50,9 @@ func (g *Gateway) openPublishers(at link) *publishers {
 		routed: open(g.names.LanesStream(), func(o *publish.Options) {
 			fails(o)
 			fresh(o)
-			o.Linger, o.Hurries = laneLinger, source.Hurries
+			if !o.Unsynced {
+				o.Linger, o.Hurries = laneLinger, source.Hurries
+			}
 		}),
 		inOrder: open(g.names.LanesStream(), func(o *publish.Options) { o.InOrder = true }),
 		retries: open(g.names.RetriesStream(), waits),

@@ -101,7 +101,7 @@ func (m *Matcher) keepHeld(ctx context.Context) {
 		case <-ctx.Done():
 		case <-tick.C:
 			now := time.Now()
-			m.held.connected.Store(m.opts.Conn.IsConnected())
+			m.lookAtConnection()
 			m.lookAtHeld(now)
 			m.setWindow()
 			m.counts.held.Set(float64(m.held.count()))
@@ -151,6 +151,9 @@ func (f *fanout) gone(now time.Time) bool {
 	}
 	return now.Sub(f.lapsed) > lapsedFor
 }
+
+// lookAtConnection notes whether the connection stands.
+func (m *Matcher) lookAtConnection() { m.held.connected.Store(m.opts.Conn.IsConnected()) }
 
 // lookAtHeld has stored what is held for too long.
 func (m *Matcher) lookAtHeld(now time.Time) {

@@ -153,6 +153,7 @@ func TestWhyStored(t *testing.T) {
 			s := natstest.Start(t, natstest.Options{})
 			m.opts.Conn = s.Connect()
 			m.opts.Conn.Close()
+			m.lookAtConnection()
 			return false
 		}, subscriber.WhyStale},
 	} {

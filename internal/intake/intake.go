@@ -329,7 +329,9 @@ func (in *Intake) Wait(ctx context.Context) error {
 // answers nothing then, ever (nats-server 2.15.3, processAckMsgLocked). It sends the
 // message again to somebody; there is nothing to wait for.
 func (in *Intake) Flush(ctx context.Context) error {
-	in.tell.wait()
+	if err := in.tell.wait(ctx); err != nil {
+		return notSure(err)
+	}
 	in.mu.Lock()
 	last := in.last
 	in.mu.Unlock()
@@ -345,7 +347,7 @@ func (in *Intake) Flush(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("cannot make sure that the last acks arrived: %w", err)
+			return notSure(err)
 		}
 		if in.opts.Conn.Stats().Reconnects != last.life {
 			return in.opts.Conn.FlushWithContext(ctx)
@@ -355,6 +357,10 @@ func (in *Intake) Flush(ctx context.Context) error {
 		case <-time.After(flushTry / 10): // not answered, but refused
 		}
 	}
+}
+
+func notSure(err error) error {
+	return fmt.Errorf("cannot make sure that the last acks arrived: %w", err)
 }
 
 // flushTry is how long one question of [Intake.Flush] waits for its answer.

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"context"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -59,11 +60,18 @@ func (t *teller) speak() {
 	t.silent.Broadcast()
 }
 
-// wait waits until there is nothing to say.
-func (t *teller) wait() {
+// wait waits until there is nothing to say, or ctx ends.
+func (t *teller) wait(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		t.mu.Lock()
+		t.silent.Broadcast()
+		t.mu.Unlock()
+	})
+	defer stop()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.speaks {
+	for t.speaks && ctx.Err() == nil {
 		t.silent.Wait()
 	}
+	return ctx.Err()
 }

@@ -1,6 +1,8 @@
 package intake
 
 import (
+	"context"
+	"errors"
 	"testing"
 )
 
@@ -22,5 +24,21 @@ func TestAllSettledAreTold(t *testing.T) {
 	}
 	if info := b.info(); info.NumAckPending > 0 || info.AckFloor.Stream != n {
 		t.Errorf("%d are not acknowledged, all up to %d are", info.NumAckPending, info.AckFloor.Stream)
+	}
+}
+
+// A server that takes nothing holds up nobody who gives up.
+func TestFlushEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.in.tell.mu.Lock()
+	b.in.tell.speaks = true // for ever
+	b.in.tell.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.in.Flush(ctx) }()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the flush ended with: %v", err)
 	}
 }
