@@ -62,11 +62,14 @@ func (g *globals) report(ctx context.Context, err error) int {
 		return exitOK
 	case broker.Refusal(ctx) != nil:
 		refused := broker.Refusal(ctx).Error()
-		told := strings.Contains(err.Error(), refused)
-		if told || !errors.Is(err, context.Canceled) && !errors.Is(err, errSilent) {
+		told := strings.Count(err.Error(), refused)
+		if told > 1 { // several questions at once ended by it
+			told, err = 0, errSilent
+		}
+		if told > 0 || !errors.Is(err, context.Canceled) && !errors.Is(err, errSilent) {
 			fmt.Fprintf(g.err, "fanjet: %v\n", err)
 		}
-		if !told {
+		if told == 0 {
 			fmt.Fprintf(g.err, "fanjet: %s\n", refused)
 		}
 		return exitFailure
