@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,29 +17,39 @@ type checkReport struct {
 }
 
 func newCheckCommand(g *globals) *cobra.Command {
-	var noSecrets bool
+	var noSecrets, strict bool
+	var format string
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration file and show everything that is wrong with it",
 		Long: `Check the configuration file, with everything that it includes, and show all
 that is wrong with it. Nothing is connected to. It ends with 0 if the gateway
-would start with this file; warnings do not change that.`,
+would start with this file; warnings do not change that, unless --strict says so.
+
+-o github prints annotations that GitHub shows beside the lines of a pull request.`,
 		Example: `  fanjet check
+  fanjet check --strict --no-secrets -o github
   fanjet check --config prod.yaml --no-secrets -o json`,
 	}
 	cmd.Flags().BoolVar(&noSecrets, "no-secrets", false, "do not read the secrets that env: and file: refer to, on a machine that lacks them")
-	out := addOutputFlag(cmd)
+	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors: end with 1 if there are any")
+	cmd.Flags().VarP(newChoice(&format, "table", "json", "github"), "output", "o", "table for people, json for programs, github for its workflows")
+	completeWords(cmd, "output", "table", "json", "github")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, err := g.loadConfig(config.Options{NoSecrets: noSecrets})
 		report := newCheckReport(g.config, cfg, err)
-		if out.json() {
+		failed := len(report.Errors) > 0 || strict && len(report.Warnings) > 0
+		switch format {
+		case "json":
 			if err := writeJSON(g.out, report); err != nil {
 				return err
 			}
-		} else {
-			g.printCheck(cfg, report)
+		case "github":
+			g.printAnnotations(report)
+		default:
+			g.printCheck(cfg, report, strict)
 		}
-		if len(report.Errors) > 0 {
+		if failed {
 			return errSilent
 		}
 		return nil
@@ -63,7 +74,7 @@ func newCheckReport(path string, cfg *config.Config, err error) checkReport {
 	return report
 }
 
-func (g *globals) printCheck(cfg *config.Config, report checkReport) {
+func (g *globals) printCheck(cfg *config.Config, report checkReport, strict bool) {
 	for _, p := range report.Errors {
 		fmt.Fprintln(g.err, p)
 	}
@@ -75,6 +86,28 @@ func (g *globals) printCheck(cfg *config.Config, report checkReport) {
 		fmt.Fprintf(g.err, "%s cannot be used: %s\n", g.config, counted(len(report.Errors), "error"))
 		return
 	}
+	if strict && len(report.Warnings) > 0 {
+		fmt.Fprintf(g.err, "%s can be used, but has %s, and --strict wants none\n", g.config, counted(len(report.Warnings), "warning"))
+		return
+	}
 	fmt.Fprintf(g.out, "%s is valid: %s, %s\n", g.config,
 		counted(len(cfg.Endpoints), "endpoint"), counted(len(cfg.Subscriptions), "subscription"))
+}
+
+// printAnnotations prints workflow commands of GitHub Actions, which it shows at the lines
+// that they name (docs.github.com, "Workflow commands for GitHub Actions").
+func (g *globals) printAnnotations(report checkReport) {
+	text := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	annotate := func(level string, problems []config.Problem) {
+		for _, p := range problems {
+			at := "file=" + property.Replace(p.File)
+			if p.Line > 0 {
+				at += fmt.Sprintf(",line=%d,col=%d", p.Line, p.Column)
+			}
+			fmt.Fprintf(g.out, "::%s %s::%s\n", level, at, text.Replace(p.Message))
+		}
+	}
+	annotate("error", report.Errors)
+	annotate("warning", report.Warnings)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -40,7 +41,7 @@ type matchVerdict struct {
 
 func newMatchCommand(g *globals) *cobra.Command {
 	var subject, data string
-	var headers []string
+	var headers, expect []string
 	cmd := &cobra.Command{
 		Use:   "match --subject SUBJECT [--data DATA|@FILE|-] [--header NAME=VALUE]…",
 		Short: "Show which endpoints would get an event, and why",
@@ -49,15 +50,21 @@ matches or why not. Nothing is published and nothing is connected to; only the
 configuration file is read.
 
 --data takes what ` + "`fanjet publish`" + ` takes; without it the event is empty. The name of a
-file that exists stands for the file also without the @.`,
+file that exists stands for the file also without the @.
+
+With --expect it ends with 1 if other endpoints than those would get the event, for a
+check before a change is merged; --expect "" says that nobody gets it.`,
 		Example: `  fanjet match --subject events.orders.eu.paid --data '{"amount": 1500}'
   fanjet match --subject events.orders.eu.paid --data @order.json
-  echo '{"amount": 1500}' | fanjet match --subject events.paid --data - -o json`,
+  echo '{"amount": 1500}' | fanjet match --subject events.paid --data - -o json
+  fanjet match --subject events.orders.eu.paid --data @order.json --expect billing,crm`,
 	}
 	cmd.Flags().StringVar(&subject, "subject", "", "subject that the event is published on")
 	cmd.Flags().StringVar(&data, "data", "", "the event's `body`; @FILE reads a file, - the standard input")
 	allowEmpty(cmd, "data") // as in publish
 	cmd.Flags().StringArrayVar(&headers, "header", nil, "header of the event, as `NAME=VALUE`; may be repeated; filters find it in any spelling")
+	cmd.Flags().StringSliceVar(&expect, "expect", nil, "end with 1 unless exactly these `endpoints` get the event")
+	allowEmpty(cmd, "expect")
 	out := addOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if subject == "" {
@@ -84,11 +91,40 @@ file that exists stands for the file also without the @.`,
 			return err
 		}
 		if out.json() {
-			return writeJSON(g.out, report)
+			err = writeJSON(g.out, report)
+		} else {
+			err = g.printMatch(report)
 		}
-		return g.printMatch(report)
+		if err != nil || !cmd.Flags().Changed("expect") {
+			return err
+		}
+		return g.compare(report.Endpoints, expect)
 	}
 	return cmd
+}
+
+// compare says which endpoints get an event that are not expected to, and which do not that
+// are. It fails if there are any.
+func (g *globals) compare(got, want []string) error {
+	missing := func(from, these []string) (out []string) {
+		for _, name := range from {
+			if !slices.Contains(these, name) && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+		return out
+	}
+	lacking, more := missing(want, got), missing(got, want)
+	if len(lacking) > 0 {
+		fmt.Fprintf(g.err, "not as expected: %s should get this event\n", strings.Join(lacking, ", "))
+	}
+	if len(more) > 0 {
+		fmt.Fprintf(g.err, "not as expected: %s should not get this event\n", strings.Join(more, ", "))
+	}
+	if len(lacking)+len(more) > 0 {
+		return errSilent
+	}
+	return nil
 }
 
 func explainMatch(cfg *config.Config, ev *match.Event) (matchReport, error) {

@@ -16,6 +16,7 @@ func TestEmptyFlags(t *testing.T) {
 	allowed := map[string]bool{
 		"fanjet publish --data":            true, // an event may be empty
 		"fanjet match --data":              true,
+		"fanjet match --expect":            true, // nobody is expected to get it
 		"fanjet dlq replay --note":         true,
 		"fanjet dlq purge --note":          true,
 		"fanjet dlq drain --note":          true,
