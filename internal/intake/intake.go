@@ -306,18 +306,7 @@ func (in *Intake) Held() int {
 
 // Wait waits until nothing is held, or ctx ends.
 func (in *Intake) Wait(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		in.mu.Lock()
-		in.changed.Broadcast()
-		in.mu.Unlock()
-	})
-	defer stop()
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for len(in.held) > 0 && ctx.Err() == nil {
-		in.changed.Wait()
-	}
-	return ctx.Err()
+	return waitUntil(ctx, &in.changed, func() bool { return len(in.held) == 0 })
 }
 
 // Flush waits until the server has processed every ack so far: an ack that is

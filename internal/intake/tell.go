@@ -62,16 +62,22 @@ func (t *teller) speak() {
 
 // wait waits until there is nothing to say, or ctx ends.
 func (t *teller) wait(ctx context.Context) error {
+	return waitUntil(ctx, &t.silent, func() bool { return !t.speaks })
+}
+
+// waitUntil waits until something is so, which is looked at with the lock of a condition
+// held whenever that is signalled, or until ctx ends.
+func waitUntil(ctx context.Context, signalled *sync.Cond, is func() bool) error {
 	stop := context.AfterFunc(ctx, func() {
-		t.mu.Lock()
-		t.silent.Broadcast()
-		t.mu.Unlock()
+		signalled.L.Lock()
+		signalled.Broadcast()
+		signalled.L.Unlock()
 	})
 	defer stop()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for t.speaks && ctx.Err() == nil {
-		t.silent.Wait()
+	signalled.L.Lock()
+	defer signalled.L.Unlock()
+	for !is() && ctx.Err() == nil {
+		signalled.Wait()
 	}
 	return ctx.Err()
 }
