@@ -15,7 +15,7 @@ func (f *Filters) Constant(expr string, subjects []string) (value, is bool) {
 	if known == nil || len(subjects) == 0 {
 		return false, false
 	}
-	program, err := known.language.env.Program(known.checked, cel.EvalOptions(cel.OptPartialEval))
+	program, err := known.partial()
 	if err != nil {
 		return false, false
 	}

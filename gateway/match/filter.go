@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -77,6 +78,9 @@ type filter struct {
 	checked  *cel.Ast
 	program  cel.Program
 	costly   *FilterError // see [estimates]
+	// partial is the program for events of which not everything is known, see
+	// [Filters.Constant]. It is made when it is first asked for.
+	partial func() (cel.Program, error)
 }
 
 // filter makes a filter from an expression. Its error is a [*FilterError].
@@ -97,7 +101,8 @@ func (l *language) filter(expr string) (*filter, error) {
 	if err != nil {
 		return nil, &FilterError{Line: 1, Column: 1, Message: oneLine(err.Error())}
 	}
-	return &filter{text: expr, language: l, checked: checked, program: program, costly: cost.costly}, nil
+	partial := sync.OnceValues(func() (cel.Program, error) { return l.env.Program(checked, cel.EvalOptions(cel.OptPartialEval)) })
+	return &filter{text: expr, language: l, checked: checked, program: program, costly: cost.costly, partial: partial}, nil
 }
 
 // outcome is what a filter makes of an event.
