@@ -18,7 +18,6 @@ type checkReport struct {
 
 func newCheckCommand(g *globals) *cobra.Command {
 	var noSecrets, strict bool
-	var format string
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration file and show everything that is wrong with it",
@@ -33,13 +32,12 @@ would start with this file; warnings do not change that, unless --strict says so
 	}
 	cmd.Flags().BoolVar(&noSecrets, "no-secrets", false, "do not read the secrets that env: and file: refer to, on a machine that lacks them")
 	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors: end with 1 if there are any")
-	cmd.Flags().VarP(newChoice(&format, "table", "json", "github"), "output", "o", "table for people, json for programs, github for its workflows")
-	completeWords(cmd, "output", "table", "json", "github")
+	out := addOutputWords(cmd, "table for people, json for programs, github for its workflows", "table", "json", "github")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, err := g.loadConfig(config.Options{NoSecrets: noSecrets})
 		report := newCheckReport(g.config, cfg, err)
 		failed := len(report.Errors) > 0 || strict && len(report.Warnings) > 0
-		switch format {
+		switch out.format {
 		case "json":
 			if err := writeJSON(g.out, report); err != nil {
 				return err

@@ -17,9 +17,15 @@ type output struct{ format string }
 
 // addOutputFlag adds -o to a command that reads.
 func addOutputFlag(cmd *cobra.Command) *output {
+	return addOutputWords(cmd, "table for people, json for programs", "table", "json")
+}
+
+// addOutputWords is [addOutputFlag] for a command with words of its own, the first of
+// which is the default.
+func addOutputWords(cmd *cobra.Command, usage string, words ...string) *output {
 	o := &output{}
-	cmd.Flags().VarP(newChoice(&o.format, "table", "json"), "output", "o", "table for people, json for programs")
-	completeWords(cmd, "output", "table", "json")
+	cmd.Flags().VarP(newChoice(&o.format, words...), "output", "o", usage)
+	completeWords(cmd, "output", words...)
 	return o
 }
 
