@@ -31,9 +31,10 @@ func (s *attempts) all() []int {
 }
 
 // An event goes to an endpoint that takes it, one that fails and one that hangs, and a
-// second after the last of it was tried everything is killed, the server with it. What is stored of the event
-// is not made a second time beside that: the failing endpoint gets each attempt once,
-// whether its retry came before the end or comes after it, and the good one nothing.
+// second after the last of it was tried everything is killed, the server with it. What is
+// stored of the event is not made a second time beside that: the failing endpoint gets
+// each attempt once, whether its retry came before the end or comes after it, and the good
+// one nothing.
 func TestKilledBesideAHangingAttempt(t *testing.T) {
 	t.Parallel()
 	for name, direct := range map[string]bool{"direct": true, "stored": false} {
